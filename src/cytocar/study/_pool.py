@@ -1,0 +1,76 @@
+"""Run pure functions in this process or in several local ones; results come back in the order of the tasks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+from cytocar._core.errors import ParameterError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def check_workers(workers: int) -> int:
+    """Return `workers` when it is a whole number of at least 1."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ParameterError(f"workers is {workers!r}; it must be a whole number of at least 1")
+    return workers
+
+
+def run_all(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int,
+    on_done: Callable[[Task], None] | None = None,
+) -> list[Result]:
+    """Return ``[function(task) for task in tasks]``, computed by `workers` processes.
+
+    `function` must be importable by name and depend on nothing but its task, so that the number of workers
+    cannot change a result. The first error stops what has not begun and is raised.
+    """
+    check_workers(workers)
+    results: list[Result] = []
+    if workers == 1 or len(tasks) < 2:
+        for task in tasks:
+            results.append(function(task))
+            if on_done is not None:
+                on_done(task)
+        return results
+    with _one_thread_each(), ProcessPoolExecutor(
+        max_workers=min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn")
+    ) as pool:
+        futures = {pool.submit(function, task): position for position, task in enumerate(tasks)}
+        found: dict[int, Result] = {}
+        try:
+            for future in as_completed(futures):
+                position = futures[future]
+                found[position] = future.result()
+                if on_done is not None:
+                    on_done(tasks[position])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [found[position] for position in range(len(tasks))]
+
+
+class _one_thread_each:
+    """Give the processes started inside the block one thread each for the libraries that would take all."""
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+        os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
