@@ -1,0 +1,294 @@
+"""The command line: arguments, progress and exit codes; no science.
+
+Exit codes: 0 done; 2 the user can mend it (one clear message, no traceback); 1 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cytocar._core.errors import CytocarError, Problem, StudyError
+from cytocar._core.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.study.run import Progress
+
+USER_CAN_MEND = 2
+BUG = 1
+
+app = typer.Typer(
+    name="cytocar",
+    help="Mass cytometry of CAR-T cells: from raw FCS files to counts, subsets, clusters and a report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Take the options that hold for every command; `main` reads --traceback itself."""
+    if version:
+        typer.echo(f"cytocar {__version__}")
+        raise typer.Exit
+
+
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Local processes, one file each.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="Where to put the study and its results.")] = Path("cytocar_demo"),
+    cells: Annotated[int | None, typer.Option("--cells", min=500, help="CD45+ cells per file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed simulates another study.")] = 0,
+    workers: Workers = 1,
+) -> None:
+    """Simulate a small LEGEND-2-like study with known truth, run it, and compare what was found with the truth."""
+    from cytocar.study._folder import require_free
+    from cytocar.study.demo import found_against_true
+    from cytocar.study.run import run as run_study
+
+    require_free(out)
+    study, results = out / "study", out / "results"
+    _say(f"simulating a study of four samples in {study}")
+    _simulate(study, cells, seed)
+    with _progress() as progress:
+        summary = run_study(study, results, workers=workers, progress=progress)
+    _say("")
+    for title, table in found_against_true(study, results):
+        _print_table(title, table)
+    _say(f"done in {summary.seconds:.0f} s")
+    _say(f"report: {summary.report}")
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="The study folder to make; new or empty.")],
+    cells: Annotated[int | None, typer.Option("--cells", min=500, help="CD45+ live single cells per file.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed writes the same bytes.")] = 0,
+) -> None:
+    """Write a simulated LEGEND-2-like study to disk: raw Helios FCS files, study folder and truth."""
+    _simulate(out, cells, seed)
+    _say(f"study: {out}")
+    _say(f"next:  cytocar run {out} -o RESULTS")
+
+
+def _simulate(out: Path, cells: int | None, seed: int) -> None:
+    from cytocar import datasets
+
+    options = {} if cells is None else {"cells": cells}
+    datasets.write_legend2(out, seed=seed, **options)
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[Path], typer.Argument(help="FCS files.", metavar="FILE...")],
+) -> None:
+    """Show version, instrument, events and channels of FCS files, and what is odd about them."""
+    from cytocar.io import inspect_file
+
+    problems = []
+    for path in files:
+        try:
+            report = inspect_file(path)
+        except (CytocarError, OSError) as error:
+            problems.append(_as_problem(path, error))
+            continue
+        _print_inspection(path, report)
+    if problems:
+        raise StudyError(problems)
+
+
+@app.command()
+def init(
+    fcs_dir: Annotated[Path, typer.Argument(help="A folder of FCS files.", metavar="FCS_DIR")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The study folder to make.", metavar="STUDY")],
+    panel: Annotated[
+        str | None, typer.Option("--panel", help="A panel that comes with cytocar, or a file, instead of a guess.")
+    ] = None,
+) -> None:
+    """Scaffold a study folder from the headers of FCS files."""
+    from cytocar.study.scaffold import init as init_study
+
+    notes = init_study(fcs_dir, out, panel=panel)
+    for note in notes:
+        _say(f"note: {note}")
+    _say(f"study: {out}")
+    _say(f"next:  look at {out / 'samples.csv'} and {out / 'panel.csv'}, then: cytocar check {out}")
+
+
+@app.command()
+def check(
+    study: Annotated[Path, typer.Argument(help="A study folder, or its study.yaml.", metavar="STUDY")],
+) -> None:
+    """Print every problem of a study at once, from headers only; exit 2 if there is any."""
+    from cytocar.study.check import check as check_study
+
+    result = check_study(study)
+    for note in result.notes:
+        _say(f"note: {note}")
+    if result.problems:
+        raise StudyError(result.problems)
+    _say("no problems found")
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="A study folder, or its study.yaml.", metavar="STUDY")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the results; new or empty.", metavar="OUT")],
+    workers: Workers = 1,
+) -> None:
+    """Run a study: from raw FCS files to tables, cells, gates, figures and the report."""
+    from cytocar.study.run import run as run_study
+
+    with _progress() as progress:
+        summary = run_study(study, out, workers=workers, progress=progress)
+    if summary.car_frequency is not None:
+        _print_table("CAR-T cells", _frequency_for_people(summary.car_frequency))
+    _say(f"done in {summary.seconds:.0f} s")
+    _say(f"report: {summary.report}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="OUT")],
+) -> None:
+    """Draw figures and report of a finished run again, without computing."""
+    from cytocar import report as report_room
+
+    with _progress() as progress:
+        path = report_room.build(out, progress=progress)
+    _say(f"report: {path}")
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _frequency_for_people(table: pd.DataFrame) -> pd.DataFrame:
+    shown = table[["sample_id", "timepoint", "n_cd45", "n_car"]].copy()
+    shown["% of CD45+"] = [
+        f"{row.pct_of_cd45:.3f} ({row.pct_low:.3f} to {row.pct_high:.3f})" for row in table.itertuples()
+    ]
+    shown["call"] = table["call"]
+    return shown
+
+
+def _print_table(title: str, table: pd.DataFrame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        numeric = table[column].dtype.kind in "iuf"
+        drawn.add_column(Text(str(column)), justify="right" if numeric else "left", overflow="fold")
+    for row in table.itertuples(index=False):
+        drawn.add_row(*(Text(_cell(value)) for value in row))
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+    console.print(drawn)
+    console.print()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+def _print_inspection(path: Path, report: Any) -> None:
+    _say(f"{path}")
+    for name, value in report.facts():
+        _say(f"  {name}: {value}")
+    _print_table("", report.channels)
+    if report.oddities:
+        _say("  what is odd:")
+        for oddity in report.oddities:
+            _say(f"  - {oddity}")
+    else:
+        _say("  nothing odd")
+    _say("")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Give a callable that draws a bar on a terminal, and plain lines otherwise."""
+    if not sys.stderr.isatty():
+        yield _plain_lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        stages: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=total)
+            bars.update(stages[stage], completed=done, total=total)
+
+        yield advance
+
+
+def _plain_lines(stage: str, done: int, total: int) -> None:
+    typer.echo(f"{stage}: {done} of {total}", err=True)
+
+
+def _as_problem(path: Path, error: Exception) -> Problem:
+    if isinstance(error, OSError):
+        return Problem(str(path), error.strerror or str(error), "check the path and that you may read it")
+    return Problem(str(path), str(error))
+
+
+def main() -> None:
+    """Run the command line; turn what the user can mend into one message and exit code 2."""
+    arguments = sys.argv[1:]
+    traceback = "--traceback" in arguments
+    try:
+        # --traceback may stand before or after the command, as people type it.
+        app(args=[word for word in arguments if word != "--traceback"], prog_name="cytocar")
+    except (CytocarError, OSError) as error:
+        if traceback:
+            raise
+        _explain(error)
+        sys.exit(USER_CAN_MEND)
+    except Exception as error:
+        if traceback:
+            raise
+        typer.echo(f"cytocar: this is a bug in cytocar: {type(error).__name__}: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            typer.echo(f"  {note}", err=True)
+        typer.echo("  run the command again with --traceback and report what it shows", err=True)
+        sys.exit(BUG)
+
+
+def _explain(error: Exception) -> None:
+    if isinstance(error, OSError) and not isinstance(error, CytocarError):
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"cytocar: {where}{error.strerror or error}", err=True)
+    else:
+        typer.echo(f"cytocar: {error}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        typer.echo(f"  {note}", err=True)
+
+
+if __name__ == "__main__":
+    main()

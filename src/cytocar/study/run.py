@@ -1,0 +1,278 @@
+"""The main job: from a study folder to an output folder with tables, cells, gates, figures and report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import StudyError
+from cytocar._core.files import replacing, write_text
+from cytocar._core.provenance import plain
+from cytocar._core.version import __version__
+from cytocar.study import _tables
+from cytocar.study._folder import building, require_free
+from cytocar.study._pool import check_workers, run_all
+from cytocar.study.check import check
+from cytocar.study.sample import SampleResult, SampleTask, Settings, control_values, process_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from anndata import AnnData
+
+    from cytocar.gate import GateTree
+    from cytocar.io import StudyFolder
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, how many of its parts are done, and how many there are."""
+
+_VERSIONS_OF = (
+    "anndata", "faiss-cpu", "flowio", "matplotlib", "numba", "numpy", "openTSNE", "pandas", "scanpy", "scikit-learn",
+    "scipy", "umap-learn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished run left: the folder, the report in it, the answer, and how long it took."""
+
+    out: Path
+    report: Path
+    car_frequency: pd.DataFrame | None
+    seconds: float
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+def run(
+    study: str | Path, out: str | Path, *, workers: int = 1, progress: Progress | None = None
+) -> RunSummary:
+    """Run a whole study: FCS files in, tables, cells, gates, figures and report out.
+
+    Parameters
+    ----------
+    study
+        The study folder, or the `study.yaml` in it.
+    out
+        A folder that does not exist yet, or is empty. It appears when the run is whole.
+    workers
+        Local processes; one file each. The result does not depend on their number.
+    progress
+        Called as ``progress(stage, done, total)``.
+
+    Returns
+    -------
+    The summary of the finished run.
+
+    Raises
+    ------
+    StudyError
+        With every problem of the study at once.
+    CytocarError
+        When a file or a gate fails; the note says which sample.
+
+    Examples
+    --------
+    >>> from cytocar.study import run  # doctest: +SKIP
+    >>> run("my_study", "results", workers=2).report  # doctest: +SKIP
+    """
+    from cytocar import report
+    from cytocar.study import analysis
+
+    say = progress or _silent
+    out = Path(out).absolute()
+    began = time.perf_counter()
+    started = datetime.datetime.now(datetime.UTC)
+    check_workers(workers)
+    require_free(out)
+    checked = check(study)
+    if checked.problems or checked.study is None:
+        raise StudyError(checked.problems)
+    folder = checked.study
+    strategy = checked.strategy
+    times: dict[str, float] = {}
+
+    with building(out) as partial:
+        clock = time.perf_counter()
+        results = _process_all(folder, strategy, workers=workers, progress=say)
+        times["files"] = time.perf_counter() - clock
+
+        clock = time.perf_counter()
+        cells = analysis.join_cells(results, folder.samples)
+        remarks = list(checked.notes)
+        done: list[str] = []
+        say("clusters and maps", 0, 1)
+        remarks += analysis.label_cells(cells, folder.config, workers=workers, on_done=done.append)
+        say("clusters and maps", 1, 1)
+        times["clusters and maps"] = time.perf_counter() - clock
+
+        clock = time.perf_counter()
+        say("tables", 0, 1)
+        tables = analysis.tabulate(results, folder.samples, cells, folder.config, strategy)
+        tables["samples"] = _samples_table(folder, results)
+        tables["notes"] = _notes(results, remarks)
+        (partial / "tables").mkdir()
+        for name, table in tables.items():
+            _tables.write(partial / "tables", name, table)
+        _write_cells(cells, results, partial / "cells.h5ad")
+        _write_gates(results, partial / "gates.xml")
+        say("tables", 1, 1)
+        times["tables"] = time.perf_counter() - clock
+
+        provenance = _provenance(folder, strategy, results, tables, workers=workers, started=started)
+        write_text(partial / "provenance.json", json.dumps(provenance, indent=1, ensure_ascii=False) + "\n")
+        clock = time.perf_counter()
+        report.build(partial, progress=say)
+        times["figures and report"] = time.perf_counter() - clock
+        # The report is drawn from the folder alone; only then is it known how long everything took.
+        provenance["seconds"] = {**times, "total": time.perf_counter() - began}
+        write_text(partial / "provenance.json", json.dumps(plain(provenance), indent=1, ensure_ascii=False) + "\n")
+    return RunSummary(out, out / "report.html", tables.get("car_frequency"), time.perf_counter() - began)
+
+
+def _tasks(folder: StudyFolder, strategy: GateTree) -> list[SampleTask]:
+    config = folder.config
+    settings = Settings(
+        panel=folder.panel,
+        strategy=strategy,
+        clean=config.clean,
+        beads=config.beads if isinstance(config.beads, str) else tuple(config.beads),
+        host_sample=config.host_sample,
+        seed=config.seed,
+    )
+    tasks = []
+    for _, row in folder.samples.iterrows():
+        sample = str(row[keys.SAMPLE])
+        pinned = {
+            name: float(value[sample] if isinstance(value, dict) else value)
+            for name, value in config.thresholds.items()
+            if not isinstance(value, dict) or sample in value
+        }
+        tasks.append(
+            SampleTask(
+                path=Path(row["path"]),
+                sample_id=sample,
+                patient_id=str(row[keys.PATIENT]),
+                timepoint=str(row[keys.TIMEPOINT]),
+                months=float(row[keys.MONTHS]),
+                role=str(row["role"]),
+                settings=settings,
+                pinned=pinned,
+            )
+        )
+    return tasks
+
+
+def _process_all(
+    folder: StudyFolder, strategy: GateTree, *, workers: int, progress: Progress
+) -> list[SampleResult]:
+    """Process every file; negative controls first tell the thresholds that are found in them."""
+    tasks = _tasks(folder, strategy)
+    controls = [task for task in tasks if task.role == "negative_control"]
+    if controls and strategy.uses_controls():
+        pooled = _pool(run_all(control_values, controls, workers=workers))
+        tasks = [replace(task, controls=pooled) for task in tasks]
+    done = 0
+    progress("files", 0, len(tasks))
+
+    def on_done(_: SampleTask) -> None:
+        nonlocal done
+        done += 1
+        progress("files", done, len(tasks))
+
+    return run_all(process_sample, tasks, workers=workers, on_done=on_done)
+
+
+def _pool(values: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(name for of_tube in values for name in of_tube)
+    return {name: np.concatenate([of_tube[name] for of_tube in values if name in of_tube]) for name in names}
+
+
+def _samples_table(folder: StudyFolder, results: Sequence[SampleResult]) -> pd.DataFrame:
+    import pandas as pd
+
+    facts = pd.DataFrame([{**result.file, **_share_columns(result)} for result in results])
+    sheet = folder.samples.drop(columns=["path", "file"], errors="ignore")
+    sheet = sheet.assign(**{keys.SAMPLE: sheet[keys.SAMPLE].astype(str)})
+    # How long a file took is no result; tables are the same to the byte for the same seed.
+    return sheet.merge(facts.drop(columns="seconds"), on=keys.SAMPLE, how="left")
+
+
+def _share_columns(result: SampleResult) -> dict[str, float]:
+    return {f"share_of_{name}_kept": share for name, share in result.shares.items()}
+
+
+def _notes(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [{"sample_id": "", "note": str(remark)} for remark in remarks]
+    for result in results:
+        for table in (result.tables.get("thresholds"), result.tables.get("cleaning")):
+            if table is None or "note" not in table:
+                continue
+            what = "name" if "name" in table else "criterion"
+            rows += [
+                {"sample_id": result.sample_id, "note": f"{row[what]}: {row['note']}"}
+                for _, row in table.iterrows()
+                if isinstance(row["note"], str) and row["note"]
+            ]
+    return pd.DataFrame(rows, columns=["sample_id", "note"])
+
+
+def _write_cells(cells: AnnData, results: Sequence[SampleResult], path: Path) -> None:
+    shares = {result.sample_id: dict(result.shares) for result in results}
+    cells.uns.setdefault(keys.UNS, {})["shares_kept"] = json.dumps(plain(shares))
+    with replacing(path) as temporary:
+        cells.write_h5ad(temporary, compression="lzf")
+
+
+def _write_gates(results: Sequence[SampleResult], path: Path) -> None:
+    from cytocar.gate import write_gatingml
+
+    write_gatingml([result.cells for result in results], path)
+
+
+def _provenance(
+    folder: StudyFolder,
+    strategy: GateTree,
+    results: Sequence[SampleResult],
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    workers: int,
+    started: datetime.datetime,
+) -> dict[str, Any]:
+    versions = {name: metadata.version(name) for name in _VERSIONS_OF}
+    record: dict[str, Any] = plain(
+        {
+            "cytocar": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": versions,
+            "started": started.isoformat(timespec="seconds"),
+            "workers": workers,
+            "seed": folder.config.seed,
+            "settings": folder.config.model_dump(),
+            "strategy": strategy.to_yaml(),
+            "panel": folder.panel.frame.to_dict(orient="records"),
+            "inputs": [dict(result.file) for result in results],
+            "shares_kept": {result.sample_id: dict(result.shares) for result in results},
+            "steps": {
+                result.sample_id: json.loads(result.cells.uns[keys.UNS].get(keys.STEPS, "[]")) for result in results
+            },
+            "ledger": tables["ledger"].to_dict(orient="records"),
+        }
+    )
+    return record
