@@ -57,12 +57,25 @@ def test_imports_go_to_a_lower_floor_or_stay_in_the_room(path: Path) -> None:
     for other in imports(path) - {own, "__version__"}:
         if other not in FLOORS:
             pytest.fail(f"{path.name} imports cytocar.{other}, which is on no floor")
-        assert FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
+        assert FLOORS[other] < FLOORS[own], (
+            f"{own} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
+        )
 
 
 @pytest.mark.parametrize("statement", ["import cytocar", "import cytocar.cli"])
 def test_importing_is_light(statement: str) -> None:
-    heavy = ["anndata", "faiss", "matplotlib", "numba", "openTSNE", "pandas", "scanpy", "scipy", "sklearn", "umap"]
+    heavy = [
+        "anndata",
+        "faiss",
+        "matplotlib",
+        "numba",
+        "openTSNE",
+        "pandas",
+        "scanpy",
+        "scipy",
+        "sklearn",
+        "umap",
+    ]
     code = f"{statement}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -79,16 +92,22 @@ def public_functions() -> list[tuple[str, object]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "function"), public_functions(), ids=[name for name, _ in public_functions()])
+@pytest.mark.parametrize(
+    ("name", "function"), public_functions(), ids=[name for name, _ in public_functions()]
+)
 def test_public_functions_keep_the_conventions(name: str, function: object) -> None:
     signature = inspect.signature(function)  # type: ignore[arg-type]  # functions only, by public_functions
     positional = [p for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert len(positional) <= 4, f"{name} takes {len(positional)} positional arguments; make the rest keyword-only"
+    assert len(positional) <= 4, (
+        f"{name} takes {len(positional)} positional arguments; make the rest keyword-only"
+    )
     if "copy" in signature.parameters:
         assert signature.parameters["copy"].kind is inspect.Parameter.KEYWORD_ONLY
         assert signature.parameters["copy"].default is False
     for parameter in signature.parameters.values():
-        assert parameter.annotation is not inspect.Parameter.empty, f"{name}({parameter.name}) has no annotation"
+        assert parameter.annotation is not inspect.Parameter.empty, (
+            f"{name}({parameter.name}) has no annotation"
+        )
     assert signature.return_annotation is not inspect.Signature.empty
     doc = inspect.getdoc(function) or ""
     assert len(doc.splitlines()) > 3, f"{name} needs a docstring that tells what it does, takes and gives"

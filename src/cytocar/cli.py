@@ -36,7 +36,9 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Take the options that hold for every command; `main` reads --traceback itself."""
@@ -50,7 +52,9 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Local processes,
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Argument(help="Where to put the study and its results.")] = Path("cytocar_demo"),
+    out: Annotated[Path, typer.Argument(help="Where to put the study and its results.")] = Path(
+        "cytocar_demo"
+    ),
     cells: Annotated[int | None, typer.Option("--cells", min=500, help="CD45+ cells per file.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed simulates another study.")] = 0,
     workers: Workers = 1,
@@ -76,7 +80,9 @@ def demo(
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="The study folder to make; new or empty.")],
-    cells: Annotated[int | None, typer.Option("--cells", min=500, help="CD45+ live single cells per file.")] = None,
+    cells: Annotated[
+        int | None, typer.Option("--cells", min=500, help="CD45+ live single cells per file.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed writes the same bytes.")] = 0,
 ) -> None:
     """Write a simulated LEGEND-2-like study to disk: raw Helios FCS files, study folder and truth."""
@@ -116,7 +122,8 @@ def init(
     fcs_dir: Annotated[Path, typer.Argument(help="A folder of FCS files.", metavar="FCS_DIR")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The study folder to make.", metavar="STUDY")],
     panel: Annotated[
-        str | None, typer.Option("--panel", help="A panel that comes with cytocar, or a file, instead of a guess.")
+        str | None,
+        typer.Option("--panel", help="A panel that comes with cytocar, or a file, instead of a guess."),
     ] = None,
 ) -> None:
     """Scaffold a study folder from the headers of FCS files."""
@@ -147,7 +154,9 @@ def check(
 @app.command()
 def run(
     study: Annotated[Path, typer.Argument(help="A study folder, or its study.yaml.", metavar="STUDY")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the results; new or empty.", metavar="OUT")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder for the results; new or empty.", metavar="OUT")
+    ],
     workers: Workers = 1,
 ) -> None:
     """Run a study: from raw FCS files to tables, cells, gates, figures and the report."""

@@ -17,10 +17,18 @@ def require_free(out: Path) -> None:
         content = sorted(path.name for path in out.iterdir())
         shown = ", ".join(content[:3]) + (", ..." if len(content) > 3 else "")
         raise StudyError(
-            [Problem(str(out), f"the output folder is not empty (it holds {shown})", "name a new folder, or empty this one")]
+            [
+                Problem(
+                    str(out),
+                    f"the output folder is not empty (it holds {shown})",
+                    "name a new folder, or empty this one",
+                )
+            ]
         )
     if out.exists() and not out.is_dir():
-        raise StudyError([Problem(str(out), "this is a file, not a folder", "name a folder that does not exist yet")])
+        raise StudyError(
+            [Problem(str(out), "this is a file, not a folder", "name a folder that does not exist yet")]
+        )
 
 
 @contextmanager
@@ -32,7 +40,13 @@ def building(out: Path) -> Iterator[Path]:
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
         raise StudyError(
-            [Problem(str(out), f"the output folder cannot be made: {error.strerror}", "name a folder you may write to")]
+            [
+                Problem(
+                    str(out),
+                    f"the output folder cannot be made: {error.strerror}",
+                    "name a folder you may write to",
+                )
+            ]
         ) from error
     try:
         yield partial

@@ -43,9 +43,12 @@ def run_all(
             if on_done is not None:
                 on_done(task)
         return results
-    with _one_thread_each(), ProcessPoolExecutor(
-        max_workers=min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn")
-    ) as pool:
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(
+            max_workers=min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn")
+        ) as pool,
+    ):
         futures = {pool.submit(function, task): position for position, task in enumerate(tasks)}
         found: dict[int, Result] = {}
         try:
@@ -73,4 +76,3 @@ class _one_thread_each:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-

@@ -30,7 +30,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 
 def write(folder: Path, name: str, table: pd.DataFrame) -> None:
-    """Write one table as ``folder/name.csv``: UTF-8, ``\\n``, numbers to ten significant digits.
+    r"""Write one table as ``folder/name.csv``: UTF-8, ``\\n``, numbers to ten significant digits.
 
     Raises
     ------
@@ -56,11 +56,12 @@ def read(folder: Path, name: str) -> pd.DataFrame | None:
     path = folder / f"{name}.csv"
     if not path.is_file():
         return None
-    text = {column: str for column in _TEXT_COLUMNS}
+    text = dict.fromkeys(_TEXT_COLUMNS, str)
     header = pd.read_csv(path, nrows=0).columns
     known = {column: kind for column, kind in text.items() if column in header}
-    table = pd.read_csv(path, dtype=known, keep_default_na=False, na_values={c: [""] for c in header if c not in known})
-    return table
+    return pd.read_csv(
+        path, dtype=known, keep_default_na=False, na_values={c: [""] for c in header if c not in known}
+    )
 
 
 _TEXT_COLUMNS = (

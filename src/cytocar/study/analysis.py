@@ -33,7 +33,9 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
     joined.uns = dict(parts[0].uns)
     joined.obs_names = [
         f"{sample}:{index}"
-        for sample, index in zip(joined.obs[keys.SAMPLE].astype(str), joined.obs[keys.EVENT_INDEX], strict=True)
+        for sample, index in zip(
+            joined.obs[keys.SAMPLE].astype(str), joined.obs[keys.EVENT_INDEX], strict=True
+        )
     ]
     order = samples.sort_values([keys.MONTHS], kind="stable")
     labels = list(dict.fromkeys(order[keys.TIMEPOINT].astype(str)))
@@ -41,7 +43,9 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
     for column in (keys.SAMPLE, keys.PATIENT):
         values = samples[column].astype(str)
         joined.obs[column] = pd.Categorical(joined.obs[column].astype(str), list(dict.fromkeys(values)))
-    compartments = [c for c in (keys.CAR, keys.HOST, keys.CELLS) if (joined.obs[keys.COMPARTMENT].astype(str) == c).any()]
+    compartments = [
+        c for c in (keys.CAR, keys.HOST, keys.CELLS) if (joined.obs[keys.COMPARTMENT].astype(str) == c).any()
+    ]
     joined.obs[keys.COMPARTMENT] = pd.Categorical(joined.obs[keys.COMPARTMENT].astype(str), compartments)
     joined.obs[keys.SUBSET] = pd.Categorical(joined.obs[keys.SUBSET].astype(str), [*keys.SUBSETS, ""])
     for column in ("group", "batch"):
@@ -51,7 +55,9 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
     return joined
 
 
-def detection_counts(results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree) -> pd.DataFrame:
+def detection_counts(
+    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree
+) -> pd.DataFrame:
     """Return one row a sample: the sheet's columns, and the exact counts that detection is judged by."""
     import pandas as pd
 
@@ -114,7 +120,9 @@ def label_cells(
     """
     import pandas as pd
 
-    chosen = np.flatnonzero(np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS]))
+    chosen = np.flatnonzero(
+        np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
+    )
     if chosen.size < MIN_CELLS_TO_CLUSTER:
         return [
             f"Clusters and maps were left out: {chosen.size} cells, and fewer than {MIN_CELLS_TO_CLUSTER} "
@@ -128,12 +136,17 @@ def label_cells(
     if config.clustering.method in ("phenograph", "both"):
         tasks.append(_Labelling("phenograph", part.copy(), {**common, "k": config.clustering.k}))
     if config.clustering.method in ("flowsom", "both"):
-        tasks.append(_Labelling("flowsom", part.copy(), {**common, "metaclusters": config.clustering.metaclusters}))
+        tasks.append(
+            _Labelling("flowsom", part.copy(), {**common, "metaclusters": config.clustering.metaclusters})
+        )
     for name in ("tsne", "umap"):
         if config.embedding in (name, "both"):
             tasks.append(_Labelling(name, part.copy(), dict(common)))
     done = run_all(
-        _label, tasks, workers=workers, on_done=None if on_done is None else (lambda task: on_done(task.method))
+        _label,
+        tasks,
+        workers=workers,
+        on_done=None if on_done is None else (lambda task: on_done(task.method)),
     )
     for added in done:
         for column in added.obs:
@@ -186,7 +199,9 @@ def tabulate(
     from cytocar import tl
 
     tables = {
-        name: pd.concat([result.tables[name] for result in results if name in result.tables], ignore_index=True)
+        name: pd.concat(
+            [result.tables[name] for result in results if name in result.tables], ignore_index=True
+        )
         for name in dict.fromkeys(name for result in results for name in result.tables)
         if name not in ("subsets", "reference")
     }
@@ -201,7 +216,9 @@ def tabulate(
     methods = methods_of(found)
     if methods:
         numbers = _thresholds_for_profiles(tables.get("thresholds"))
-        tables["clusters"] = pd.concat([tl.cluster_frequencies(found, method) for method in methods], ignore_index=True)
+        tables["clusters"] = pd.concat(
+            [tl.cluster_frequencies(found, method) for method in methods], ignore_index=True
+        )
         tables["cluster_profiles"] = pd.concat(
             [tl.cluster_profiles(found, method, thresholds=numbers) for method in methods], ignore_index=True
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from cytocar.study.check import check
 
 from cytocar._core import keys
 from cytocar._core.errors import StudyError
@@ -22,7 +23,6 @@ from cytocar._core.version import __version__
 from cytocar.study import _tables
 from cytocar.study._folder import building, require_free
 from cytocar.study._pool import check_workers, run_all
-from cytocar.study.check import check
 from cytocar.study.sample import SampleResult, SampleTask, Settings, control_values, process_sample
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def run(
         times["figures and report"] = time.perf_counter() - clock
         # The report is drawn from the folder alone; only then is it known how long everything took.
         provenance["seconds"] = {**times, "total": time.perf_counter() - began}
-        write_text(partial / "provenance.json", json.dumps(plain(provenance), indent=1, ensure_ascii=False) + "\n")
+        write_text(
+            partial / "provenance.json", json.dumps(plain(provenance), indent=1, ensure_ascii=False) + "\n"
+        )
     return RunSummary(out, out / "report.html", tables.get("car_frequency"), time.perf_counter() - began)
 
 
@@ -270,7 +272,8 @@ def _provenance(
             "inputs": [dict(result.file) for result in results],
             "shares_kept": {result.sample_id: dict(result.shares) for result in results},
             "steps": {
-                result.sample_id: json.loads(result.cells.uns[keys.UNS].get(keys.STEPS, "[]")) for result in results
+                result.sample_id: json.loads(result.cells.uns[keys.UNS].get(keys.STEPS, "[]"))
+                for result in results
             },
             "ledger": tables["ledger"].to_dict(orient="records"),
         }

@@ -161,7 +161,12 @@ def _subset_counts(adata: AnnData) -> pd.DataFrame:
     subset = adata.obs[keys.SUBSET].astype(str)
     sample = adata.obs[keys.SAMPLE].astype(str).iloc[0] if adata.n_obs else ""
     rows = [
-        {keys.SAMPLE: sample, keys.COMPARTMENT: c, keys.SUBSET: s, "n": int(((compartment == c) & (subset == s)).sum())}
+        {
+            keys.SAMPLE: sample,
+            keys.COMPARTMENT: c,
+            keys.SUBSET: s,
+            "n": int(((compartment == c) & (subset == s)).sum()),
+        }
         for c in (keys.CAR, keys.HOST)
         for s in keys.SUBSETS
     ]
