@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,7 @@ def histogram_density(
     counts, first, width = _histogram(values, width * (1 - 1e-12), margin)
     counts, first = counts[:bins], first
     density = _smooth(counts, bandwidth / width) / (values.size * width)
-    return first + width * np.arange(density.size), density
+    return first + width * np.arange(density.size, dtype=np.float64), density
 
 
 def _turns(level: NDArray[np.float64]) -> tuple[list[int], list[int]]:
@@ -148,7 +149,8 @@ def _turns(level: NDArray[np.float64]) -> tuple[list[int], list[int]]:
         return [int(np.argmax(level))], []
     direction = step[moving]
     change = np.flatnonzero(np.diff(direction))
-    peaks, valleys = [], []
+    peaks: list[int] = []
+    valleys: list[int] = []
     if direction[0] < 0:
         peaks.append(0)
     for i in change:
@@ -188,7 +190,7 @@ def _humps(
             if standing < worst:
                 worst, drop = standing, (i, side)
         if worst >= 1.0:
-            sizes = [below[b] - below[a] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+            sizes = [below[b] - below[a] for a, b in itertools.pairwise(edges)]
             side = int(np.argmin(sizes))
             if sizes[side] >= least_events:
                 break
@@ -218,7 +220,7 @@ def find_valleys(
     bandwidth: float | None = None,
     min_depth: float = 0.1,
     min_events: int = 20,
-    min_z: float = 4.0,
+    min_z: float = 3.5,
 ) -> list[Valley]:
     """Return every valley of the density of `x` between two humps that stand out, from left to right.
 
@@ -272,7 +274,7 @@ def find_valleys(
     widths = BANDWIDTHS if bandwidth is None else (bandwidth,)
     margin = 4 * max(widths)
     events, first, step = _histogram(values, min(widths) / _PER_BANDWIDTH, margin)
-    grid = first + step * np.arange(events.size)
+    grid = first + step * np.arange(events.size, dtype=np.float64)
     below = np.concatenate([[0.0], np.cumsum(events)])
     best: list[Valley] = []
     for width in widths:
@@ -318,7 +320,7 @@ def find_valley(
     bandwidth: float | None = None,
     min_depth: float = 0.1,
     min_events: int = 20,
-    min_z: float = 4.0,
+    min_z: float = 3.5,
 ) -> Valley | None:
     """Return the valley of the density of `x` with the highest confidence, or `None` where there is none.
 
