@@ -24,10 +24,10 @@ FLOORS = {
     "get": 2,
     "pl": 5,
     "report": 6,
-    "study": 6,
-    "cli": 7,
-    "__init__": 8,
-    "__main__": 8,
+    "study": 7,
+    "cli": 8,
+    "__init__": 9,
+    "__main__": 9,
 }
 
 

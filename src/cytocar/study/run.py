@@ -16,11 +16,11 @@ import numpy as np
 from cytocar.study.check import check
 
 from cytocar._core import keys
+from cytocar._core import tables as _tables
 from cytocar._core.errors import StudyError
 from cytocar._core.files import replacing, write_text
 from cytocar._core.provenance import plain
 from cytocar._core.version import __version__
-from cytocar.study import _tables
 from cytocar.study._folder import building, require_free
 from cytocar.study._pool import check_workers, run_all
 from cytocar.study.sample import SampleResult, SampleTask, Settings, control_values, process_sample

@@ -1,0 +1,292 @@
+"""The answer in words: sentences and small tables made from the tables of a run, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.report._load import FinishedRun
+
+_CALLS = {
+    "not_detected": "not detected",
+    "detected": "detected, too few to quantify",
+    "quantified": "quantified",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a small table; `tone` marks it (good, weak, none)."""
+
+    cells: tuple[str, ...]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class SmallTable:
+    """A table for people: formatted texts, with the file that holds the numbers in full."""
+
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    source: str
+    numeric_from: int = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the report says first."""
+
+    sentences: tuple[str, ...] = ()
+    frequency: SmallTable | None = None
+    subsets: SmallTable | None = None
+    changes: tuple[SmallTable, ...] = ()
+    kinetics: SmallTable | None = None
+    caveats: tuple[str, ...] = field(default=())
+
+
+def answer(run: FinishedRun) -> Answer:
+    """Make the answer of a finished run."""
+    if not run.has_car:
+        return Answer(sentences=_without_car(run), caveats=_caveats(run), changes=_changes(run))
+    return Answer(
+        sentences=_sentences(run),
+        frequency=_frequency(run.tables["car_frequency"]),
+        subsets=_subsets(run),
+        changes=_changes(run),
+        kinetics=_kinetics(run.tables.get("kinetics")),
+        caveats=_caveats(run),
+    )
+
+
+def percent(value: float) -> str:
+    """Format a percentage with three significant digits, and no more than three decimals."""
+    if not np.isfinite(value):
+        return "not known"
+    if value == 0:
+        return "0"
+    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
+    return f"{value:.{digits}f}"
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{percent(value)} ({percent(low)} to {percent(high)})"
+
+
+def _patients(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["months"].notna()] if "months" in table else table
+
+
+def _sentences(run: FinishedRun) -> tuple[str, ...]:
+    frequency = run.tables["car_frequency"]
+    shares = run.tables["subsets"].set_index(["sample_id", "compartment", "subset"])["fraction"]
+    found = []
+    for patient, rows in _patients(frequency).groupby("patient_id", sort=False):
+        ordered = rows.sort_values("months")
+        first, last = ordered.iloc[0], ordered.iloc[-1]
+        who = "" if frequency["patient_id"].nunique() == 1 else f"{patient}: "
+        if last["call"] == "not_detected":
+            text = (
+                f"{who}at {last['timepoint']} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
+                f"are no more than the background allows (limit of blank {last['lob_events']:g} events); "
+                f"at most {percent(last['pct_high'])} % of CD45+ cells."
+            )
+        else:
+            text = (
+                f"{who}at {last['timepoint']} CAR-T cells were {percent(last['pct_of_cd45'])} % of CD45+ cells "
+                f"(95 % interval {percent(last['pct_low'])} to {percent(last['pct_high'])}; {int(last['n_car']):,} of "
+                f"{int(last['n_cd45']):,} cells)"
+            )
+            if len(ordered) > 1 and first["call"] != "not_detected":
+                text += (
+                    f", down from {percent(first['pct_of_cd45'])} % at {first['timepoint']}"
+                    if (first["pct_low"] > last["pct_high"])
+                    else (
+                        f", up from {percent(first['pct_of_cd45'])} % at {first['timepoint']}"
+                        if first["pct_high"] < last["pct_low"]
+                        else f", against {percent(first['pct_of_cd45'])} % at {first['timepoint']} (intervals overlap)"
+                    )
+                )
+            text += "."
+            parts = [
+                f"{100 * shares[(last['sample_id'], keys.CAR, subset)]:.1f} % {_SUBSET_WORDS[subset]}"
+                for subset in keys.SUBSETS
+                if (last["sample_id"], keys.CAR, subset) in shares.index
+                and shares[(last["sample_id"], keys.CAR, subset)] > 0
+            ]
+            if parts:
+                text += " They were " + ", ".join(parts) + "."
+        found.append(text)
+    return tuple(found)
+
+
+_SUBSET_WORDS = {"CD4": "CD4", "CD8": "CD8", "DN": "double negative", "DP": "double positive"}
+
+
+def _without_car(run: FinishedRun) -> tuple[str, ...]:
+    ledger = run.tables["ledger"]
+    root = ledger[ledger["population"] == "cells"]
+    total = int(root["events"].sum()) if len(root) else 0
+    text = (
+        f"This study was not gated for CAR-T cells: its {total:,} cells of {ledger['sample_id'].nunique()} samples "
+        "were clustered as they are, and the clusters carry the populations."
+    )
+    return (
+        text,
+        "Tables and figures on CAR-T frequency, subsets and kinetics make no sense here and were left out.",
+    )
+
+
+def _frequency(table: pd.DataFrame) -> SmallTable:
+    rows = []
+    for row in table.itertuples():
+        cells = (
+            _label(row.timepoint, row.sample_id),
+            f"{int(row.n_cd45):,}",
+            f"{int(row.n_car):,}",
+            _interval(row.pct_of_cd45, row.pct_low, row.pct_high),
+            f"{row.background_events:.1f}",
+            f"{row.lob_events:g} / {row.lod_events:.1f} / {row.loq_events:.1f}",
+            _CALLS.get(row.call, row.call),
+        )
+        rows.append(Row(cells, {"quantified": "good", "not_detected": "weak"}.get(row.call, "")))
+    head = (
+        "sample",
+        "CD45+ cells",
+        "CAR-T cells",
+        "% of CD45+ (95 % interval)",
+        "background, events",
+        "LoB / LoD / LoQ, events",
+        "call",
+    )
+    return SmallTable(head, tuple(rows), "car_frequency.csv")
+
+
+def _label(timepoint: Any, sample: Any) -> str:
+    timepoint, sample = str(timepoint), str(sample)
+    if timepoint in ("", "nan") or timepoint == sample:
+        return sample
+    return f"{timepoint} ({sample})"
+
+
+def _subsets(run: FinishedRun) -> SmallTable:
+    table = run.tables["subsets"]
+    car = table[table["compartment"] == keys.CAR]
+    host = table[table["compartment"] == keys.HOST]
+    names = [name for name in keys.SUBSETS if (car["subset"] == name).any()]
+    timepoints = run.tables["car_frequency"].set_index("sample_id")["timepoint"]
+    rows = []
+    for sample, part in car.groupby("sample_id", sort=False):
+        by_subset = part.set_index("subset")
+        cells = [_label(timepoints.get(sample, ""), sample)]
+        for name in names:
+            row = by_subset.loc[name]
+            text = _interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
+            if np.isfinite(row.get("background_n", np.nan)) and row["n"] > 0:
+                text += f"; {row['background_n']:.1f} of {int(row['n'])} may be false"
+            cells.append(text)
+        dn = host[(host["sample_id"] == sample) & (host["subset"] == "DN")]["fraction"]
+        cells.append(f"{percent(100 * float(dn.iloc[0]))} %" if len(dn) else "")
+        rows.append(Row(tuple(cells)))
+    head = ("sample", *(f"{name}, % of CAR-T (95 % interval)" for name in names), "host T cells: DN")
+    return SmallTable(head, tuple(rows), "subsets.csv")
+
+
+def _changes(run: FinishedRun) -> tuple[SmallTable, ...]:
+    table = run.tables.get("comparisons")
+    if table is None or table.empty:
+        return ()
+    found = []
+    judged = table[table["compartment"] != keys.HOST]
+    order = list(dict.fromkeys(judged["comparison"]))
+    for comparison in order:
+        part = judged[judged["comparison"] == comparison]
+        over_time = comparison != "car vs host"
+        where = ["subset"] if over_time else ["timepoint", "subset"]
+        if "patient_id" in part and part["patient_id"].nunique() > 1:
+            where = ["patient_id", *where]
+        rows = []
+        for key, group in part.groupby(where, sort=False):
+            words = key if isinstance(key, tuple) else (key,)
+            calls = {
+                call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
+            }
+            unknown = int((group["call"] == "inconclusive").sum())
+            n_a, n_b = int(group["n_cells_a"].max()), int(group["n_cells_b"].max())
+            rows.append(
+                Row(
+                    (
+                        " ".join(str(word) for word in words),
+                        f"{n_b:,} against {n_a:,}",
+                        _names(calls["up"]),
+                        _names(calls["down"]),
+                        _names(calls["unchanged"]),
+                        str(unknown),
+                    )
+                )
+            )
+        head = (comparison, "cells", "up", "down", "unchanged", "inconclusive")
+        found.append(SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=9))
+    return tuple(found)
+
+
+def _names(markers: Sequence[str]) -> str:
+    return ", ".join(map(str, markers)) if markers else "none"
+
+
+_MEASURES_FIRST = 12
+
+
+def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
+    if table is None or table.empty:
+        return None
+    rows = []
+    several = table["patient_id"].nunique() > 1
+    for row in table.itertuples():
+        value = "not known" if not np.isfinite(row.value) else f"{row.value:.4g}"
+        if np.isfinite(row.low) and np.isfinite(row.high):
+            value += f" ({row.low:.4g} to {row.high:.4g})"
+        name = str(row.measure).replace("_", " ")
+        note = row.note if isinstance(row.note, str) else ""
+        rows.append(Row((f"{row.patient_id}: {name}" if several else name, value, str(row.unit), note)))
+    return SmallTable(("measure", "value (95 % interval)", "unit", "note"), tuple(rows), "kinetics.csv", 9)
+
+
+def _caveats(run: FinishedRun) -> tuple[str, ...]:
+    found = []
+    settings = run.provenance.get("settings", {})
+    samples = run.tables.get("samples")
+    found.append(
+        "Counts were taken as they are in the files: not normalised to beads and not compensated for spillover. "
+        "Signal that drifts, or spills from a bright channel, stays in the results."
+    )
+    if samples is not None and samples["patient_id"].nunique() == 1:
+        found.append(
+            "One patient: cells of one sample are not replicates, so effects have intervals and calls, and no p values."
+        )
+    comparisons = run.tables.get("comparisons")
+    if comparisons is not None and len(comparisons):
+        found.append(
+            "Two tubes differ in staining. A change over time is called only where it exceeds the change of the same "
+            "marker in the host T cells of the same tubes, and a margin of "
+            f"{settings.get('compare', {}).get('margin', 'the stated')} arcsinh units."
+        )
+    thresholds = run.tables.get("thresholds")
+    if thresholds is not None and len(thresholds):
+        taken = thresholds[thresholds["rule"].astype(str).str.contains("fallback")]
+        if len(taken):
+            which = ", ".join(
+                f"{row.name} ({row.sample_id})"
+                for row in taken[["name", "sample_id"]].itertuples(index=False)
+            )
+            found.append(
+                f"No clear valley for these thresholds; the strategy's stated fallback was taken: {which}."
+            )
+    return tuple(found)

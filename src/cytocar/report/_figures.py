@@ -1,0 +1,179 @@
+"""Which figures a run has, what each needs, and the words below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cytocar._core import keys
+
+if TYPE_CHECKING:
+    from cytocar.report._load import FinishedRun
+
+
+@dataclass(frozen=True)
+class FigureOfRun:
+    """One figure: the stem of its files, its title, the words below it, when it makes sense, and how it is drawn."""
+
+    stem: str
+    title: str
+    caption: str
+    possible: Callable[[FinishedRun], bool]
+    draw: Callable[[FinishedRun], Any]
+
+
+def _has(*names: str) -> Callable[[FinishedRun], bool]:
+    return lambda run: all(name in run.tables and len(run.tables[name]) for name in names)
+
+
+def _clustered(run: FinishedRun) -> bool:
+    return bool(run.methods)
+
+
+def _mapped(key: str) -> Callable[[FinishedRun], bool]:
+    return lambda run: key in run.cells.obsm and bool(run.methods)
+
+
+def _has_car_cells(run: FinishedRun) -> bool:
+    return run.has_car and bool((run.cells.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
+
+
+def _heatmap(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.heatmap(run.clustered, groupby=run.methods[0])
+
+
+def _map(function: str, basis: str) -> Callable[[FinishedRun], Any]:
+    def draw(run: FinishedRun) -> Any:
+        from cytocar import pl
+
+        return getattr(pl, function)(run.clustered, basis=basis)
+
+    return draw
+
+
+def _table(function: str, *names: str) -> Callable[[FinishedRun], Any]:
+    def draw(run: FinishedRun) -> Any:
+        from cytocar import pl
+
+        return getattr(pl, function)(*(run.tables[name] for name in names))
+
+    return draw
+
+
+def _cells(function: str) -> Callable[[FinishedRun], Any]:
+    def draw(run: FinishedRun) -> Any:
+        from cytocar import pl
+
+        return getattr(pl, function)(run.cells)
+
+    return draw
+
+
+def _maps(basis: str, name: str) -> list[FigureOfRun]:
+    key = f"X_{basis}"
+    return [
+        FigureOfRun(
+            f"{basis}_timepoints",
+            f"{name} by timepoint",
+            "The same map in every panel; cells of the timepoint in the colour of their cluster, all others grey. "
+            "Distances on the map are for looking only; the clusters were found among the markers.",
+            _mapped(key),
+            _map("tsne_timepoints", basis),
+        ),
+        FigureOfRun(
+            f"{basis}_clusters",
+            f"{name} by cluster and subset",
+            "All clustered cells, coloured by cluster and by subset.",
+            _mapped(key),
+            _map("tsne_clusters", basis),
+        ),
+        FigureOfRun(
+            f"{basis}_markers",
+            f"{name} by marker",
+            "Expression in arcsinh units, each marker on its own scale from its 1st to its 99th percentile.",
+            _mapped(key),
+            _map("tsne_markers", basis),
+        ),
+    ]
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "kinetics",
+        "CAR-T cells over time",
+        "Share of CD45+ cells with exact 95 % intervals, logarithmic. An arrow is an upper limit: not detected.",
+        _has("car_frequency", "kinetics"),
+        _table("kinetics", "car_frequency", "kinetics"),
+    ),
+    FigureOfRun(
+        "subsets",
+        "Subsets over time",
+        "CD4, CD8, double-negative (DN) and double-positive (DP) shares of CAR-T and of host T cells, with exact "
+        "95 % intervals.",
+        _has("subsets"),
+        _table("subsets", "subsets", "car_frequency"),
+    ),
+    FigureOfRun(
+        "heatmap",
+        "Clusters and their markers",
+        "Median expression of each cluster, scaled for the picture from the 1st to the 99th percentile of each marker; "
+        "the bar beside it is the cluster's share of all clustered cells.",
+        _clustered,
+        _heatmap,
+    ),
+    FigureOfRun(
+        "cluster_frequencies",
+        "Clusters per sample",
+        "Share of each cluster in each sample; the same colours as in the maps.",
+        _has("clusters"),
+        _table("cluster_frequencies", "clusters", "cluster_profiles"),
+    ),
+    *_maps("tsne", "t-SNE"),
+    *_maps("umap", "UMAP"),
+    FigureOfRun(
+        "violins_subsets",
+        "Markers of the subsets over time",
+        "CAR-T cells by subset and timepoint; n below each violin, points where there are few cells.",
+        _has_car_cells,
+        _cells("violins_subsets"),
+    ),
+    FigureOfRun(
+        "violins_car_vs_host",
+        "CAR-T cells beside host T cells",
+        "The same tube, CAR-T cells beside the sampled host T cells.",
+        _has_car_cells,
+        _cells("violins_car_vs_host"),
+    ),
+    FigureOfRun(
+        "comparisons",
+        "What changed over time",
+        "Difference of medians with bootstrap 95 % intervals; the open mark is the change of the host T cells of the "
+        "same tubes.",
+        _has("comparisons"),
+        _table("comparisons", "comparisons"),
+    ),
+    FigureOfRun(
+        "gating",
+        "Gates",
+        "Each row a sample, each panel a step of the strategy with its thresholds; the numbers are percent of the parent.",
+        _has("gating_plots", "thresholds"),
+        _table("gating", "gating_plots", "thresholds", "ledger"),
+    ),
+    FigureOfRun(
+        "thresholds",
+        "Densities and thresholds",
+        "The density each threshold was found in, on the cells of its own population.",
+        _has("densities", "thresholds"),
+        _table("thresholds", "densities", "thresholds"),
+    ),
+    FigureOfRun(
+        "quality",
+        "Quality over acquisition time",
+        "Event rate, share of cells, and signal of DNA, beads and CD45 along the acquisition of each file.",
+        _has("quality"),
+        _table("quality", "quality"),
+    ),
+)
