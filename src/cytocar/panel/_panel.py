@@ -1,0 +1,274 @@
+"""A panel: what each channel measures, read from a table, guessed from files, and found again in other files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import PanelError, Problem, did_you_mean
+from cytocar.panel._builtin import builtin_names, builtin_path
+from cytocar.panel._match import PanelMatch, Wanted, match_channels
+from cytocar.panel._rows import read_rows
+from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, parse_isotope
+from cytocar.panel.roles import MASS_ROLES, guess_class, guess_role
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS: Final = (
+    keys.CHANNEL,
+    keys.MARKER,
+    keys.MARKER_CLASS,
+    keys.ROLE,
+    keys.METAL,
+    keys.MASS,
+    keys.CLUSTERING,
+    keys.COFACTOR,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What each channel measures.
+
+    Parameters
+    ----------
+    frame
+        A row a channel: `channel` ($PnN), `marker` (unique), `marker_class` (type, state, none), `role`,
+        `metal` (element symbol, ``""`` for a channel without mass), `mass` (int, 0 without mass),
+        `used_for_clustering` (bool), `cofactor` (float, NaN without mass).
+    name
+        The name of the built-in panel, or the path of the file.
+    notes
+        What was decided in reading that a user may want to know.
+
+    Examples
+    --------
+    >>> panel = Panel.from_channels([("Time", ""), ("Y89Di", "89Y_CD45"), ("Ir191Di", "191Ir_DNA1")])
+    >>> print(panel.frame[["channel", "marker", "role", "mass"]].to_string(index=False))
+    channel marker   role  mass
+       Time   Time   time     0
+      Y89Di   CD45 marker    89
+    Ir191Di   DNA1    dna   191
+    """
+
+    frame: pd.DataFrame
+    name: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        counts = self.frame[keys.ROLE].value_counts(sort=False)
+        parts = ", ".join(f"{count} {role}" for role, count in counts.items())
+        return f"Panel {self.name or '(unnamed)'}: {parts}"
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """The markers of all mass channels, in the order of the panel."""
+        return tuple(self.frame.loc[self.has_mass, keys.MARKER])
+
+    @property
+    def has_mass(self) -> np.ndarray:
+        """Which rows are mass channels, bool, one a row."""
+        return np.asarray(self.frame[keys.ROLE].isin(MASS_ROLES), dtype=bool)
+
+    def find(self, marker: str) -> str | None:
+        """Return the marker of the panel that `marker` matches, or None.
+
+        Examples
+        --------
+        >>> Panel.read("legend2").find("PD-1")
+        'PD1'
+        """
+        return self._by_key().get(marker_key(marker))
+
+    def _by_key(self) -> dict[str, str]:
+        return {marker_key(name): name for name in self.markers}
+
+    @classmethod
+    def from_channels(cls, channels: Iterable[tuple[str, str | None]], *, cofactor: float = 5.0) -> Panel:
+        """Guess a panel from the channels of a file.
+
+        Every channel becomes a row, in the order of the file. Beads that are all called ``Bead`` become
+        ``Bead140``, ``Bead165``; other markers of one name get their isotope after it.
+
+        Parameters
+        ----------
+        channels
+            ``($PnN, $PnS)`` of each channel; ``$PnS`` may be None.
+        cofactor
+            Cofactor of the arcsinh of every mass channel, above 0.
+
+        Returns ------- The panel; its `channel` is ``$PnN``, or the isotope in the instrument's spelling
+        where ``$PnN`` holds the marker.
+        """
+        rows = [_guess(pnn, pns or "", cofactor) for pnn, pns in channels]
+        _make_unique(rows)
+        return cls(_frame(rows))
+
+    @classmethod
+    def load(
+        cls, source: str | os.PathLike[str], *, cofactor: float = 5.0
+    ) -> tuple[Panel | None, list[Problem]]:
+        """Read a panel and collect everything that is wrong with it.
+
+        Parameters
+        ----------
+        source
+            A CSV file, or the name of a panel that comes with cytocar (see `builtin_names`).
+        cofactor
+            Cofactor of channels for which the file gives none, above 0.
+
+        Returns
+        -------
+        The panel and no problems, or None and all problems.
+        """
+        path = Path(source)
+        name = str(source)
+        if not path.exists() and name in builtin_names():
+            path = builtin_path(name)
+        elif not path.exists() and not path.suffix and path.name == name:
+            fix = f"{did_you_mean(name, builtin_names())}; or give the path of a CSV file"
+            return None, [Problem(name, "there is no panel of this name and no such file", fix)]
+        rows, problems = read_rows(path, cofactor=cofactor)
+        if problems:
+            return None, problems
+        return cls(_frame(rows), name), []
+
+    @classmethod
+    def read(cls, source: str | os.PathLike[str], *, cofactor: float = 5.0) -> Panel:
+        """Read a panel from a CSV file, or one that comes with cytocar by its name.
+
+        Only the columns `channel` and `marker` have to be there; what is missing is derived from the names.
+
+        Parameters
+        ----------
+        source
+            The file or the name.
+        cofactor
+            Cofactor of channels for which the file gives none, above 0.
+
+        Raises
+        ------
+        PanelError
+            With everything that is wrong with the panel.
+
+        Examples
+        --------
+        >>> panel = Panel.read("legend2")
+        >>> int(panel.frame["used_for_clustering"].sum())
+        33
+        """
+        panel, problems = cls.load(source, cofactor=cofactor)
+        if panel is None:
+            raise PanelError("\n".join(str(problem) for problem in problems))
+        return panel
+
+    def match(self, channels: Sequence[tuple[str, str | None]], *, where: str) -> PanelMatch:
+        """Find the channels of the panel in a file, by metal and mass however the file spells them.
+
+        Parameters
+        ----------
+        channels
+            ``($PnN, $PnS)`` of each channel of the file.
+        where
+            What to call the file in problems.
+
+        Returns ------- The column of each row of the panel (-1 where the file has none), the other columns,
+        problems (a mass channel is missing or ambiguous) and notes (matched by mass only, another marker in
+        ``$PnS``).
+        """
+        wanted = [
+            Wanted(row[keys.CHANNEL], row[keys.MARKER], row[keys.ROLE], _row_isotope(row))
+            for row in self.frame.to_dict("records")
+        ]
+        return match_channels(wanted, [(pnn, pns or "") for pnn, pns in channels], where=where)
+
+    def to_csv(self) -> str:
+        """Return the panel as the text of a CSV file that `Panel.read` reads.
+
+        Examples
+        --------
+        >>> print(Panel.from_channels([("Y89Di", "CD45"), ("Time", "")]).to_csv(), end="")
+        channel,marker,marker_class,role,metal,mass,used_for_clustering,cofactor
+        Y89Di,CD45,type,marker,Y,89,1,5
+        Time,Time,none,time,,,0,
+        """
+        import csv
+        import io
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row, mass in zip(self.frame.to_dict("records"), self.has_mass, strict=True):
+            writer.writerow(
+                [
+                    *(row[column] for column in COLUMNS[:5]),
+                    row[keys.MASS] if mass else "",
+                    int(row[keys.CLUSTERING]),
+                    f"{row[keys.COFACTOR]:g}" if mass else "",
+                ]
+            )
+        return text.getvalue()
+
+
+def _row_isotope(row: dict[Any, Any]) -> Isotope | None:
+    if row[keys.ROLE] not in MASS_ROLES:
+        return None
+    in_channel = parse_isotope(row[keys.CHANNEL])
+    return in_channel or Isotope(row[keys.METAL], int(row[keys.MASS]))
+
+
+def _guess(pnn: str, pns: str, cofactor: float) -> dict[str, Any]:
+    isotope = channel_isotope(pnn, pns)
+    marker = marker_name(pnn, pns) if isotope else pnn.strip()
+    role = guess_role(pnn, marker, isotope)
+    marker_class = guess_class(marker, role)
+    return {
+        keys.CHANNEL: pnn.strip() if isotope is None or parse_isotope(pnn) else isotope.channel,
+        keys.MARKER: marker,
+        keys.MARKER_CLASS: marker_class,
+        keys.ROLE: role,
+        keys.METAL: isotope.symbol if isotope else "",
+        keys.MASS: isotope.mass if isotope else 0,
+        keys.CLUSTERING: marker_class != "none",
+        keys.COFACTOR: cofactor if isotope else float("nan"),
+    }
+
+
+def _make_unique(rows: list[dict[str, Any]]) -> None:
+    """Tell apart, in place, markers of one name."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        key = marker_key(row[keys.MARKER])
+        counts[key] = counts.get(key, 0) + 1
+    taken = {key for key, count in counts.items() if count == 1}
+    for row in rows:
+        name = row[keys.MARKER]
+        if marker_key(name) in taken:
+            continue
+        if counts.get(marker_key(name), 0) < 2:
+            continue
+        if row[keys.MASS]:
+            plain = row[keys.ROLE] == "bead"
+            name = f"{name}{row[keys.MASS]}" if plain else f"{name}_{row[keys.MASS]}{row[keys.METAL]}"
+        stem, number = name, 2
+        while marker_key(name) in taken:
+            name, number = f"{stem}_{number}", number + 1
+        taken.add(marker_key(name))
+        row[keys.MARKER] = name
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({keys.MASS: "int64", keys.CLUSTERING: "bool", keys.COFACTOR: "float64"})

@@ -1,0 +1,152 @@
+"""Tables that people write by hand: any usual encoding, line end and separator; rows know their lines."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cytocar._core.errors import Problem
+
+_SEPARATORS = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: the line it stands on, and its cells by column."""
+
+    line: int
+    cells: dict[str, str]
+
+    def get(self, column: str) -> str:
+        """Return a cell without blanks around it, or ``""``."""
+        return self.cells.get(column, "")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns and rows of a file, and whether it writes decimals with a comma."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    decimal_comma: bool = False
+
+    def number(self, text: str) -> float | None:
+        """Return a cell as a finite number, or None where it is not one."""
+        if self.decimal_comma:
+            text = text.replace(",", ".")
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        # "1_000" is a number for Python only.
+        return value if value - value == 0 and "_" not in text else None
+
+
+def _decode(raw: bytes) -> str:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def read_table(
+    path: str | os.PathLike[str], *, aliases: dict[str, str] | None = None
+) -> tuple[Table | None, list[Problem]]:
+    """Read a table with a header line from a text file.
+
+    The encoding is UTF-8 (with or without byte order mark), UTF-16 or else Latin-1; lines end in LF, CRLF or
+    CR; the separator is the one of comma, semicolon and tab that the header has most of. Empty lines and
+    lines that start with ``#`` are skipped.
+
+    Parameters
+    ----------
+    path
+        The file.
+    aliases
+        Other names of columns, in lower case, with the name that is meant.
+
+    Returns
+    -------
+    The table and no problem, or None and what is wrong.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return None, [Problem(str(path), "there is no such file", "check the name and the folder")]
+    except IsADirectoryError:
+        return None, [Problem(str(path), "this is a folder, not a table", "name the CSV file in it")]
+    except OSError as error:
+        return None, [Problem(str(path), f"cannot be read: {error.strerror}", "check the rights of the file")]
+    if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        return None, [Problem(str(path), "this is a workbook, not text", "save the sheet as CSV")]
+    try:
+        text = _decode(raw)
+    except UnicodeDecodeError:
+        return None, [Problem(str(path), "this is not a text file", "save the table as CSV in UTF-8")]
+    if "\0" in text:
+        return None, [Problem(str(path), "this is not a text file", "save the table as CSV in UTF-8")]
+    return _parse(path, text.replace("\r\n", "\n").replace("\r", "\n"), aliases or {})
+
+
+def _parse(path: Path, text: str, aliases: dict[str, str]) -> tuple[Table | None, list[Problem]]:
+    lines = text.split("\n")
+    # A comment or an empty line stays a line, so that the numbers are those of an editor.
+    lines = ["" if line.lstrip().startswith("#") or not line.strip() else line for line in lines]
+    first = next((index for index, line in enumerate(lines) if line), None)
+    if first is None:
+        return None, [Problem(str(path), "the table is empty", "give a header line and a row a line")]
+    separator = max(_SEPARATORS, key=lines[first].count)
+    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
+    columns: tuple[str, ...] = ()
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    last = 0
+    try:
+        for cells in reader:
+            line, last = last + 1, reader.line_num
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if not columns:
+                names = [aliases.get(cell.casefold(), cell.casefold()) for cell in cells]
+                while names and not names[-1]:
+                    names.pop()
+                columns = tuple(names)
+                problems += _repeated(path, line, columns)
+                continue
+            if any(cells[len(columns) :]):
+                problems.append(
+                    Problem(
+                        f"{path}, line {line}",
+                        f"{len(cells)} cells, but the header names {len(columns)} columns",
+                        f"put a cell that holds {separator!r} in double quotes",
+                    )
+                )
+                continue
+            rows.append(Row(line, dict(zip(columns, cells, strict=False))))
+    except csv.Error as error:
+        problems.append(
+            Problem(f"{path}, line {last + 1}", f"is not CSV: {error}", "check the double quotes")
+        )
+    if not rows and not problems:
+        problems.append(Problem(str(path), "the table has a header but no rows", "give a row a line"))
+    if problems:
+        return None, problems
+    return Table(columns, tuple(rows), decimal_comma=separator != ","), []
+
+
+def _repeated(path: Path, line: int, columns: tuple[str, ...]) -> list[Problem]:
+    return [
+        Problem(
+            f"{path}, line {line}",
+            f"{columns.count(name)} columns are called (or mean) {name!r}",
+            "keep one of them",
+        )
+        for name in dict.fromkeys(columns)
+        if name and columns.count(name) > 1
+    ]

@@ -1,0 +1,270 @@
+"""What a file calls a channel: the isotope in it, the marker in it, and the form in which names are compared."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+# Natural isotopes in the mass range of the instruments (75 to 209). Promethium has none, but exporters name
+# mass 147 by it.
+ISOTOPES: Final[dict[str, tuple[int, ...]]] = {
+    "As": (75,),
+    "Se": (74, 76, 77, 78, 80, 82),
+    "Br": (79, 81),
+    "Kr": (78, 80, 82, 83, 84, 86),
+    "Rb": (85, 87),
+    "Sr": (84, 86, 87, 88),
+    "Y": (89,),
+    "Zr": (90, 91, 92, 94, 96),
+    "Nb": (93,),
+    "Mo": (92, 94, 95, 96, 97, 98, 100),
+    "Ru": (96, 98, 99, 100, 101, 102, 104),
+    "Rh": (103,),
+    "Pd": (102, 104, 105, 106, 108, 110),
+    "Ag": (107, 109),
+    "Cd": (106, 108, 110, 111, 112, 113, 114, 116),
+    "In": (113, 115),
+    "Sn": (112, 114, 115, 116, 117, 118, 119, 120, 122, 124),
+    "Sb": (121, 123),
+    "Te": (120, 122, 123, 124, 125, 126, 128, 130),
+    "I": (127,),
+    "Xe": (124, 126, 128, 129, 130, 131, 132, 134, 136),
+    "Cs": (133,),
+    "Ba": (130, 132, 134, 135, 136, 137, 138),
+    "La": (138, 139),
+    "Ce": (136, 138, 140, 142),
+    "Pr": (141,),
+    "Nd": (142, 143, 144, 145, 146, 148, 150),
+    "Pm": (145, 147),
+    "Sm": (144, 147, 148, 149, 150, 152, 154),
+    "Eu": (151, 153),
+    "Gd": (152, 154, 155, 156, 157, 158, 160),
+    "Tb": (159,),
+    "Dy": (156, 158, 160, 161, 162, 163, 164),
+    "Ho": (165,),
+    "Er": (162, 164, 166, 167, 168, 170),
+    "Tm": (169,),
+    "Yb": (168, 170, 171, 172, 173, 174, 176),
+    "Lu": (175, 176),
+    "Hf": (174, 176, 177, 178, 179, 180),
+    "Ta": (180, 181),
+    "W": (180, 182, 183, 184, 186),
+    "Re": (185, 187),
+    "Os": (184, 186, 187, 188, 189, 190, 192),
+    "Ir": (191, 193),
+    "Pt": (190, 192, 194, 195, 196, 198),
+    "Au": (197,),
+    "Hg": (196, 198, 199, 200, 201, 202, 204),
+    "Tl": (203, 205),
+    "Pb": (204, 206, 207, 208),
+    "Bi": (209,),
+}
+# What instruments write in place of an element: a background channel, and the argon dimer of imaging.
+NOT_ELEMENTS: Final = ("BCKG", "ArAr")
+# A channel may be named by an element at a mass that the element has not in nature (Pd107Di); further off it
+# is no isotope.
+_MASS_SLACK: Final = 4
+
+_SYMBOL: Final = r"(?P<symbol>BCKG|ArAr|[A-Z][a-z]?)"
+_MASS: Final = r"(?P<mass>[0-9]{2,3})"
+_VIEW: Final = re.compile(r"\s*\(v\)$")
+# With the ending Di or Dd the text is certainly a channel, and any case is taken.
+_PLAIN_CHANNEL: Final = re.compile(
+    r"(?P<symbol>BCKG|ArAr|[A-Z]{1,2})" + _MASS + r"D[ID](?:[ _-]+(?P<label>.+))?", re.IGNORECASE
+)
+_BRACKET_CHANNEL: Final = re.compile(
+    r"(?P<label>.*)\((?P<symbol>BCKG|ArAr|[A-Z]{1,2})" + _MASS + r"\)(?P<ending>D[ID])?", re.IGNORECASE
+)
+_RANGE_CHANNEL: Final = re.compile(r"(?P<label>.*)\((?P<first>[0-9]{2,3}):(?P<last>[0-9]{2,3})\)(?:D[id])?")
+# Without it only a natural isotope in the right case counts: CD116 is an antigen, Cd116 an isotope.
+_MASS_FIRST: Final = re.compile(_MASS + _SYMBOL + r"(?:D[id])?(?:[ _-]+(?P<label>.+))?")
+_BARE: Final = re.compile(_SYMBOL + _MASS + r"(?:[ _-]+(?P<label>.+))?")
+_MASS_LAST: Final = re.compile(r"(?P<label>.+?)[ _-]+" + _MASS + _SYMBOL)
+_BRACKET_MASS_LAST: Final = re.compile(r"(?P<label>.*?)\s*\(" + _MASS + _SYMBOL + r"\)(?:D[id])?")
+
+_GREEK: Final = str.maketrans(
+    "αβγδεζηθικλμνξοπρσςτυφχψω",
+    "abgdezhqiklmnxoprsstufcyw",
+)
+_GREEK_WORDS: Final = re.compile("alpha|beta|gamma|delta|epsilon|zeta|kappa|lambda")
+_IGNORED: Final = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
+
+
+@dataclass(frozen=True)
+class Isotope:
+    """What a mass channel detects.
+
+    Parameters
+    ----------
+    symbol
+        Element symbol, ``"BCKG"`` for a background channel, or ``""`` where a range of masses has no one
+        element.
+    mass
+        Mass number in dalton; the middle one of a range.
+    span
+        First and last mass of a channel that sums neighbouring masses, such as the cadmium of a quantum dot;
+        None otherwise.
+
+    Examples
+    --------
+    >>> Isotope("Yb", 171).channel
+    'Yb171Di'
+    """
+
+    symbol: str
+    mass: int
+    span: tuple[int, int] | None = None
+
+    @property
+    def channel(self) -> str:
+        """The name of the channel as current instruments write it."""
+        if self.span is not None:
+            return f"({self.span[0]}:{self.span[1]})Di"
+        return f"{self.symbol}{self.mass}Di"
+
+    @property
+    def natural(self) -> bool:
+        """Whether the element has this isotope in nature."""
+        return self.mass in ISOTOPES.get(self.symbol, ())
+
+    def __str__(self) -> str:
+        return f"masses {self.span[0]} to {self.span[1]}" if self.span else f"{self.symbol}{self.mass}"
+
+
+def _capitalised(symbol: str) -> str:
+    for name in NOT_ELEMENTS:
+        if symbol.casefold() == name.casefold():
+            return name
+    return symbol.capitalize()
+
+
+def _isotope(symbol: str, mass: str, *, natural: bool) -> Isotope | None:
+    """Return the isotope if there is one: natural, or (`natural` False) within reach of the element's isotopes."""
+    number = int(mass)
+    if symbol in NOT_ELEMENTS:
+        return Isotope(symbol, number)
+    known = ISOTOPES.get(symbol)
+    if known is None:
+        return None
+    if number in known or (not natural and min(known) - _MASS_SLACK <= number <= max(known) + _MASS_SLACK):
+        return Isotope(symbol, number)
+    return None
+
+
+def _range(first: str, last: str) -> Isotope | None:
+    low, high = int(first), int(last)
+    if not 70 <= low < high <= 240:
+        return None
+    masses = set(range(low, high + 1))
+    owners = [symbol for symbol, known in ISOTOPES.items() if masses <= set(known)]
+    return Isotope(owners[0] if len(owners) == 1 else "", (low + high) // 2, (low, high))
+
+
+def _split(text: str) -> tuple[Isotope | None, str]:
+    """Return the isotope in `text`, and what else the text says."""
+    text = _VIEW.sub("", text.strip())
+    if match := _RANGE_CHANNEL.fullmatch(text):
+        found = _range(match["first"], match["last"])
+        return (found, match["label"].strip()) if found else (None, text)
+    for pattern in (_PLAIN_CHANNEL, _BRACKET_CHANNEL):
+        match = pattern.fullmatch(text)
+        if match is None:
+            continue
+        symbol = _capitalised(match["symbol"])
+        # In CD116Di the capitals say antigen; in CD116DI everything is in capitals, and they say nothing.
+        if match["symbol"] != symbol and not (text.isupper() or text.islower()):
+            continue
+        certain = pattern is _PLAIN_CHANNEL or match["ending"] is not None
+        found = _isotope(symbol, match["mass"], natural=not certain)
+        if found:
+            return found, (match["label"] or "").strip()
+    for pattern in (_MASS_FIRST, _BARE, _MASS_LAST, _BRACKET_MASS_LAST):
+        match = pattern.fullmatch(text)
+        if match and (found := _isotope(match["symbol"], match["mass"], natural=True)):
+            return found, (match["label"] or "").strip()
+    return None, text
+
+
+def parse_isotope(text: str) -> Isotope | None:
+    """Return the isotope that a channel name or description names, or None.
+
+    The whole text has to fit one of the known spellings; letters are never dropped. Without the ending ``Di``
+    or ``Dd`` the isotope has to exist in nature and be spelled in its own case, so that the antigens CD45 and
+    CD116 are no cadmium. A range of masses is one channel, the sum of its masses; its element is the one that
+    has all of them.
+
+    Parameters
+    ----------
+    text
+        ``$PnN`` or ``$PnS``, such as ``Ir191Di``, ``(Ir191)Dd``, ``191Ir_DNA1``, ``171Yb``,
+        ``CD45(Gd154)Di``, ``CD3(110:114)Dd``.
+
+    Examples
+    --------
+    >>> parse_isotope("(Ir191)Dd")
+    Isotope(symbol='Ir', mass=191, span=None)
+    >>> parse_isotope("CD3(110:114)Dd")
+    Isotope(symbol='Cd', mass=112, span=(110, 114))
+    >>> parse_isotope("CD45") is None
+    True
+    """
+    return _split(text)[0]
+
+
+def channel_isotope(pnn: str, pns: str = "") -> Isotope | None:
+    """Return the isotope of a channel from ``$PnN``, or from ``$PnS`` where ``$PnN`` holds the marker.
+
+    Examples
+    --------
+    >>> channel_isotope("DNA1", "Ir191")
+    Isotope(symbol='Ir', mass=191, span=None)
+    """
+    return parse_isotope(pnn) or parse_isotope(pns)
+
+
+def marker_name(pnn: str, pns: str = "") -> str:
+    """Return the marker of a channel: what ``$PnS`` says without the isotope, else what ``$PnN`` says without it.
+
+    Trailing blanks and the suffix `` (v)`` are dropped. Where neither names a marker, iridium is ``DNA1`` or
+    ``DNA2`` and any other channel is called by its isotope.
+
+    Examples
+    --------
+    >>> marker_name("Tm169Di", "169Tm_CAR_ID"), marker_name("CD45(Gd154)Di", "CD45 (v)"), marker_name("Sn120Di")
+    ('CAR_ID', 'CD45', '120Sn')
+    """
+    in_pnn, name_in_pnn = _split(pnn)
+    _, name_in_pns = _split(pns)
+    if name_in_pns:
+        return name_in_pns
+    if name_in_pnn:
+        return name_in_pnn
+    isotope = in_pnn or parse_isotope(pns)
+    return unnamed(isotope) if isotope else ""
+
+
+def unnamed(isotope: Isotope) -> str:
+    """Return what a channel without a marker is called."""
+    if isotope.symbol == "Ir" and isotope.mass in (191, 193):
+        return "DNA1" if isotope.mass == 191 else "DNA2"
+    if isotope.span is not None:
+        return f"{isotope.span[0]}-{isotope.span[1]}{isotope.symbol}"
+    if isotope.symbol in NOT_ELEMENTS:
+        return f"{isotope.symbol}{isotope.mass}"
+    return f"{isotope.mass}{isotope.symbol}"
+
+
+def marker_key(name: str) -> str:
+    """Return the form in which names are compared: no case, spaces, hyphens or underscores, Greek as Latin.
+
+    Examples
+    --------
+    >>> marker_key("PD-1") == marker_key("pd1") and marker_key("TCRγδ") == marker_key("TCR gd")
+    True
+    >>> marker_key("CD8") == marker_key("CD8a")
+    False
+    """
+    text = unicodedata.normalize("NFKC", name).casefold().translate(_GREEK)
+    return _GREEK_WORDS.sub(lambda word: word[0][0], _IGNORED.sub("", text))
