@@ -158,7 +158,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "gating",
         "Gates",
-        "Each row a sample, each panel a step of the strategy with its thresholds; the numbers are percent of the parent.",
+        "Each row a sample, each panel a step of the strategy with its thresholds; numbers are percent of the parent.",
         _has("gating_plots", "thresholds"),
         _table("gating", "gating_plots", "thresholds", "ledger"),
     ),

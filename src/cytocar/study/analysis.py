@@ -83,7 +83,7 @@ def detection_counts(
 
 @dataclass(frozen=True)
 class _Labelling:
-    """One method with its settings, and the cells it labels: a task of its own, so that methods may run side by side."""
+    """One method, its settings and the cells it labels: a task of its own, so that methods may run side by side."""
 
     method: str
     cells: AnnData
@@ -139,9 +139,8 @@ def label_cells(
         tasks.append(
             _Labelling("flowsom", part.copy(), {**common, "metaclusters": config.clustering.metaclusters})
         )
-    for name in ("tsne", "umap"):
-        if config.embedding in (name, "both"):
-            tasks.append(_Labelling(name, part.copy(), dict(common)))
+    maps = ("tsne", "umap") if config.embedding == "both" else (config.embedding,)
+    tasks += [_Labelling(name, part.copy(), dict(common)) for name in maps if name != "off"]
     done = run_all(
         _label,
         tasks,

@@ -67,8 +67,8 @@ class SampleResult:
     """What a study keeps of one file.
 
     `tables` are tidy frames with a `sample_id` column: ledger, thresholds, densities, gating_plots, quality,
-    cleaning, reference, subsets, notes. `cells` holds every cell of the compartments but for the host, of which it holds
-    a seeded sample of at most `settings.host_sample` cells; `shares` says which share of each compartment that is.
+    cleaning, reference, subsets. `cells` holds every cell of the compartments but for the host, of which it
+    holds a seeded sample of at most `settings.host_sample` cells; `shares` says which share of each compartment that is.
     """
 
     sample_id: str
