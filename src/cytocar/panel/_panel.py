@@ -41,7 +41,7 @@ class Panel:
     ----------
     frame
         A row a channel: `channel` ($PnN), `marker` (unique), `marker_class` (type, state, none), `role`,
-        `metal` (element symbol, ``""`` for a channel without mass), `mass` (int, 0 without mass),
+        `metal` (element symbol, ``""`` for a channel without mass), `mass` (Int64, missing without mass),
         `used_for_clustering` (bool), `cofactor` (float, NaN without mass).
     name
         The name of the built-in panel, or the path of the file.
@@ -53,7 +53,7 @@ class Panel:
     >>> panel = Panel.from_channels([("Time", ""), ("Y89Di", "89Y_CD45"), ("Ir191Di", "191Ir_DNA1")])
     >>> print(panel.frame[["channel", "marker", "role", "mass"]].to_string(index=False))
     channel marker   role  mass
-       Time   Time   time     0
+       Time   Time   time  <NA>
       Y89Di   CD45 marker    89
     Ir191Di   DNA1    dna   191
     """
@@ -74,6 +74,12 @@ class Panel:
     def markers(self) -> tuple[str, ...]:
         """The markers of all mass channels, in the order of the panel."""
         return tuple(self.frame.loc[self.has_mass, keys.MARKER])
+
+    @property
+    def var(self) -> pd.DataFrame:
+        """The rows of the mass channels with the marker as index: the `var` of a matrix, `mass` as int64."""
+        frame = self.frame[self.has_mass].astype({keys.MASS: "int64"})
+        return frame.set_index(frame[keys.MARKER].to_numpy(dtype=object))
 
     @property
     def has_mass(self) -> np.ndarray:
@@ -238,7 +244,7 @@ def _guess(pnn: str, pns: str, cofactor: float) -> dict[str, Any]:
         keys.MARKER_CLASS: marker_class,
         keys.ROLE: role,
         keys.METAL: isotope.symbol if isotope else "",
-        keys.MASS: isotope.mass if isotope else 0,
+        keys.MASS: isotope.mass if isotope else None,
         keys.CLUSTERING: marker_class != "none",
         keys.COFACTOR: cofactor if isotope else float("nan"),
     }
@@ -271,4 +277,4 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.astype({keys.MASS: "int64", keys.CLUSTERING: "bool", keys.COFACTOR: "float64"})
+    return frame.astype({keys.MASS: "Int64", keys.CLUSTERING: "bool", keys.COFACTOR: "float64"})

@@ -123,7 +123,7 @@ def _complete(path: Path, table: Table, row: Row, cofactor: float, problems: lis
         keys.MARKER_CLASS: marker_class,
         keys.ROLE: role,
         keys.METAL: isotope.symbol if isotope else "",
-        keys.MASS: isotope.mass if isotope else 0,
+        keys.MASS: isotope.mass if isotope else None,
         keys.CLUSTERING: clustering,
         keys.COFACTOR: value if isotope else float("nan"),
     }
