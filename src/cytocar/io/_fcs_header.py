@@ -227,12 +227,10 @@ def _read_keywords(
             f"{path}: the file ends within TEXT: HEADER puts it at bytes {text_begin} to {text_end}, the file "
             f"has {file_bytes}"
         )
-    if text_begin < data_begin <= text_end:
-        # Writers that end DATA one byte late end TEXT one byte late too, with the first byte of DATA in it.
-        tolerances.append(
-            f"TEXT ends at byte {text_end}, but DATA begins at {data_begin}: TEXT was cut there"
-        )
-        raw = raw[: data_begin - text_begin]
+    if text_end == data_begin and data_begin > text_begin:
+        # Writers that end DATA one byte late end TEXT one byte late too: with the first byte of DATA in it.
+        tolerances.append(f"TEXT ends one byte late, at byte {text_end}, where DATA begins")
+        raw = raw[:-1]
     keywords, told = parse_text(raw)
     tolerances += told
     begin, end = _integer(keywords.get("$BEGINSTEXT", "")), _integer(keywords.get("$ENDSTEXT", ""))
