@@ -22,22 +22,21 @@ docs: $(VENV)/.docs
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt uv
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.tests: $(VENV)/.installed
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test]"
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.installed
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[test,lint]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,lint]"
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[docs]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:
