@@ -13,7 +13,7 @@ from cytocar._core.errors import FcsError, ParameterError
 from cytocar.io._fcs_text import parse_text
 
 VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
-_HEADER_BYTES: Final = 58
+HEADER_BYTES: Final = 58
 # HEADER offsets have eight characters.
 LARGEST_OFFSET: Final = 99_999_999
 
@@ -195,7 +195,7 @@ def _read_keywords(
 ) -> tuple[str, dict[str, str], list[str], tuple[int, int]]:
     """Return version, keywords, tolerances and the DATA offsets of HEADER of the data set at `start`."""
     stream.seek(start)
-    head = stream.read(_HEADER_BYTES)
+    head = stream.read(HEADER_BYTES)
     if head[:3] != b"FCS":
         raise FcsError(
             f"{path}: not an FCS file: it begins with {head[:6]!r}, an FCS file with b'FCS3.0' or the like"
@@ -206,7 +206,7 @@ def _read_keywords(
             f"{path}: FCS version {version!r} is not supported; supported are {', '.join(VERSIONS)}"
         )
     if len(head) < 26:
-        raise FcsError(f"{path}: HEADER ends after {len(head)} bytes; it has {_HEADER_BYTES}")
+        raise FcsError(f"{path}: HEADER ends after {len(head)} bytes; it has {HEADER_BYTES}")
     offsets = []
     for position, name in ((10, "begin"), (18, "end"), (26, "DATA begin"), (34, "DATA end")):
         text = head[position : position + 8].decode("latin-1").strip(" \0")

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cytocar._core.errors import FcsError, ParameterError
+from cytocar._core import keys, provenance
+from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.files import replacing
-from cytocar.io._fcs_header import LARGEST_OFFSET
-from cytocar.io._fcs_text import format_text
+from cytocar._core.version import __version__
+from cytocar.io._deidentify import deidentified
+from cytocar.io._fcs_layout import build_text, place
+from cytocar.io._read import KEYWORDS, STATE_KEYWORD, STEPS_KEYWORD
 
-_HEADER_BYTES: Final = 58
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 _BLOCK_BYTES: Final = 8 << 20
-# Keywords that describe the layout of the file itself; they are computed anew, never copied.
-_LAYOUT: Final = frozenset(
-    {
-        "$BEGINANALYSIS",
-        "$BEGINDATA",
-        "$BEGINSTEXT",
-        "$BYTEORD",
-        "$DATATYPE",
-        "$ENDANALYSIS",
-        "$ENDDATA",
-        "$ENDSTEXT",
-        "$MODE",
-        "$NEXTDATA",
-        "$PAR",
-        "$TOT",
-        "$UNICODE",
-    }
-)
-# $P3V, P3DISPLAY, @P3X: what belongs to a column moves with it.
-_OF_CHANNEL: Final = re.compile(r"^([^A-Z]?)P(\d+)([A-Z].*)$")
-_LAYOUT_OF_CHANNEL: Final = frozenset({"N", "S", "B", "E", "DATATYPE"})
+_VERSION_KEYWORD: Final = "CYTOCAR_VERSION"
+
+# First row, row after the last -> rows x channels.
+Rows = Callable[[int, int], npt.NDArray[Any]]
 
 
 def write_events(
@@ -80,121 +68,176 @@ def write_events(
     >>> file.read_bytes()[:6]
     b'FCS3.1'
     """
-    names = [name.strip() for name, _ in channels]
-    if events.ndim != 2 or events.shape[1] != len(names):
+    if events.ndim != 2 or events.shape[1] != len(channels):
         raise ParameterError(
-            f"events have shape {events.shape}, but {len(names)} channels are named; one column a channel is due"
+            f"events have shape {events.shape}, but {len(channels)} channels are named; one column a channel is due"
         )
+    _stream(path, lambda start, stop: events[start:stop], len(events), channels, keywords or {})
+
+
+def write_fcs(
+    adata: AnnData, path: str | os.PathLike[str], *, layer: str | None = None, deidentify: bool = False
+) -> None:
+    """Write an AnnData as FCS 3.1: its matrix, the channels in obs, and the keywords of the file it came from.
+
+    Channels stand in the order of the original file where it is known, others after them. The history of the
+    data goes into `CYTOCAR_STEPS`, and what the matrix holds (counts or arcsinh) into `CYTOCAR_STATE`;
+    `read_fcs` takes both up again. The file appears whole or not at all.
+
+    Parameters
+    ----------
+    adata
+        Events x channels, as `read_fcs` gives it.
+    path
+        Where to; the folder must exist.
+    layer
+        A layer to write in place of X, such as `"counts"`.
+    deidentify
+        Keep only keywords that describe the measurement: no `$SRC`, `$SMNO`, `$OP`, `$INST`, `$FIL`,
+        `$CELLS`, no dates and times of day, no comments, and none of the fields that vendors and users add
+        (patients, samples, folders), whatever they are called. Of the history the names of the steps stay.
+
+    Raises
+    ------
+    ParameterError
+        There is no such layer, or two channels have one name.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> from cytocar.io import read_fcs
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> write_events(folder / "a.fcs", np.ones((3, 2)), [("Time", ""), ("Yb171Di", "171Yb_CD3")], {"$OP": "Me"})
+    >>> write_fcs(read_fcs(folder / "a.fcs"), folder / "b.fcs", deidentify=True)
+    >>> again = read_fcs(folder / "b.fcs")
+    >>> list(again.var_names), list(again.obs), "$OP" in again.uns["cytocar"]["keywords"]
+    (['CD3'], ['Time', 'event_index'], False)
+    """
+    if layer is not None and layer not in adata.layers:
+        raise ParameterError(f"there is no layer {layer!r}: {did_you_mean(layer, map(str, adata.layers))}")
+    matrix = adata.X if layer is None else adata.layers[layer]
+    own = adata.uns.get(keys.UNS, {})
+    keywords: dict[str, str] = json.loads(own.get(KEYWORDS, "{}"))
+    columns = _columns(adata, keywords)
+
+    history = [*provenance.steps(adata), {"step": "io.write_fcs", "settings": {"layer": layer}}]
+    if deidentify:
+        keywords = deidentified(keywords)
+        history = [{"step": str(step.get("step", ""))} for step in history]
+    keywords[STEPS_KEYWORD] = json.dumps(history)
+    keywords[_VERSION_KEYWORD] = __version__
+    keywords.pop(STATE_KEYWORD, None)
+    state = keys.STATE_COUNTS if layer == keys.COUNTS else own.get(keys.STATE)
+    if state is not None:
+        keywords[STATE_KEYWORD] = str(state)
+
+    in_matrix = [(column, source) for column, (_, _, source) in enumerate(columns) if isinstance(source, int)]
+    in_obs = [
+        (column, np.asarray(adata.obs[source], dtype=np.float32))
+        for column, (_, _, source) in enumerate(columns)
+        if isinstance(source, str)
+    ]
+
+    def rows(start: int, stop: int) -> npt.NDArray[np.float32]:
+        part = matrix[start:stop]
+        dense = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
+        block = np.empty((len(dense), len(columns)), dtype=np.float32)
+        if in_matrix:
+            block[:, [column for column, _ in in_matrix]] = dense[:, [source for _, source in in_matrix]]
+        for column, values in in_obs:
+            block[:, column] = values[start:stop]
+        return block
+
+    _stream(path, rows, adata.n_obs, [(pnn, pns) for pnn, pns, _ in columns], keywords)
+
+
+def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str, int | str]]:
+    """Return ($PnN, $PnS, column of the matrix or name in obs) per channel, in the order of the original file."""
+    from cytocar.panel import Panel
+    from cytocar.panel.names import channel_isotope, marker_name, parse_isotope
+    from cytocar.panel.roles import guess_role
+
+    originals: list[tuple[str, str]] = []
+    while (name := keywords.get(f"$P{len(originals) + 1}N")) is not None:
+        originals.append((name.strip(), keywords.get(f"$P{len(originals) + 1}S", "").strip()))
+    by_name = {pnn: n for n, (pnn, _) in enumerate(originals)}
+    by_isotope = {
+        isotope: n for n, (pnn, pns) in enumerate(originals) if (isotope := channel_isotope(pnn, pns))
+    }
+    by_role = {
+        role: n
+        for n, (pnn, _) in enumerate(originals)
+        if (role := guess_role(pnn, pnn, None)) in ("time", "event_length")
+    }
+    # A long name stays as it is where reading makes this marker of it, on its own or beside others of its name.
+    guessed = list(Panel.from_channels(originals).frame[keys.MARKER]) if originals else []
+    reads_as = [
+        {guessed[n], marker_name(pnn, pns), f"{marker_name(pnn, pns)}_{pnn}"}
+        for n, (pnn, pns) in enumerate(originals)
+    ]
+    found: list[tuple[int, tuple[str, str, int | str]]] = []
+
+    for source, marker in enumerate(adata.var_names):
+        channel = str(adata.var[keys.CHANNEL].iloc[source]) if keys.CHANNEL in adata.var else str(marker)
+        isotope = parse_isotope(channel)
+        original = by_name.get(channel, by_isotope.get(isotope) if isotope else None)
+        pnn = channel if original is None else originals[original][0]
+        if original is not None and marker in reads_as[original]:
+            pns = originals[original][1]
+        else:
+            pns = f"{isotope.mass}{isotope.symbol}_{marker}" if isotope else str(marker)
+        # What the file did not have stands after what it had, in the order of var.
+        found.append((len(originals) if original is None else original, (pnn, pns, source)))
+
+    in_obs = {pnn.replace("/", "_"): n for pnn, n in by_name.items()}
+    for column in map(str, adata.obs.columns):
+        if adata.obs[column].dtype.kind not in "fiu":
+            continue
+        role = guess_role(column, column, None)
+        original = in_obs.get(column, by_role.get(role))
+        if original is not None:
+            found.append((original, (*originals[original], column)))
+        elif role != "none":
+            # Without an original the usual order: time and length of the event first, its shape last.
+            position = -1 if role in ("time", "event_length") else len(originals) + 1
+            found.append((position, (column, "", column)))
+    return [entry for _, entry in sorted(found, key=lambda item: item[0])]
+
+
+def _stream(
+    path: str | os.PathLike[str],
+    rows: Rows,
+    n_events: int,
+    channels: Sequence[tuple[str, str]],
+    keywords: Mapping[str, str],
+) -> None:
+    """Write rows as they are asked for, block by block; they are asked for twice, first for the maxima."""
+    names = [name.strip() for name, _ in channels]
     if not names or not all(names):
         raise ParameterError(f"channel names are {names}; at least one, and none of them empty, is due")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ParameterError(f"channel names are there more than once: {', '.join(repeated)}")
-
     step = max(1, _BLOCK_BYTES // (4 * len(names)))
-    text = _text(names, channels, keywords or {}, _maxima(events, step), len(events))
-    head, text_bytes = _layout(text, n_bytes=4 * events.size)
+    largest = np.zeros(len(names))
+    for start in range(0, n_events, step):
+        largest = np.maximum(largest, _largest(rows(start, start + step)))
+    text = build_text(names, channels, keywords, largest, n_events)
+    head, text_bytes = place(text, n_bytes=4 * n_events * len(names))
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         stream.write(head)
         stream.write(text_bytes)
-        for start in range(0, len(events), step):
-            _write_block(stream, events[start : start + step])
+        for start in range(0, n_events, step):
+            block = np.ascontiguousarray(rows(start, start + step), dtype="<f4")
+            stream.write(block.view(np.uint8).data)
         # FCS 3.1 ends with eight characters of CRC; zeros say that none was computed.
         stream.write(b"00000000")
 
 
-def _write_block(stream: BinaryIO, block: npt.NDArray[Any]) -> None:
-    stream.write(np.ascontiguousarray(block, dtype="<f4").view(np.uint8).data)
-
-
-def _maxima(events: npt.NDArray[Any], step: int) -> npt.NDArray[np.float64]:
+def _largest(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the largest finite value of each column, 0 where there is none above it."""
-    largest = np.zeros(events.shape[1])
-    for start in range(0, len(events), step):
-        block = events[start : start + step]
-        # fmax passes over NaN without masking; infinities are rare enough to be handled when they occur.
-        top = np.fmax.reduce(block, axis=0, initial=0)
-        if not np.isfinite(top).all():
-            top = np.where(np.isfinite(block), block, 0).max(axis=0)
-        largest = np.maximum(largest, top)
-    return largest
-
-
-def _text(
-    names: list[str],
-    channels: Sequence[tuple[str, str]],
-    keywords: Mapping[str, str],
-    largest: npt.NDArray[np.float64],
-    n_events: int,
-) -> dict[str, str]:
-    """Return all keywords but the offsets of DATA."""
-    kept = {key.strip().upper(): str(value) for key, value in keywords.items() if key.strip()}
-    columns = {
-        kept[key].strip(): int(match[2])
-        for key in kept
-        if (match := _OF_CHANNEL.match(key)) and match[1] == "$" and match[3] == "N"
-    }
-    # Without names in the keywords, $P3V is about the third column.
-    moved = {(columns.get(name) if columns else n): n for n, name in enumerate(names, 1)}
-    text = {
-        "$BEGINANALYSIS": "0",
-        "$ENDANALYSIS": "0",
-        "$BEGINSTEXT": "0",
-        "$ENDSTEXT": "0",
-        "$NEXTDATA": "0",
-        "$BYTEORD": "1,2,3,4",
-        "$DATATYPE": "F",
-        "$MODE": "L",
-        "$PAR": str(len(names)),
-        "$TOT": str(n_events),
-    }
-    for n, (name, (_, long)) in enumerate(zip(names, channels, strict=True), 1):
-        text[f"$P{n}N"] = name
-        if long.strip():
-            text[f"$P{n}S"] = long.strip()
-        text[f"$P{n}B"] = "32"
-        text[f"$P{n}E"] = "0,0"
-        text[f"$P{n}R"] = str(max(1, int(np.floor(largest[n - 1])) + 1))
-    for key, value in kept.items():
-        match = _OF_CHANNEL.match(key)
-        known = columns.values() if columns else moved
-        if match is None or (match[1] != "$" and int(match[2]) not in known):
-            if key not in _LAYOUT:
-                text[key] = value
-            continue
-        column = moved.get(int(match[2]))
-        if column is None or (match[1] == "$" and match[3] in _LAYOUT_OF_CHANNEL):
-            continue
-        moved_key = f"{match[1]}P{column}{match[3]}"
-        if moved_key == f"$P{column}R" and not _holds(value, largest[column - 1]):
-            continue
-        text[moved_key] = value
-    return text
-
-
-def _holds(limit: str, largest: float) -> bool:
-    try:
-        return float(limit) >= max(largest, 1)
-    except ValueError:
-        return False
-
-
-def _layout(text: dict[str, str], *, n_bytes: int) -> tuple[bytes, bytes]:
-    """Return HEADER and TEXT with the offsets of DATA, which depend on the length of TEXT itself."""
-    begin = 0
-    while True:
-        first, last = (begin, begin + n_bytes - 1) if n_bytes else (0, 0)
-        text_bytes = format_text({"$BEGINDATA": str(first), "$ENDDATA": str(last), **text})
-        due = _HEADER_BYTES + len(text_bytes)
-        if due <= begin:
-            # A longer TEXT needed one more digit than a shorter one leaves: fill up with blanks.
-            text_bytes += b" " * (begin - due)
-            break
-        begin = due
-    if begin > LARGEST_OFFSET:
-        raise FcsError(
-            f"the keywords take {len(text_bytes)} bytes; TEXT must end before byte {LARGEST_OFFSET}"
-        )
-    in_header = (first, last) if last <= LARGEST_OFFSET else (0, 0)
-    offsets = (_HEADER_BYTES, begin - 1, *in_header, 0, 0)
-    return b"FCS3.1    " + b"".join(b"%8d" % offset for offset in offsets), text_bytes
+    # fmax passes over NaN by itself; infinities are rare enough to be handled when they occur.
+    top = np.fmax.reduce(block, axis=0, initial=0)
+    if not np.isfinite(top).all():
+        top = np.where(np.isfinite(block), block, 0).max(axis=0, initial=0)
+    return np.asarray(top, dtype=np.float64)
