@@ -1,0 +1,198 @@
+"""How a threshold comes to its number: rules as data. `_thresholds.py` carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from cytocar._core.errors import GateError
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+CONTROLS = ("auto", "off", "only")
+
+
+class FrozenDict(dict[Key, Item]):
+    """A dict that cannot be changed: keeps a `GateTree` what it was when it was checked, and can be pickled."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a GateTree is not changed in place; with_threshold() returns a changed copy")
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]  # dict is unhashable because it can change; this cannot
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One half of a threshold: ``CD3+`` is all events at or above it, ``CD3-`` all events below it."""
+
+    threshold: str
+    positive: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Term:
+        """Read ``"CD3+"`` or ``"CD3-"``; the sign is the last character, so ``"PD-1-"`` is PD-1 negative."""
+        stripped = str(text).strip()
+        if len(stripped) < 2 or stripped[-1] not in "+-":
+            raise GateError(
+                f"{text!r} is not a gate term; write the name of a threshold and + or -, as in 'CD3+'"
+            )
+        return cls(stripped[:-1].strip(), stripped[-1] == "+")
+
+    def __str__(self) -> str:
+        return self.threshold + ("+" if self.positive else "-")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What all rules share.
+
+    Parameters
+    ----------
+    low, high
+        The range, in arcsinh units, in which the number must lie; None is open.
+    min_cells
+        With fewer cells than this to look at, nothing is found.
+    """
+
+    kind: ClassVar[str] = ""
+    low: float | None = None
+    high: float | None = None
+    min_cells: int = 200
+
+
+@dataclass(frozen=True)
+class Valley(Rule):
+    """The lowest point of the density between negative and positive cells, if it is a clear one."""
+
+    kind: ClassVar[str] = "valley"
+    min_confidence: float = 0.5
+
+
+@dataclass(frozen=True)
+class UpperLimit(Rule):
+    """Where nearly all cells are negative: the value that a share `rate` of the negatives exceeds."""
+
+    kind: ClassVar[str] = "upper_limit_of_negatives"
+    rate: float = 0.005
+
+
+@dataclass(frozen=True)
+class LowerLimit(Rule):
+    """Where nearly all cells are positive: the value below which a share `rate` of the positives lies."""
+
+    kind: ClassVar[str] = "lower_limit_of_positives"
+    rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Negatives(Rule):
+    """For a rare population: a far quantile of cells that are known to be negative.
+
+    Parameters
+    ----------
+    population, gate
+        The known negatives of the same tube: the cells of `population` that fulfil all terms of `gate`.
+    false_positive_rate
+        The share of the negatives above the threshold.
+    controls
+        ``"auto"``: the same cells in control tubes where there are control tubes, else the known negatives
+        of the same tube; ``"off"``: the same tube always; ``"only"``: control tubes, or an error.
+    """
+
+    kind: ClassVar[str] = "negatives"
+    min_cells: int = 1000
+    population: str | None = None
+    gate: tuple[Term, ...] = ()
+    false_positive_rate: float = 1e-4
+    controls: str = "auto"
+
+
+@dataclass(frozen=True)
+class OtherSamples(Rule):
+    """The median of what was found in the other samples of the study; for tubes with too few cells."""
+
+    kind: ClassVar[str] = "other_samples"
+
+
+RULES: dict[str, type[Rule]] = {
+    rule.kind: rule for rule in (Valley, UpperLimit, LowerLimit, Negatives, OtherSamples)
+}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A named threshold of one marker: a number, or the rule by which each sample gets its number.
+
+    Parameters
+    ----------
+    name
+        What terms call it: ``CD3`` in ``CD3+``.
+    markers
+        The marker, and other names it goes by; the first that the panel has is taken.
+    population
+        The cells that are looked at (in YAML: ``in``).
+    rule
+        How the number is found; None when every number is stated.
+    fallback
+        Rules to try in turn when `rule` finds nothing. Taking one is flagged in the tables.
+    value
+        A number stated for all samples; the rule is then not used.
+    samples
+        Numbers stated for single samples.
+    """
+
+    name: str
+    markers: tuple[str, ...]
+    population: str = "cells"
+    rule: Rule | None = None
+    fallback: tuple[Rule, ...] = ()
+    value: float | None = None
+    samples: FrozenDict[str, float] = field(default_factory=FrozenDict)
+
+    @property
+    def marker(self) -> str:
+        """The marker under its first name, by which columns are handed to `evaluate`."""
+        return self.markers[0]
+
+    def pinned(self, sample: str) -> float | None:
+        """Return the number stated for a sample, or for all, else None."""
+        return self.samples.get(sample, self.value)
+
+    def rules(self) -> Iterator[Rule]:
+        """Walk through the rule and its fallbacks, in the order in which they are tried."""
+        if self.rule is not None:
+            yield self.rule
+        yield from self.fallback
+
+    def describe(self) -> str:
+        """Say in one line how the number is found."""
+        if self.value is not None:
+            text = f"{self.value:g} (stated)"
+        elif self.rule is None:
+            text = "stated for each sample"
+        else:
+            text = f"{_describe(self.rule)} in {self.population}"
+            text += "".join(f", else {_describe(rule)}" for rule in self.fallback)
+        stated = ", ".join(f"{sample} {number:g}" for sample, number in self.samples.items())
+        return f"{text}; stated: {stated}" if stated else text
+
+
+def _describe(rule: Rule) -> str:
+    words = rule.kind.replace("_", " ")
+    if isinstance(rule, Negatives):
+        gate = " ".join([rule.population or "", *map(str, rule.gate)]).strip()
+        words += f" (control tubes: {rule.controls}; {gate}) at {rule.false_positive_rate:g}"
+    elif isinstance(rule, (UpperLimit, LowerLimit)):
+        words += f" at {rule.rate:g}"
+    if rule.low is not None or rule.high is not None:
+        low, high = ("" if end is None else f"{end:g}" for end in (rule.low, rule.high))
+        words += f" [{low}..{high}]"
+    return words

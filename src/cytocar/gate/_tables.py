@@ -1,0 +1,373 @@
+"""What gating found, as tidy tables: where every event went, every threshold, every density, every biaxial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._tree import ROOT, GateTree
+from cytocar.panel.names import marker_key
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from cytocar.gate._evaluate import Mask
+
+EVENTS = "events"
+"""The first row of the ledger: everything in the file."""
+
+# What the clean-up takes away, in the words of the ledger.
+_REMOVED = {
+    "bead": "beads",
+    "cell_bead": "cells with bead",
+    "debris": "debris",
+    "doublet": "doublets",
+    "dead": "dead cells",
+}
+
+LEDGER = [keys.SAMPLE, "order", "population", "parent", "events", "fraction_of_parent", "fraction_of_cd45"]
+THRESHOLDS = [
+    keys.SAMPLE,
+    "name",
+    "marker",
+    "value",
+    "rule",
+    "confidence",
+    "found_in",
+    "n_cells",
+    "pinned",
+    "fallback",
+    "note",
+]
+DENSITIES = [keys.SAMPLE, "name", "marker", "x", "density"]
+PLOTS = [keys.SAMPLE, "plot", "parent", "x_marker", "y_marker", "x", "y", "n"]
+REFERENCE = [
+    keys.SAMPLE,
+    "n_negative",
+    "n_negative_above",
+    "false_positive_rate",
+    "source",
+    "name",
+    "n_divided",
+    "expected_false_positives",
+]
+
+# The same bins for all samples, so that their pictures can be laid side by side: 0 to about 12,000 counts.
+PLOT_RANGE = (-0.5, 8.5)
+
+
+def gating(adata: AnnData) -> dict[str, Any]:
+    """Return what `apply` kept, or raise `GateError` where it has not run."""
+    text = adata.uns.get(keys.UNS, {}).get(keys.GATING)
+    if text is None:
+        raise GateError("these data are not gated; run cytocar.gate.apply first")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def strategy_of(adata: AnnData) -> GateTree:
+    """Return the strategy that was applied, as it fitted these data, with stated numbers in it."""
+    return GateTree.from_yaml(gating(adata)["strategy"])
+
+
+def table(adata: AnnData) -> pd.DataFrame:
+    """Return the ledger: how many events each step of gating left, and what the clean-up took before.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`. Counts are those of gating, also when `adata` is a subset of what was gated.
+
+    Returns
+    -------
+    DataFrame [sample_id, order, population, parent, events, fraction_of_parent, fraction_of_cd45]. The first row
+    of a sample is ``events`` (all events), then what the clean-up removed, then ``cells`` and the populations in
+    the order of the strategy. ``fraction_of_cd45`` is of the strategy's denominator, and empty (NaN) for
+    populations that are not within it.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+    """
+    import pandas as pd
+
+    kept = gating(adata)
+    tree = GateTree.from_yaml(kept["strategy"])
+    parents = {ROOT: EVENTS, **{population.name: population.parent for population in tree.expanded()}}
+    rows: list[tuple[Any, ...]] = []
+    for sample, found in kept["samples"].items():
+        counts = {EVENTS: found["events"], **found["counts"]}
+        removed = found["removed"]
+        order = [name for name in _REMOVED if name in removed]
+        order += sorted(set(removed) - set(order))
+        steps = [(EVENTS, "", found["events"])]
+        steps += [(_REMOVED.get(name, name), EVENTS, removed[name]) for name in order]
+        steps += [(name, parents[name], counts[name]) for name in found["counts"]]
+        whole = counts[tree.denominator]
+        for number, (name, parent, n) in enumerate(steps):
+            of_parent = n / counts[parent] if parent and counts[parent] else (1.0 if not parent else np.nan)
+            inside = _within(name, tree.denominator, parents)
+            of_whole = n / whole if inside and whole else np.nan
+            rows.append((sample, number, name, parent, n, of_parent, of_whole))
+    return pd.DataFrame(rows, columns=LEDGER)
+
+
+def _within(name: str, ancestor: str, parents: dict[str, str]) -> bool:
+    while name in parents:
+        if name == ancestor:
+            return True
+        name = parents[name]
+    return False
+
+
+def _found(adata: AnnData) -> Iterator[tuple[str, dict[str, Any]]]:
+    for sample, of_sample in gating(adata)["samples"].items():
+        for entry in of_sample["thresholds"]:
+            yield sample, entry
+
+
+def thresholds(adata: AnnData) -> pd.DataFrame:
+    """Return every threshold of every sample with how it was found.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+
+    Returns
+    -------
+    DataFrame [sample_id, name, marker, value, rule, confidence, found_in, n_cells, pinned, fallback, note].
+    `value` is in arcsinh units. `pinned` numbers were stated; `fallback` numbers come from a rule that the
+    strategy takes only when its first rule finds nothing. A marker that is optional and missing has a row whose
+    `rule` is ``"left out"``.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+    """
+    import pandas as pd
+
+    rows = []
+    for sample, entry in _found(adata):
+        row = {key: entry[key] for key in THRESHOLDS[1:]}
+        row["confidence"] = np.nan if row["confidence"] is None else row["confidence"]
+        rows.append({keys.SAMPLE: sample, **row})
+    kept = gating(adata)
+    for marker, names in kept["left_out"].items():
+        for sample in kept["samples"]:
+            for name in names:
+                note = f"marker {marker} is not in the panel; every {name}+ and {name}- is left out"
+                row = {"name": name, "marker": marker, "value": np.nan, "rule": "left out", "note": note}
+                row |= {
+                    "confidence": np.nan,
+                    "found_in": "",
+                    "n_cells": 0,
+                    "pinned": False,
+                    "fallback": False,
+                }
+                rows.append({keys.SAMPLE: sample, **row})
+    return pd.DataFrame(rows, columns=THRESHOLDS)
+
+
+def densities(adata: AnnData) -> pd.DataFrame:
+    """Return for every threshold the density of the cells that it divides.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+
+    Returns
+    -------
+    DataFrame [sample_id, name, marker, x, density], 200 rows a threshold; `x` in arcsinh units.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+    """
+    import pandas as pd
+
+    parts = [
+        pd.DataFrame(
+            {
+                keys.SAMPLE: sample,
+                "name": entry["name"],
+                "marker": entry["marker"],
+                "x": np.asarray(entry["grid"], dtype=np.float64),
+                "density": np.asarray(entry["density"], dtype=np.float64),
+            }
+        )
+        for sample, entry in _found(adata)
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=DENSITIES)
+
+
+def reference_counts(adata: AnnData) -> pd.DataFrame:
+    """Return how many cells known to be negative lie above the threshold of a rare population.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+
+    Returns
+    -------
+    DataFrame with a row for each sample and each threshold of the rule `negatives`: sample_id, n_negative,
+    n_negative_above, false_positive_rate (as stated in the strategy, or as counted where the number was stated),
+    source (``same tube`` or the control tube), name, n_divided (cells that the threshold divides) and
+    expected_false_positives (n_divided x false_positive_rate).
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+    """
+    import pandas as pd
+
+    tree = strategy_of(adata)
+    counts = {sample: found["counts"] for sample, found in gating(adata)["samples"].items()}
+    rows = []
+    for sample, entry in _found(adata):
+        reference = entry["reference"]
+        if reference is None:
+            continue
+        divided = counts[sample][tree.thresholds[entry["name"]].population]
+        rows.append(
+            (
+                sample,
+                reference["n_negative"],
+                reference["n_above"],
+                reference["rate"],
+                reference["source"],
+                entry["name"],
+                divided,
+                divided * reference["rate"],
+            )
+        )
+    return pd.DataFrame(rows, columns=REFERENCE)
+
+
+def membership(adata: AnnData, population: str) -> Mask:
+    """Return which events are in a population.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+    population
+        Name of a population; ``"cells"`` is the top one.
+
+    Returns
+    -------
+    Boolean array (events,).
+
+    Raises
+    ------
+    GateError
+        `apply` has not run, or there is no such population.
+    """
+    if keys.GATES not in adata.obsm:
+        raise GateError("these data are not gated; run cytocar.gate.apply first")
+    gates = adata.obsm[keys.GATES]
+    if population not in gates.columns:
+        raise GateError(f"there is no population {population!r}; {did_you_mean(population, gates.columns)}")
+    return np.asarray(gates[population], dtype=bool)
+
+
+def subset(adata: AnnData, population: str) -> AnnData:
+    """Return a copy of the events of one population.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+    population
+        Name of a population, such as ``"CAR-T"`` or ``"Host T DN"``.
+
+    Returns
+    -------
+    AnnData, independent of `adata`. Tables of gating (`table`, `thresholds`) still tell of all that was gated.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run, or there is no such population.
+    """
+    return adata[membership(adata, population)].copy()
+
+
+def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
+    """Count the cells of the strategy's biaxials in two-dimensional bins.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`, with the arcsinh values it was gated on.
+    bins
+        Bins along each side, at least 2, from -0.5 to 8.5 arcsinh units; cells beyond are counted in the last bin.
+
+    Returns
+    -------
+    DataFrame [sample_id, plot, parent, x_marker, y_marker, x, y, n]: `plot` counts from 1 in the order of the
+    strategy, `x` and `y` are the middles of the bins that have cells. Biaxials of markers that the panel does not
+    have are left out.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+    ParameterError
+        `bins` is out of range.
+    """
+    import pandas as pd
+
+    from cytocar.gate._apply import _columns, _samples
+
+    if bins < 2:
+        raise ParameterError(f"bins is {bins}; it must be at least 2")
+    kept = gating(adata)
+    tree = GateTree.from_yaml(kept["strategy"])
+    positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
+    named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
+    samples = _samples(adata, keys.SAMPLE)
+    low, high = PLOT_RANGE
+    step = (high - low) / bins
+    parts = []
+    for number, plot in enumerate(tree.plots, start=1):
+        keys_xy = [named.get(marker_key(marker), marker_key(marker)) for marker in (plot.x, plot.y)]
+        if not all(key in positions for key in keys_xy):
+            continue
+        at = {axis: positions[key] for axis, key in zip("xy", keys_xy, strict=True)}
+        inside = membership(adata, plot.parent)
+        for sample, rows in samples.items():
+            values = _columns(adata, at, rows)
+            mask = inside[rows]
+            bin_x, bin_y = (
+                np.clip(((values[axis][mask] - low) / step).astype(np.int64), 0, bins - 1) for axis in "xy"
+            )
+            counts = np.bincount(bin_x * bins + bin_y, minlength=bins * bins)
+            filled = np.flatnonzero(counts)
+            parts.append(
+                pd.DataFrame(
+                    {
+                        keys.SAMPLE: sample,
+                        "plot": number,
+                        "parent": plot.parent,
+                        "x_marker": str(adata.var_names[at["x"]]),
+                        "y_marker": str(adata.var_names[at["y"]]),
+                        "x": low + (filled // bins + 0.5) * step,
+                        "y": low + (filled % bins + 0.5) * step,
+                        "n": counts[filled],
+                    }
+                )
+            )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=PLOTS)
