@@ -2,7 +2,7 @@
 
 It follows the mass cytometry of Xu et al. 2024, J Hematol Oncol (doi:10.1186/s13045-024-01530-z): the share of CAR-T
 cells falls from 3.01 to 0.24 % of CD45+ cells while CD4-CD8- cells become nine tenths of them. Populations and clusters
-are in ``data/sim_params_resolved.csv`` and ``data/sim_composition.csv``; spillover is in ``data/spillover_measured.csv``.
+are in ``sim_params_resolved.csv`` and ``sim_composition.csv`` below ``data``, spillover in ``spillover_measured.csv``.
 
 What the design leaves open was chosen as follows.
 
@@ -372,10 +372,9 @@ def _as_anndata(planned: Sequence[Tube], options: Settings, channels: Layout) ->
         table[column] = pd.Categorical(table[column], order, ordered=column == keys.TIMEPOINT)
     for column in ("type", "lineage", "population", "subset", "cluster"):
         table[f"truth_{column}"] = pd.Categorical(table[f"truth_{column}"])
-    var = channels.panel.frame.set_index(keys.CHANNEL, drop=False).loc[list(channels.channels)]
-    var.index = pd.Index(list(channels.names), name=None)
-    var = var.astype({keys.MASS: np.int64})
-    adata = AnnData(X=np.concatenate(counts), obs=table, var=var)
+    var = channels.panel.var
+    columns = [channels.names.index(marker) for marker in var[keys.MARKER]]
+    adata = AnnData(X=np.concatenate([part[:, columns] for part in counts]), obs=table, var=var)
     provenance.set_state(adata, keys.STATE_COUNTS)
     provenance.record(adata, "datasets.legend2", {**vars(options)})
     return adata
