@@ -2,15 +2,21 @@
 
 from cytocar.tl._agreement import agreement, agreement_table
 from cytocar.tl._detection import detection
+from cytocar.tl._flowsom import flowsom, metaclusters
 from cytocar.tl._kinetics import kinetics
 from cytocar.tl._phenograph import phenograph
+from cytocar.tl._profiles import cluster_frequencies, cluster_profiles
 from cytocar.tl._subsets import subset_trend, subsets
 
 __all__ = [
     "agreement",
     "agreement_table",
+    "cluster_frequencies",
+    "cluster_profiles",
     "detection",
+    "flowsom",
     "kinetics",
+    "metaclusters",
     "phenograph",
     "subset_trend",
     "subsets",

@@ -1,0 +1,211 @@
+"""What the clusters look like and how large they are, as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys, provenance
+from cytocar._core.errors import ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+# arcsinh(x / 5) of about 6 counts: above what unstained channels show
+DEFAULT_THRESHOLD = 1.0
+
+
+def _grouping(adata: AnnData, groupby: str) -> tuple[NDArray[np.str_], list[str]]:
+    """Return the label of each cell as text ("" for none) and the labels that occur, in their own order."""
+    import pandas as pd
+
+    if groupby not in adata.obs:
+        known = [str(column) for column in adata.obs.columns]
+        raise ParameterError(f"obs has no column {groupby!r}; {did_you_mean(groupby, known)}")
+    series = adata.obs[groupby]
+    labels = np.where(series.notna(), series.astype(str).to_numpy(object), "").astype(str)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        order = [str(value) for value in series.cat.categories]
+    else:
+        order = sorted(set(labels.tolist()), key=lambda label: (not label.isdigit(), label.zfill(12)))
+    occurring = set(labels.tolist()) - {""}
+    if not occurring:
+        raise ParameterError(f"obs[{groupby!r}] has no value in any of the {adata.n_obs} cells")
+    return labels, [label for label in order if label in occurring]
+
+
+def _majority(values: NDArray[np.str_]) -> str:
+    """Return the most frequent value, the first in the order of subsets where two tie; "" where all are empty."""
+    named, counts = np.unique(values[values != ""], return_counts=True)
+    if not len(named):
+        return ""
+    order = {name: place for place, name in enumerate(keys.SUBSETS)}
+    return min(
+        zip(named.tolist(), counts.tolist(), strict=True),
+        key=lambda pair: (-pair[1], order.get(pair[0], len(order)), pair[0]),
+    )[0]
+
+
+def cluster_profiles(
+    adata: AnnData, groupby: str, *, thresholds: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Describe each cluster by the median of every marker and the share of its cells that are positive.
+
+    Parameters
+    ----------
+    adata
+        Cells x markers, arcsinh values in ``X``.
+    groupby
+        Column of ``obs`` that holds the clusters.
+    thresholds
+        Arcsinh value from which on a cell is positive, per marker in any spelling. Markers without one take 1.0 (about
+        6 counts at a cofactor of 5).
+
+    Returns
+    -------
+    One row per cluster and marker (channels with the role ``marker``; all where there are no roles), markers in
+    the order of the panel, clusters in theirs: CD4, CD8, DN, DP, none, and within each by label.
+
+    ``method``, ``cluster``, ``marker`` : text
+    ``median`` : arcsinh units
+    ``scaled`` : 0 to 1
+        The median between the 0.01 and 0.99 quantiles of the marker over all cells; for pictures only.
+    ``fraction_positive`` : 0 to 1
+        Share of the cells of the cluster at or above the threshold.
+    ``subset`` : text
+        The subset most of the cluster's cells are in; empty without ``obs["subset"]``.
+
+    Raises
+    ------
+    StateError
+        ``X`` holds counts.
+    ParameterError
+        The column or a marker in `thresholds` is not there.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.array([[0], [1], [2], [4]], "float32"), var=pandas.DataFrame(index=["Ki67"]))
+    >>> cells.obs["flowsom"] = pandas.Categorical(["1", "1", "2", "2"])
+    >>> cells.uns["cytocar"] = {"state": "arcsinh"}
+    >>> cluster_profiles(cells, "flowsom")[["cluster", "median", "fraction_positive"]].values.tolist()
+    [['1', 0.5, 0.5], ['2', 3.0, 1.0]]
+    """
+    import pandas as pd
+
+    from cytocar import get
+
+    provenance.require_state(adata, keys.STATE_ARCSINH, "tl.cluster_profiles")
+    labels, clusters = _grouping(adata, groupby)
+    names = get.markers(adata, clustering=False) if keys.ROLE in adata.var else [*map(str, adata.var_names)]
+    x = get.matrix(adata, names)
+    limits = np.full(len(names), DEFAULT_THRESHOLD, np.float64)
+    for name, value in (thresholds or {}).items():
+        column = str(adata.var_names[get.columns(adata, name)[0]])
+        if column not in names:
+            raise ParameterError(f"thresholds names {name!r}, which is not an antibody channel of these data")
+        if not np.isfinite(value):
+            raise ParameterError(f"the threshold of {name!r} is {value!r}; it must be a finite number")
+        limits[names.index(column)] = float(value)
+
+    low, high = np.quantile(x, [0.01, 0.99], axis=0)
+    width = np.where(high > low, high - low, 1.0)
+    subsets = _grouping(adata, keys.SUBSET)[0] if _has_subsets(adata) else np.full(adata.n_obs, "")
+    frames = []
+    for cluster in clusters:
+        inside = labels == cluster
+        median = np.median(x[inside], axis=0).astype(np.float64)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": groupby,
+                    "cluster": cluster,
+                    "marker": names,
+                    "median": median,
+                    "scaled": np.clip((median - low) / width, 0.0, 1.0),
+                    "fraction_positive": (x[inside] >= limits).mean(axis=0),
+                    "subset": _majority(subsets[inside]),
+                }
+            )
+        )
+    rank = {name: place for place, name in enumerate((*keys.SUBSETS, ""))}
+    frames.sort(key=lambda frame: rank.get(frame["subset"].iloc[0], len(keys.SUBSETS)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _has_subsets(adata: AnnData) -> bool:
+    if keys.SUBSET not in adata.obs:
+        return False
+    values = adata.obs[keys.SUBSET]
+    return bool((values.notna() & (values.astype(str) != "")).any())
+
+
+def cluster_frequencies(adata: AnnData, groupby: str, *, sample_key: str = keys.SAMPLE) -> pd.DataFrame:
+    """Count the cells of each cluster in each sample, with the exact interval of its share.
+
+    Clopper & Pearson 1934, Biometrika 26:404, doi:10.1093/biomet/26.4.404.
+
+    Parameters
+    ----------
+    adata
+        Cells with clusters and samples in ``obs``.
+    groupby
+        Column of ``obs`` that holds the clusters.
+    sample_key
+        Column of ``obs`` that holds the samples.
+
+    Returns
+    -------
+    One row per sample and cluster, also where there are no cells. The shares of a sample add up to 1; cells labelled
+    ``"-1"`` are a row of their own.
+
+    ``sample_id``, ``method``, ``cluster`` : text
+    ``n`` : cells
+    ``fraction``, ``low``, ``high`` : 0 to 1
+        Of the cells of the sample that have a label, with the exact 95 % interval.
+
+    Raises
+    ------
+    ParameterError
+        A column is not there.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.zeros((4, 1), "float32"))
+    >>> cells.obs["sample_id"] = "2mo"
+    >>> cells.obs["flowsom"] = pandas.Categorical(["1", "1", "1", "2"])
+    >>> cluster_frequencies(cells, "flowsom")[["cluster", "n", "fraction"]].values.tolist()
+    [['1', 3, 0.75], ['2', 1, 0.25]]
+    """
+    import pandas as pd
+
+    from cytocar.tl._intervals import clopper_pearson
+
+    labels, clusters = _grouping(adata, groupby)
+    samples, sample_names = _grouping(adata, sample_key)
+    counts = np.array(
+        [
+            [((samples == sample) & (labels == cluster)).sum() for cluster in clusters]
+            for sample in sample_names
+        ]
+    )
+    totals = counts.sum(axis=1)
+    present = totals > 0
+    counts, totals = counts[present], totals[present]
+    low, high = clopper_pearson(counts.ravel(), np.repeat(totals, len(clusters)))
+    return pd.DataFrame(
+        {
+            "sample_id": np.repeat(np.array(sample_names, object)[present], len(clusters)),
+            "method": groupby,
+            "cluster": clusters * int(present.sum()),
+            "n": counts.ravel(),
+            "fraction": (counts / totals[:, None]).ravel(),
+            "low": np.asarray(low, float),
+            "high": np.asarray(high, float),
+        }
+    )
