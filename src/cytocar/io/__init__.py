@@ -1,14 +1,17 @@
 """Floor 2: FCS files to AnnData and back, the sample sheet and the study folder."""
 
 from cytocar.io._config import StudyConfig, load_config
+from cytocar.io._inspect import FileReport, inspect_file
 from cytocar.io._read import read_fcs
 from cytocar.io._samples import load_samples
 from cytocar.io._study import StudyFolder, load_study, read_study
 from cytocar.io._write import write_fcs
 
 __all__ = [
+    "FileReport",
     "StudyConfig",
     "StudyFolder",
+    "inspect_file",
     "load_config",
     "load_samples",
     "load_study",
