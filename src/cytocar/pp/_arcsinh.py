@@ -78,8 +78,8 @@ def arcsinh(
 ) -> AnnData | None:
     """Replace the counts in X by their arcsinh over a cofactor, and keep the counts in a layer.
 
-    y = arcsinh(counts / cofactor). The transform is linear near 0 and logarithmic far above the cofactor; 5 is the usual cofactor of mass
-    cytometry (Bendall et al. 2011, Science 332:687, doi 10.1126/science.1198704).
+    y = arcsinh(counts / cofactor), linear near 0 and logarithmic far above the cofactor; 5 is the usual
+    cofactor of mass cytometry (Bendall et al. 2011, Science 332:687, doi 10.1126/science.1198704).
 
     Parameters
     ----------

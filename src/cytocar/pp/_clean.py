@@ -1,0 +1,337 @@
+"""Which events are single live cells, and which are beads, debris, doublets or dead cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cytocar._core import keys, matching, provenance
+from cytocar._core.errors import ParameterError, StateError
+from cytocar.pp._clean_kernels import CLASSES, COFACTOR, Limit, classify
+from cytocar.pp._shell import counts_of, own
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+CLEAN: Final = "clean"
+# Masses of the metals in the calibration beads.
+BEAD_KITS: Final[dict[str, tuple[int, ...]]] = {
+    "EQ4": (140, 151, 153, 165, 175),
+    "EQ6": (89, 115, 140, 159, 175, 209),
+}
+# With fewer channels a cell that carries all their antibodies could pass for a bead.
+_FEWEST_BEAD_CHANNELS: Final = 3
+
+
+def _technical(adata: AnnData, role: str) -> str | None:
+    """Return the column of obs that plays a role such as ``event_length``."""
+    from cytocar.panel.roles import guess_role
+
+    for name in adata.obs.columns:
+        if guess_role(str(name), str(name), None) == role:
+            return str(name)
+    return None
+
+
+def _with_role(adata: AnnData, role: str) -> list[int]:
+    if keys.ROLE not in adata.var:
+        raise ParameterError(
+            "var has no column 'role', so that DNA, viability and bead channels are unknown; "
+            "read the file with cytocar.io, or set var['role']"
+        )
+    return [int(i) for i in np.flatnonzero(adata.var[keys.ROLE].to_numpy().astype(str) == role)]
+
+
+def _strongest(counts: NDArray[np.float32], columns: list[int]) -> int | None:
+    """Return the column with the highest upper quartile: the isotope that is seen best."""
+    if len(columns) < 2 or not counts.shape[0]:
+        return columns[0] if columns else None
+    return max(columns, key=lambda column: float(np.percentile(counts[:, column], 75)))
+
+
+def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[int]], str]:
+    """Return the sets of bead channels to try, and why there is none."""
+    if isinstance(beads, str) and beads == "off":
+        return [], "beads are switched off"
+    if isinstance(beads, str) and beads != "auto":
+        raise ParameterError(f"beads is {beads!r}; it must be 'auto', 'off' or a list of bead channels")
+    if not isinstance(beads, str):
+        if not len(beads):
+            raise ParameterError("the list of bead channels is empty; name them, or pass 'auto' or 'off'")
+        from cytocar.panel.names import marker_key
+
+        names = [str(name) for name in adata.var_names]
+        channels = [str(name) for name in adata.var[keys.CHANNEL]] if keys.CHANNEL in adata.var else []
+        in_channels = {name: i for i, name in enumerate(channels)}
+        asked = [str(name) for name in beads]
+        rest = [name for name in asked if name not in in_channels]
+        found = dict(zip(rest, matching.positions(rest, names, key=marker_key, what="channel"), strict=True))
+        return [sorted({found.get(name, in_channels.get(name, -1)) for name in asked})], ""
+    if keys.MASS not in adata.var:
+        raise ParameterError(
+            "var has no column 'mass', so that bead channels are unknown; name them, or pass 'off'"
+        )
+    masses = adata.var[keys.MASS].to_numpy()
+    antibody = set(_with_role(adata, "marker"))
+    sets = []
+    for kit in BEAD_KITS.values():
+        columns = [int(np.flatnonzero(masses == mass)[0]) for mass in kit if (masses == mass).any()]
+        if len(columns) >= _FEWEST_BEAD_CHANNELS and set(columns) - antibody:
+            sets.append(columns)
+    why = "" if sets else "there are no bead channels (EQ4 or EQ6, one of them without an antibody)"
+    return sets, why
+
+
+def _samples(adata: AnnData, sample_key: str) -> list[tuple[str, NDArray[np.intp]]]:
+    """Return sample names with the rows of each, in the order in which they first appear."""
+    if sample_key not in adata.obs:
+        if sample_key != keys.SAMPLE:
+            raise ParameterError(
+                f"obs has no column {sample_key!r}; name the column that tells the samples apart"
+            )
+        return [("", np.arange(adata.n_obs, dtype=np.intp))]
+    values = adata.obs[sample_key]
+    if values.isna().any():
+        raise ParameterError(f"obs[{sample_key!r}] is missing for {int(values.isna().sum())} events")
+    labels = values.astype(str).to_numpy(dtype=object)
+    names, first, inverse = np.unique(labels.astype(str), return_index=True, return_inverse=True)
+    return [(str(names[i]), np.flatnonzero(inverse == i)) for i in np.argsort(first)]
+
+
+def _as_dict(limit: Limit) -> dict[str, Any]:
+    return {
+        "criterion": limit.criterion,
+        "value": limit.value if limit.judged else None,
+        "unit": limit.unit,
+        "side": limit.side,
+        "combine": limit.combine,
+        "channels": list(limit.channels),
+        "weights": list(limit.weights),
+        "rule": limit.rule,
+        "note": limit.note,
+    }
+
+
+def clean(
+    adata: AnnData,
+    *,
+    beads: str | Sequence[str] = "auto",
+    sample_key: str = "sample_id",
+    copy: bool = False,
+) -> AnnData | None:
+    """Sort events into cells, beads, debris, doublets and dead cells by limits found in each sample; remove nothing.
+
+    All limits are on arcsinh(counts / 5), of the DNA and viability channels that are seen best:
+
+    - *bead*: high in all bead channels at once (valley of the density of the lowest of them); *cell_bead* where
+      it has the DNA of a cell;
+    - *debris*: below the valley between debris and cells of DNA, or of DNA and Event_length added with the
+      weights of Fisher's discriminant;
+    - *dead*: above the valley of the viability stain;
+    - *doublet*: DNA and Event_length, added with the weights that tell two cells from one best, above the 99 %
+      quantile of single cells, and longer than a typical cell; so most cells in division, which have twice the
+      DNA at the usual length, stay. The mode and the lower half of the cells tell where that quantile is.
+
+    An event gets the first class that fits, in this order. At a valley, the limit is where cells lose half the
+    share that slips through of the others. Where the data do not show a limit, the rule in `clean_limits` begins
+    with ``fallback:``, and where a channel is missing with ``not judged:``; a criterion that is not judged takes
+    no event. Gaussian parameters are not used, since they are all zero in some events that are good cells.
+
+    The criteria follow Bagwell et al. 2020, Cytometry A 97:184, doi 10.1002/cyto.a.23926; the limits are our own.
+
+    Parameters
+    ----------
+    adata
+        Raw events x mass channels, counts in ``X`` or in ``layers["counts"]``, with ``var["role"]`` and
+        ``var["mass"]``; Event_length in ``obs``.
+    beads
+        ``"auto"`` looks for EQ4 and EQ6 beads by mass, ``"off"`` for none; or the names of the bead channels.
+    sample_key
+        Column of ``obs`` that tells samples apart; one sample where there is no ``sample_id``.
+    copy
+        Return a changed copy and leave `adata` as it is.
+
+    Returns
+    -------
+    `None`, or the changed copy. Sets the following fields:
+
+    ``obs["event_class"]``
+        Categorical: cell, bead, cell_bead, debris, doublet or dead.
+    ``uns["cytocar"]["clean"]``
+        JSON: per sample the limits, and the number of events of each class.
+
+    Raises
+    ------
+    StateError
+        There are no counts.
+    ParameterError
+        A bead channel is unknown, a column that is needed is missing, or a value is not finite.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> rng = numpy.random.default_rng(0)
+    >>> dna = numpy.concatenate([rng.lognormal(6, 0.2, 900), rng.lognormal(2, 0.3, 100)])
+    >>> panel = pandas.DataFrame({"role": ["dna"], "mass": [191]}, index=["DNA1"])
+    >>> events = anndata.AnnData(dna[:, None].astype("float32"), var=panel)
+    >>> events.uns["cytocar"] = {"state": "counts"}
+    >>> clean(events)
+    >>> events.obs["event_class"].value_counts()[["debris", "dead"]].tolist()
+    [100, 0]
+    """
+    counts = counts_of(adata, "pp.clean")
+    sets, no_beads = _bead_sets(adata, beads)
+    samples = _samples(adata, sample_key)
+    names = [str(name) for name in adata.var_names]
+    length = _technical(adata, "event_length")
+    dna = _strongest(counts, _with_role(adata, "dna"))
+    viability = _strongest(counts, _with_role(adata, "viability"))
+
+    columns = {column for chosen in sets for column in chosen}
+    columns |= {column for column in (dna, viability) if column is not None}
+    values = {names[column]: counts[:, column] for column in sorted(columns)}
+    if length is not None:
+        values[length] = adata.obs[length].to_numpy(dtype=np.float32)
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            event = int(np.flatnonzero(~np.isfinite(value))[0])
+            raise ParameterError(f"{name} is {value[event]} in event {event}; values must be finite")
+
+    code = np.zeros(adata.n_obs, dtype=np.int8)
+    kept: dict[str, Any] = {}
+    for sample, rows in samples:
+        signals = {
+            name: np.arcsinh(value[rows] * np.float32(1 / COFACTOR)) if rows.size else value[:0]
+            for name, value in values.items()
+        }
+        found, limits = classify(
+            signals,
+            beads=[tuple(names[column] for column in chosen) for chosen in sets],
+            no_beads=no_beads,
+            dna=None if dna is None else names[dna],
+            viability=None if viability is None else names[viability],
+            length=length,
+        )
+        if signals:
+            code[rows] = found
+        numbers = np.bincount(code[rows], minlength=len(CLASSES)).tolist()
+        kept[sample] = {
+            "events": int(rows.size),
+            "classes": dict(zip(CLASSES, numbers, strict=True)),
+            "limits": [_as_dict(limit) for limit in limits],
+        }
+
+    import pandas as pd
+
+    adata = adata.copy() if copy else own(adata)
+    adata.obs[keys.EVENT_CLASS] = pd.Categorical.from_codes(code, dtype=pd.CategoricalDtype(list(CLASSES)))
+    adata.uns.setdefault(keys.UNS, {})[CLEAN] = json.dumps(kept)
+    provenance.record(adata, "pp.clean", {"beads": beads, "sample_key": sample_key})
+    return adata if copy else None
+
+
+def _kept(adata: AnnData) -> dict[str, Any]:
+    text = adata.uns.get(keys.UNS, {}).get(CLEAN)
+    if text is None:
+        raise StateError("these events have not been sorted into classes; run cytocar.pp.clean first")
+    kept: dict[str, Any] = json.loads(text)
+    return kept
+
+
+def clean_table(adata: AnnData) -> pd.DataFrame:
+    """Return how many events of each sample are of each class.
+
+    Parameters
+    ----------
+    adata
+        Events after `clean`.
+
+    Returns
+    -------
+    Table with the columns ``sample_id``, ``class``, ``events`` and ``share`` (of all events of the sample, 0 to
+    1; NaN for a sample without events), one row a class, all six classes for each sample.
+
+    Raises
+    ------
+    StateError
+        `clean` has not been run.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> panel = pandas.DataFrame({"role": ["marker"], "mass": [170]}, index=["CD3"])
+    >>> events = anndata.AnnData(numpy.ones((3, 1), dtype="float32"), var=panel)
+    >>> events.uns["cytocar"] = {"state": "counts"}
+    >>> clean(events)
+    >>> clean_table(events)["events"].tolist()
+    [3, 0, 0, 0, 0, 0]
+    """
+    import pandas as pd
+
+    rows = [
+        (sample, name, events, events / entry["events"] if entry["events"] else float("nan"))
+        for sample, entry in _kept(adata).items()
+        for name, events in entry["classes"].items()
+    ]
+    return pd.DataFrame(rows, columns=[keys.SAMPLE, "class", "events", "share"])
+
+
+def clean_limits(adata: AnnData) -> pd.DataFrame:
+    """Return the limits that sorted the events, with how each was found.
+
+    Parameters
+    ----------
+    adata
+        Events after `clean`.
+
+    Returns
+    -------
+    Table with the columns ``sample_id``, ``criterion`` (bead, bead_dna, debris, dead, doublet, doublet_length),
+    ``value`` (NaN where not judged), ``unit``, ``rule`` and ``note``, and how the value is compared: ``channels``
+    as a formula on counts, ``side`` (above or below).
+
+    Raises
+    ------
+    StateError
+        `clean` has not been run.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> panel = pandas.DataFrame({"role": ["marker"], "mass": [170]}, index=["CD3"])
+    >>> events = anndata.AnnData(numpy.ones((3, 1), dtype="float32"), var=panel)
+    >>> events.uns["cytocar"] = {"state": "counts"}
+    >>> clean(events)
+    >>> clean_limits(events)["rule"].tolist()[1]
+    'not judged: there is no DNA channel'
+    """
+    import pandas as pd
+
+    rows = []
+    for sample, entry in _kept(adata).items():
+        for limit in entry["limits"]:
+            parts = [
+                channel if weight == 1.0 else f"{weight:.3f} {channel}"
+                for channel, weight in zip(limit["channels"], limit["weights"], strict=True)
+            ]
+            formula = f"min({', '.join(parts)})" if limit["combine"] == "min" else " + ".join(parts)
+            value = float("nan") if limit["value"] is None else float(limit["value"])
+            rows.append(
+                (
+                    sample,
+                    limit["criterion"],
+                    value,
+                    limit["unit"],
+                    limit["rule"],
+                    limit["note"],
+                    formula,
+                    limit["side"],
+                )
+            )
+    columns = [keys.SAMPLE, "criterion", "value", "unit", "rule", "note", "channels", "side"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,452 @@
+"""Limits between cells, beads, debris, doublets and dead cells, found on arrays of arcsinh(counts / 5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cytocar._core.density import Valley, find_valleys, histogram_density
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CLASSES: Final = ("cell", "bead", "cell_bead", "debris", "doublet", "dead")
+COFACTOR: Final = 5.0
+UNIT: Final = "arcsinh(counts / 5)"
+UNIT_SUM: Final = "weighted sum of arcsinh(counts / 5)"
+# Below this many events a density says too little, and fixed limits are taken.
+FEWEST: Final = 200
+# Share of single cells that the doublet limit may cost, and the normal quantile that belongs to it.
+SINGLETS_LOST: Final = 0.01
+_QUANTILE: Final = 2.326
+# Without Event_length, cells in division have the DNA of a doublet: the limit goes up.
+_QUANTILE_DNA_ALONE: Final = 3.0
+# Two cells have twice the DNA of one, and as a rule 1.4 times its length.
+_DOUBLET_DNA: Final = float(np.log(2.0))
+_DOUBLET_LENGTH: Final = 0.35
+# A doublet is longer than the typical single cell; what is not has the DNA of a cell in division.
+_LONGER: Final = 0.5
+# Nearer than this (a ratio of 2.2), two humps of DNA are one and two cells, or two kinds of cell.
+_APART: Final = 0.8
+_FEW_COUNTS: Final = {"bead": 100.0, "debris": 20.0, "dead": 1000.0}
+# One cell lost weighs as much as two events that are none and stay.
+_CELL_COST: Final = 2.0
+_LEAST_BEAD: Final = 50.0
+_LEAST_DEAD: Final = 20.0
+_LEAST_DEAD_FALLBACK: Final = 100.0
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit: events whose combined signal is on the named side of `value` meet the criterion.
+
+    Parameters
+    ----------
+    criterion
+        ``bead``, ``bead_dna`` (from here on a bead carries a cell), ``debris``, ``dead``, ``doublet`` or
+        ``doublet_length``; a doublet meets the last two.
+    value
+        In `unit`; NaN where the criterion is not judged.
+    unit
+        `UNIT`, or `UNIT_SUM` where several channels are added.
+    side
+        ``"above"`` (at or above the value) or ``"below"``.
+    combine
+        ``"sum"``: weights times arcsinh(channel / 5), added; ``"min"``: the lowest of the channels.
+    channels, weights
+        Marker names, or ``Event_length``, and their weights.
+    rule
+        How the value was found; begins with ``fallback:`` where the data do not show it, and with ``not judged:``
+        where a channel is missing.
+    note
+        What a reader should know beside it.
+    """
+
+    criterion: str
+    value: float
+    unit: str
+    side: str
+    combine: str
+    channels: tuple[str, ...]
+    weights: tuple[float, ...]
+    rule: str
+    note: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Return whether there is a limit."""
+        return bool(np.isfinite(self.value))
+
+
+def to_arcsinh(counts: float) -> float:
+    """Return arcsinh(counts / 5)."""
+    return float(np.arcsinh(counts / COFACTOR))
+
+
+def to_counts(value: float) -> float:
+    """Return the counts that belong to a value of arcsinh(counts / 5)."""
+    return float(COFACTOR * np.sinh(value))
+
+
+def not_judged(criterion: str, why: str) -> Limit:
+    """Return a limit that says why there is none."""
+    return Limit(criterion, float("nan"), UNIT, "above", "sum", (), (), f"not judged: {why}")
+
+
+def half_scale(x: NDArray[np.floating], centre: float, *, below: bool) -> float:
+    """Return the standard deviation that one half of `x` around `centre` has if it is half a normal."""
+    away = centre - x[x <= centre] if below else x[x >= centre] - centre
+    if away.size == 0:
+        return 0.0
+    at = int(0.6827 * (away.size - 1))
+    return float(np.partition(away, at)[at])
+
+
+def centre_and_scale(x: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the mode of the main hump and the standard deviation of its lower half.
+
+    The lower half alone, because doublets and cells in division widen the upper one. A lower tail that is
+    heavier than the flank of the hump (debris that was left) does not count either: then the scale is that of
+    the flank, from the mode to where the density is exp(-1/2) of the peak.
+    """
+    quartiles = np.percentile(x, [25, 75])
+    spread = max(float(quartiles[1] - quartiles[0]) / 1.349, 0.02)
+    width = 0.4 * spread
+    grid, density = histogram_density(x, bins=1024, bandwidth=width)
+    top = int(np.argmax(density))
+    centre = float(grid[top])
+    under = np.flatnonzero(density[:top] < np.exp(-0.5) * density[top])
+    flank = centre - float(grid[under[-1]]) if under.size else spread
+    flank = math.sqrt(max(flank**2 - width**2, 0.0))
+    for _ in range(3):
+        scale = max(min(half_scale(x, centre, below=True), 1.15 * flank), 0.02)
+        core = x[np.abs(x - centre) <= scale]
+        if core.size:
+            centre = float(core.mean(dtype=np.float64))
+    return centre, max(min(half_scale(x, centre, below=True), 1.15 * flank), 0.02)
+
+
+def _tail(z: float) -> float:
+    """Return the share of a normal beyond z standard deviations."""
+    return 0.5 * math.erfc(z / math.sqrt(2.0))
+
+
+def between(x: NDArray[np.floating], valley: Valley, *, cells: str) -> float:
+    """Return the limit between two humps at which the cells lose half the share that slips through of the others.
+
+    The humps are taken as normal, with the mode of the density and the scale of their outer halves. The limit
+    stays where the density is below three times the valley or below a tenth of the lower hump, so that a skewed
+    hump does not draw it up a slope. The valley itself lies too near to the smaller hump.
+
+    Parameters
+    ----------
+    x
+        The values that the valley was found in.
+    valley
+        The valley.
+    cells
+        Which hump the cells are: ``"left"`` or ``"right"``.
+    """
+    left = max(half_scale(x[x <= valley.left_mode], valley.left_mode, below=True), 0.02)
+    right = max(half_scale(x[x >= valley.right_mode], valley.right_mode, below=False), 0.02)
+    cost_left, cost_right = (_CELL_COST, 1.0) if cells == "left" else (1.0, _CELL_COST)
+    low, high = valley.left_mode, valley.right_mode
+    for _ in range(40):
+        wanted = 0.5 * (low + high)
+        lost_left = cost_left * _tail((wanted - valley.left_mode) / left)
+        lost_right = cost_right * _tail((valley.right_mode - wanted) / right)
+        low, high = (wanted, high) if lost_left > lost_right else (low, wanted)
+    at = int(np.clip(np.searchsorted(valley.grid, valley.value), 0, valley.grid.size - 1))
+    peaks = np.interp([valley.left_mode, valley.right_mode], valley.grid, valley.density)
+    high_places = np.flatnonzero(valley.density > max(3 * valley.density[at], 0.1 * float(peaks.min())))
+    before, after = high_places[high_places < at], high_places[high_places > at]
+    start = int(before[-1]) + 1 if before.size else 0
+    stop = int(after[0]) - 1 if after.size else valley.grid.size - 1
+    return float(np.clip(wanted, valley.grid[start], valley.grid[stop]))
+
+
+def _below_cells(x: NDArray[np.floating], *, apart: float = _APART) -> Valley | None:
+    """Return the valley below the hump of single cells, or `None` where there is none.
+
+    The cells are the rightmost hump with a good part of the events; a hump at their doubled DNA is not taken for
+    them, and a hump that is nearer than `apart` below them belongs to them.
+    """
+    found = find_valleys(x)
+    if not found:
+        return None
+    modes = [found[0].left_mode, *(valley.right_mode for valley in found)]
+    sizes = [found[0].n_left, *(valley.n_right for valley in found)]
+    main = max(i for i, size in enumerate(sizes) if size >= 0.15 * max(sizes[1:]))
+    while main > 1 and modes[main] - modes[main - 1] < apart and sizes[main - 1] >= sizes[main]:
+        main -= 1
+    under = main
+    while under > 0 and modes[main] - modes[under - 1] < apart:
+        under -= 1
+    return found[under - 1] if under > 0 else None
+
+
+def bead_limit(lowest: NDArray[np.floating], names: tuple[str, ...]) -> Limit:
+    """Return the limit above which the lowest of all bead channels makes an event a bead."""
+    weights = (1.0,) * len(names)
+    if lowest.size < FEWEST:
+        value, rule = (
+            to_arcsinh(_FEW_COUNTS["bead"]),
+            "fallback: fixed limit, 100 counts in every bead channel",
+        )
+        return Limit("bead", value, UNIT, "above", "min", names, weights, rule, "fewer than 200 events")
+    found = find_valleys(lowest, low=to_arcsinh(10.0), min_events=10)
+    found = [valley for valley in found if valley.right_mode >= to_arcsinh(_LEAST_BEAD)]
+    if not found:
+        return not_judged("bead", f"no bead population: no events are high in all of {', '.join(names)}")
+    # beads are the brightest of all in every channel at once
+    valley = found[-1]
+    rule = "valley of the density of the lowest bead channel"
+    return Limit("bead", valley.value, UNIT, "above", "min", names, weights, rule, _sure(valley))
+
+
+def _sure(valley: Valley) -> str:
+    return f"confidence {valley.confidence:.2f}"
+
+
+def bead_dna_limit(dna: NDArray[np.floating], name: str) -> Limit:
+    """Return the DNA below which an event holds no cell, by DNA alone."""
+    if dna.size < FEWEST:
+        value = to_arcsinh(_FEW_COUNTS["debris"])
+        rule, note = "fallback: fixed limit, 20 counts of DNA", "fewer than 200 events"
+    elif (valley := _below_cells(dna)) is not None:
+        value, rule, note = (
+            between(dna, valley, cells="right"),
+            "balanced losses on both sides of the valley",
+            _sure(valley),
+        )
+    else:
+        centre, scale = centre_and_scale(dna)
+        value = centre - 3.5 * scale
+        rule, note = (
+            "fallback: 3.5 SD below the mode of the cells",
+            "the density of DNA has no hump of debris",
+        )
+    return Limit("bead_dna", value, UNIT, "above", "sum", (name,), (1.0,), rule, note)
+
+
+def debris_limit(
+    dna: NDArray[np.floating], length: NDArray[np.floating] | None, alone: Limit, length_name: str
+) -> Limit:
+    """Return the limit below which an event is debris, by DNA and, where it helps, by length too.
+
+    Debris has less DNA and is shorter; the weights are those of Fisher's linear discriminant between what is
+    below and above a first limit: that by DNA alone, or the valley of DNA plus length where there is none.
+    """
+    name = alone.channels[0]
+    plain = Limit("debris", alone.value, UNIT, "below", "sum", (name,), (1.0,), alone.rule, alone.note)
+    if length is None or dna.size < FEWEST:
+        return plain
+    if alone.rule.startswith("fallback"):
+        both = dna + length
+        first = _below_cells(both)
+        if first is None:
+            return plain
+        small = both < first.value
+    else:
+        small = dna < alone.value
+    if not 50 <= np.count_nonzero(small) <= small.size - 50:
+        return plain
+    shift = [float(x[~small].mean() - x[small].mean()) for x in (dna, length)]
+    pooled = [0.5 * (float(x[~small].var()) + float(x[small].var())) for x in (dna, length)]
+    if min(pooled) <= 0 or min(shift) <= 0:
+        return plain
+    weight = float(np.float32(min((shift[1] / pooled[1]) / (shift[0] / pooled[0]), 1.5)))
+    if weight < 0.1:
+        return plain
+    score = dna + np.float32(weight) * length
+    valley = _below_cells(score)
+    if valley is None:
+        return plain
+    return Limit(
+        "debris",
+        between(score, valley, cells="right"),
+        UNIT_SUM,
+        "below",
+        "sum",
+        (name, length_name),
+        (1.0, weight),
+        "balanced losses on both sides of the valley of DNA and length",
+        _sure(valley),
+    )
+
+
+def dead_limit(signal: NDArray[np.floating], name: str) -> Limit:
+    """Return the limit of the viability stain from which on an event is dead."""
+    note = ""
+    if signal.size < FEWEST:
+        value, rule = to_arcsinh(_FEW_COUNTS["dead"]), "fallback: fixed limit, 1000 counts"
+        note = "fewer than 200 events"
+    else:
+        found: list[Valley] = []
+        for bandwidth in (None, 0.4):
+            # a hump of dead cells is to be expected, so that weaker evidence is enough than for any hump
+            found = found or find_valleys(
+                signal, low=to_arcsinh(_LEAST_DEAD), bandwidth=bandwidth, min_depth=0.05, min_z=2.5
+            )
+        if found:
+            valley = max(found, key=lambda candidate: candidate.confidence)
+            value, rule = between(signal, valley, cells="left"), "balanced losses on both sides of the valley"
+            note = _sure(valley)
+        else:
+            centre, scale = centre_and_scale(signal)
+            value = max(centre + 4 * scale, to_arcsinh(_LEAST_DEAD_FALLBACK))
+            rule = "fallback: 4 SD above the mode of the live cells, at least 100 counts"
+            note = "the density of the stain has no hump of dead cells"
+    return Limit("dead", value, UNIT, "above", "sum", (name,), (1.0,), rule, note)
+
+
+def doublet_limits(
+    dna: NDArray[np.floating], length: NDArray[np.floating] | None, dna_name: str, length_name: str
+) -> list[Limit]:
+    """Return the limits from which on an event is a doublet: DNA and length together, and length alone.
+
+    The score is Fisher's discriminant for an event of twice the DNA and 1.4 times the length of a cell, with
+    scales from the lower halves. Its limit is the 99 % quantile of single cells, as their lower half tells it.
+    """
+    if dna.size < FEWEST:
+        return [not_judged("doublet", f"{dna.size} single cells are fewer than {FEWEST}")]
+    _, dna_scale = centre_and_scale(dna)
+    if length is None:
+        centre, scale = centre_and_scale(dna)
+        return [
+            Limit(
+                "doublet",
+                centre + _QUANTILE_DNA_ALONE * scale,
+                UNIT,
+                "above",
+                "sum",
+                (dna_name,),
+                (1.0,),
+                "fallback: 3 SD above the mode of the cells, by DNA alone",
+                "Event_length is missing: cells in division are not to be told from doublets, and most doublets stay",
+            )
+        ]
+    length_centre, length_scale = centre_and_scale(length)
+    weight = (_DOUBLET_LENGTH / length_scale**2) / (_DOUBLET_DNA / dna_scale**2)
+    weight = float(np.float32(np.clip(weight, 0.2, 5.0)))
+    score = dna + np.float32(weight) * length
+    centre, scale = centre_and_scale(score)
+    return [
+        Limit(
+            "doublet",
+            centre + _QUANTILE * scale,
+            UNIT_SUM,
+            "above",
+            "sum",
+            (dna_name, length_name),
+            (1.0, weight),
+            f"{100 * SINGLETS_LOST:g} % of single cells above it, by the lower half of their score",
+            f"mode {centre:.3f}, SD of the lower half {scale:.3f}",
+        ),
+        Limit(
+            "doublet_length",
+            length_centre + _LONGER * length_scale,
+            UNIT,
+            "above",
+            "sum",
+            (length_name,),
+            (1.0,),
+            "0.5 SD above the mode: what is not longer than a cell is one cell, maybe in division",
+            f"mode {length_centre:.3f}, SD of the lower half {length_scale:.3f}",
+        ),
+    ]
+
+
+def meets(limit: Limit, signals: dict[str, NDArray[np.floating]]) -> NDArray[np.bool_]:
+    """Return which events are on the named side of a limit."""
+    parts = [signals[channel] for channel in limit.channels]
+    score = parts[0] if limit.weights[0] == 1.0 else np.float32(limit.weights[0]) * parts[0]
+    for part, weight in zip(parts[1:], limit.weights[1:], strict=True):
+        score = np.minimum(score, part) if limit.combine == "min" else score + np.float32(weight) * part
+    value = np.float32(limit.value)
+    return score >= value if limit.side == "above" else score < value
+
+
+def classify(
+    signals: dict[str, NDArray[np.floating]],
+    *,
+    beads: list[tuple[str, ...]],
+    no_beads: str,
+    dna: str | None,
+    viability: str | None,
+    length: str | None,
+) -> tuple[NDArray[np.int8], list[Limit]]:
+    """Return the class of every event of one file (index into `CLASSES`), and the limits that made it.
+
+    Parameters
+    ----------
+    signals
+        arcsinh(counts / 5) by channel name, each of shape (events,).
+    beads
+        Sets of bead channels to try; the set whose valley is surest is taken.
+    no_beads
+        Why there is no set, where there is none.
+    dna, viability, length
+        Names of the channels in `signals`, or `None` where the file has none.
+    """
+    n = next(iter(signals.values())).size if signals else 0
+    code = np.zeros(n, dtype=np.int8)
+    everywhere = np.zeros(n, dtype=bool)
+    length_name = length or ""
+
+    bead = not_judged("bead", no_beads)
+    if beads:
+        tried = [bead_limit(np.minimum.reduce([signals[name] for name in names]), names) for names in beads]
+        bead = max(tried, key=lambda limit: (limit.judged, limit.note))
+    is_bead = meets(bead, signals) if bead.judged else everywhere
+    limits = [bead]
+    if dna is None:
+        limits += [not_judged(criterion, "there is no DNA channel") for criterion in ("debris", "doublet")]
+        cells = ~is_bead
+    else:
+        rest = ~is_bead
+        alone = bead_dna_limit(signals[dna][rest], dna)
+        if bead.judged and np.count_nonzero(is_bead & meets(alone, signals)) > 0.5 * np.count_nonzero(
+            is_bead
+        ):
+            limits[0] = not_judged(
+                "bead",
+                "most events that are high in all bead channels have the DNA of a cell, so they are no beads",
+            )
+            is_bead = everywhere
+            rest = ~is_bead
+            alone = bead_dna_limit(signals[dna][rest], dna)
+        debris = debris_limit(
+            signals[dna][rest], signals[length][rest] if length else None, alone, length_name
+        )
+        is_debris = rest & meets(debris, signals)
+        if limits[0].judged:
+            limits.append(alone)
+            code[is_bead & meets(alone, signals)] = CLASSES.index("cell_bead")
+        limits.append(debris)
+        code[is_debris] = CLASSES.index("debris")
+        cells = rest & ~is_debris
+    code[is_bead & (code == 0)] = CLASSES.index("bead")
+
+    if viability is None:
+        limits.append(not_judged("dead", "there is no viability channel"))
+    else:
+        dead = dead_limit(signals[viability][cells], viability)
+        limits.append(dead)
+        is_dead = cells & meets(dead, signals)
+        code[is_dead] = CLASSES.index("dead")
+        cells &= ~is_dead
+    if dna is not None:
+        found = doublet_limits(
+            signals[dna][cells], signals[length][cells] if length else None, dna, length_name
+        )
+        limits.extend(found)
+        if found[0].judged:
+            is_doublet = cells.copy()
+            for limit in found:
+                is_doublet &= meets(limit, signals)
+            code[is_doublet] = CLASSES.index("doublet")
+    return code, limits
