@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
 
     parts = [result.cells for result in results]
     joined = anndata.concat(parts, join="inner", merge="same", index_unique=None)
-    joined.uns = dict(parts[0].uns)
+    joined.uns[keys.UNS] = _merged_record(parts)
     joined.obs_names = [
         f"{sample}:{index}"
         for sample, index in zip(
@@ -53,6 +54,26 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
             by_sample = samples.set_index(samples[keys.SAMPLE].astype(str))[column].astype(str)
             joined.obs[column] = pd.Categorical(joined.obs[keys.SAMPLE].astype(str).map(by_sample))
     return joined
+
+
+def _merged_record(parts: Sequence[AnnData]) -> dict[str, str]:
+    """Return the state, and what gating and clean-up kept for each sample, of all parts together."""
+    records = [part.uns[keys.UNS] for part in parts]
+    merged = {keys.STATE: records[0][keys.STATE]}
+    gatings = [json.loads(record[keys.GATING]) for record in records]
+    merged[keys.GATING] = json.dumps(
+        {
+            **gatings[0],
+            "samples": {name: kept for gating in gatings for name, kept in gating["samples"].items()},
+        }
+    )
+    steps = {
+        str(part.obs[keys.SAMPLE].iloc[0]): json.loads(record[keys.STEPS])
+        for part, record in zip(parts, records, strict=True)
+        if part.n_obs
+    }
+    merged[keys.STEPS] = json.dumps([{"step": "study.run", "settings": {"files": steps}}])
+    return merged
 
 
 def detection_counts(
@@ -209,8 +230,7 @@ def tabulate(
         counts = detection_counts(results, samples, strategy)
         tables["car_frequency"] = tl.detection(counts)
         subset_counts = pd.concat([result.tables["subsets"] for result in results], ignore_index=True)
-        background = tables["car_frequency"].set_index(keys.SAMPLE)["background_events"]
-        tables["subsets"] = tl.subsets(subset_counts, background=background.to_dict())
+        tables["subsets"] = tl.subsets(subset_counts, background=tables["car_frequency"])
         tables["kinetics"] = tl.kinetics(tables["car_frequency"], seed=config.seed)
     methods = methods_of(found)
     if methods:

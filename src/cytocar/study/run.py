@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cytocar.study.check import check
 
 from cytocar._core import keys
 from cytocar._core import tables as _tables
@@ -23,7 +22,15 @@ from cytocar._core.provenance import plain
 from cytocar._core.version import __version__
 from cytocar.study._folder import building, require_free
 from cytocar.study._pool import check_workers, run_all
-from cytocar.study.sample import SampleResult, SampleTask, Settings, control_values, process_sample
+from cytocar.study.check import check
+from cytocar.study.sample import (
+    SampleResult,
+    SampleTask,
+    Settings,
+    control_values,
+    process_sample,
+    try_sample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +97,7 @@ def run(
     >>> run("my_study", "results", workers=2).report  # doctest: +SKIP
     """
     from cytocar import report
+    from cytocar.gate import write_gatingml
     from cytocar.study import analysis
 
     say = progress or _silent
@@ -128,7 +136,7 @@ def run(
         for name, table in tables.items():
             _tables.write(partial / "tables", name, table)
         _write_cells(cells, results, partial / "cells.h5ad")
-        _write_gates(results, partial / "gates.xml")
+        write_gatingml(cells, partial / "gates.xml")
         say("tables", 1, 1)
         times["tables"] = time.perf_counter() - clock
 
@@ -181,26 +189,57 @@ def _tasks(folder: StudyFolder, strategy: GateTree) -> list[SampleTask]:
 def _process_all(
     folder: StudyFolder, strategy: GateTree, *, workers: int, progress: Progress
 ) -> list[SampleResult]:
-    """Process every file; negative controls first tell the thresholds that are found in them."""
+    """Process every file.
+
+    Negative controls are read first, since they tell the thresholds that are found in them; samples whose own
+    density has no clear place, where the strategy takes the other samples' numbers, come last.
+    """
     tasks = _tasks(folder, strategy)
     controls = [task for task in tasks if task.role == "negative_control"]
     if controls and strategy.uses_controls():
-        pooled = _pool(run_all(control_values, controls, workers=workers))
-        tasks = [replace(task, controls=pooled) for task in tasks]
+        values = run_all(control_values, controls, workers=workers)
+        tasks = [replace(task, controls=_by_threshold(controls, values)) for task in tasks]
     done = 0
     progress("files", 0, len(tasks))
 
     def on_done(_: SampleTask) -> None:
         nonlocal done
         done += 1
-        progress("files", done, len(tasks))
+        progress("files", min(done, len(tasks)), len(tasks))
 
-    return run_all(process_sample, tasks, workers=workers, on_done=on_done)
+    results = run_all(try_sample, tasks, workers=workers, on_done=on_done)
+    found = [result for result in results if isinstance(result, SampleResult)]
+    waiting = [
+        task for task, result in zip(tasks, results, strict=True) if not isinstance(result, SampleResult)
+    ]
+    if waiting:
+        numbers = _numbers_of(found)
+        again = [replace(task, others=numbers) for task in waiting]
+        found += run_all(process_sample, again, workers=workers)
+    by_sample = {result.sample_id: result for result in found}
+    return [by_sample[task.sample_id] for task in tasks]
 
 
-def _pool(values: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    names = dict.fromkeys(name for of_tube in values for name in of_tube)
-    return {name: np.concatenate([of_tube[name] for of_tube in values if name in of_tube]) for name in names}
+def _by_threshold(
+    tasks: Sequence[SampleTask], values: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Turn tube -> threshold -> values into threshold -> tube -> values."""
+    turned: dict[str, dict[str, np.ndarray]] = {}
+    for task, of_tube in zip(tasks, values, strict=True):
+        for name, array in of_tube.items():
+            turned.setdefault(name, {})[task.sample_id] = array
+    return turned
+
+
+def _numbers_of(results: Sequence[SampleResult]) -> dict[str, list[float]]:
+    """Return threshold -> the numbers of the samples that found, or were given, one of their own."""
+    numbers: dict[str, list[float]] = {}
+    for result in results:
+        own = result.tables["thresholds"]
+        own = own[~own["fallback"].astype(bool) & own["value"].notna()]
+        for name, value in zip(own["name"], own["value"], strict=True):
+            numbers.setdefault(str(name), []).append(float(value))
+    return numbers
 
 
 def _samples_table(folder: StudyFolder, results: Sequence[SampleResult]) -> pd.DataFrame:
@@ -239,12 +278,6 @@ def _write_cells(cells: AnnData, results: Sequence[SampleResult], path: Path) ->
     cells.uns.setdefault(keys.UNS, {})["shares_kept"] = json.dumps(plain(shares))
     with replacing(path) as temporary:
         cells.write_h5ad(temporary, compression="lzf")
-
-
-def _write_gates(results: Sequence[SampleResult], path: Path) -> None:
-    from cytocar.gate import write_gatingml
-
-    write_gatingml([result.cells for result in results], path)
 
 
 def _provenance(

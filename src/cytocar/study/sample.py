@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import GateTree, ThresholdNotFound
     from cytocar.panel import Panel
 
 
@@ -30,7 +31,6 @@ class Settings:
     strategy: GateTree
     clean: str = "auto"
     beads: str | tuple[str, ...] = "auto"
-    cofactor: float | None = None
     host_sample: int = 10_000
     seed: int = 0
 
@@ -48,7 +48,9 @@ class SampleTask:
     pinned
         Threshold name -> number, for this sample.
     controls
-        Threshold name -> values of the negative-control cells of the study, arcsinh units.
+        Threshold name -> control tube -> arcsinh values of its cells.
+    others
+        Threshold name -> numbers found in other samples; None while they are not known.
     """
 
     path: Path
@@ -59,7 +61,8 @@ class SampleTask:
     role: str
     settings: Settings
     pinned: Mapping[str, float] = field(default_factory=dict)
-    controls: Mapping[str, np.ndarray] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    others: Mapping[str, Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def _read_and_clean(task: SampleTask) -> AnnData:
     if settings.clean == "auto":
         beads = settings.beads if isinstance(settings.beads, str) else list(settings.beads)
         pp.clean(adata, beads=beads)
-    pp.arcsinh(adata, cofactor=settings.cofactor)
+    pp.arcsinh(adata)
     return adata
 
 
@@ -97,9 +100,33 @@ def control_values(task: SampleTask) -> dict[str, np.ndarray]:
     """Return, for each threshold that is found in negative controls, the values of this tube's cells."""
     from cytocar import gate
 
-    adata = _read_and_clean(task)
-    values: dict[str, np.ndarray] = gate.control_values(adata, task.settings.strategy, thresholds=task.pinned)
+    with _naming(task):
+        adata = _read_and_clean(task)
+        values: dict[str, np.ndarray] = gate.control_values(
+            adata, task.settings.strategy, thresholds=task.pinned, others=task.others
+        )
     return values
+
+
+def try_sample(task: SampleTask) -> SampleResult | ThresholdNotFound:
+    """Process one file; return the error where the sample has to wait for the thresholds of the others."""
+    from cytocar.gate import ThresholdNotFound
+
+    try:
+        return process_sample(task)
+    except ThresholdNotFound as error:
+        if not error.needs_others or task.others is not None:
+            raise
+        return error
+
+
+@contextmanager
+def _naming(task: SampleTask) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while processing sample {task.sample_id!r} ({task.path.name})")
+        raise
 
 
 def process_sample(task: SampleTask) -> SampleResult:
@@ -117,13 +144,15 @@ def process_sample(task: SampleTask) -> SampleResult:
     from cytocar.pp import _quality
 
     began = time.perf_counter()
-    try:
+    with _naming(task):
         adata = _read_and_clean(task)
-        gate.apply(adata, task.settings.strategy, controls=dict(task.controls), thresholds=dict(task.pinned))
-    except Exception as error:
-        error.add_note(f"while processing sample {task.sample_id!r} ({task.path.name})")
-        raise
-
+        gate.apply(
+            adata,
+            task.settings.strategy,
+            controls=task.controls,
+            thresholds=task.pinned,
+            others=task.others,
+        )
     tables = {
         "ledger": gate.table(adata),
         "thresholds": gate.thresholds(adata),
