@@ -259,7 +259,8 @@ def timepoint_order(samples: pd.DataFrame) -> list[str]:
 
     months: dict[str, list[float]] = {}
     for label, value in zip(samples[keys.TIMEPOINT].astype(str), samples[keys.MONTHS], strict=True):
-        months.setdefault(label, []).append(float(value))
+        if label:
+            months.setdefault(label, []).append(float(value))
 
     def when(label: str) -> tuple[bool, float, str]:
         known = [value for value in months[label] if value == value]

@@ -142,11 +142,17 @@ def read_study(path: str | os.PathLike[str]) -> AnnData:
     -------
     AnnData with the following fields:
 
-    `X` : float32, events x mass channels of the panel, counts. `var` : the mass channels of the panel, index
-    the marker. `obs` : `sample_id`, `patient_id` (categorical), `timepoint` (categorical, ordered by months),
-    `months` (float, NaN where the sheet has none), `event_index` (int64, 0-based row in the file), the other
-    columns of the sample sheet, and the channels without mass (NaN in files that do not have one); index
-    ``"<sample_id>:<event_index>"``. `uns["cytocar"]` : state ``"counts"``, and the history as JSON.
+    `X`
+        float32, events x mass channels of the panel, counts.
+    `var`
+        The mass channels of the panel, index the marker.
+    `obs`
+        `sample_id`, `patient_id` (categorical), `timepoint` (categorical, ordered by months; missing where the
+        sheet has none), `months` (float, NaN where the sheet has none), `event_index` (int64, 0-based row in the
+        file), the other columns of the sample sheet, and the channels without mass (NaN in files that do not
+        have one); index ``"<sample_id>:<event_index>"``.
+    `uns["cytocar"]`
+        State ``"counts"``, and the history as JSON.
 
     Raises
     ------
@@ -236,8 +242,10 @@ def _describe(samples: pd.DataFrame, rows: list[int], others: dict[str, Any]) ->
             columns[name] = values.to_numpy()[number]
             continue
         texts = [str(value) for value in values]
-        order = timepoint_order(samples) if name == keys.TIMEPOINT else list(dict.fromkeys(texts))
-        codes = np.array([order.index(text) for text in texts], dtype=np.int64)[number]
+        order = (
+            timepoint_order(samples) if name == keys.TIMEPOINT else list(dict.fromkeys(filter(None, texts)))
+        )
+        codes = np.array([order.index(text) if text else -1 for text in texts], dtype=np.int64)[number]
         dtype = pd.CategoricalDtype(order, ordered=name == keys.TIMEPOINT)
         columns[name] = pd.Categorical.from_codes(codes, dtype=dtype)
     event = np.concatenate([np.arange(count, dtype=np.int64) for count in rows])

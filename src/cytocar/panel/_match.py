@@ -9,7 +9,7 @@ import numpy as np
 
 from cytocar._core.errors import Problem
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
-from cytocar.panel.roles import antigens, guess_role
+from cytocar.panel.roles import guess_role, same_antigen
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,6 @@ def _other_markers(
             continue
         pnn, pns = channels[columns[row]]
         name = marker_name(pnn, pns)
-        if name and name != unnamed(isotope) and not _same(name, want.marker):
+        if name and name != unnamed(isotope) and not same_antigen(name, want.marker):
             differ.append(f"{want.channel} is {want.marker!r} in the panel and {name!r} in the file")
     return [f"{where}: " + "; ".join(differ)] if differ else []
-
-
-def _same(one: str, other: str) -> bool:
-    """Return whether two names may mean one antigen: they share a part, or one begins with the other (CD8, CD8a)."""
-    if antigens(one) & antigens(other):
-        return True
-    first, second = sorted((marker_key(one), marker_key(other)), key=len)
-    rest = second.removeprefix(first)
-    return rest != second and not rest[:1].isdigit()
