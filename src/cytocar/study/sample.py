@@ -70,8 +70,8 @@ class SampleResult:
     """What a study keeps of one file.
 
     `tables` are tidy frames with a `sample_id` column: ledger, thresholds, densities, gating_plots, quality,
-    cleaning, reference, subsets. `cells` holds every cell of the compartments but for the host, of which it
-    holds a seeded sample of at most `settings.host_sample` cells; `shares` says which share of each compartment that is.
+    cleaning, reference, subsets. `cells` holds every CAR-T cell (or every cell, in a study without CAR-T cells) and
+    a seeded sample of at most `settings.host_sample` host cells; `shares` says which share of each that is.
     """
 
     sample_id: str

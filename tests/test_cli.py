@@ -1,0 +1,184 @@
+"""The command line as people use it: exit codes, one clear message, nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cytocar
+from cytocar import datasets
+from cytocar.io._write import write_events
+
+
+def cytocar_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cytocar", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("good") / "study"
+    datasets.write_legend2(folder, cells=600, seed=0)
+    return folder
+
+
+@pytest.fixture
+def study(good: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good, tmp_path / "study"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def first_fcs(study: Path) -> Path:
+    return sorted((study / "fcs").glob("*.fcs"))[0]
+
+
+def missing_file(study: Path) -> str:
+    first_fcs(study).unlink()
+    return first_fcs(study).suffix
+
+
+def truncated(study: Path) -> str:
+    path = first_fcs(study)
+    path.write_bytes(path.read_bytes()[:-5000])
+    return path.name
+
+
+def unknown_channel(study: Path) -> str:
+    edit(study / "panel.csv", "Yb171Di", "Yb179Di")
+    return "Yb179Di"
+
+
+def two_markers_one_name(study: Path) -> str:
+    edit(study / "panel.csv", "GZMB", "Ki-67")
+    return "Ki-67"
+
+
+def yaml_typo(study: Path) -> str:
+    with open(study / "study.yaml", "a", encoding="utf-8") as stream:
+        stream.write("\ncofacter: 5\n")
+    return "did you mean 'cofactor'?"
+
+
+def yaml_syntax(study: Path) -> str:
+    with open(study / "study.yaml", "a", encoding="utf-8") as stream:
+        stream.write("\nclustering: {method: both\n")
+    return "line"
+
+
+def months_missing(study: Path) -> str:
+    path = study / "samples.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    column = lines[0].split(",").index("months")
+    cells = lines[1].split(",")
+    cells[column] = ""
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]) + "\n", encoding="utf-8")
+    return "months"
+
+
+def no_cd45(study: Path) -> str:
+    path = study / "panel.csv"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if ",CD45," not in line]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "CD45"
+
+
+def zero_events(study: Path) -> str:
+    path = first_fcs(study)
+    header = cytocar.io.read_fcs(path).var
+    channels = [(channel, marker) for channel, marker in zip(header["channel"], header.index, strict=True)]
+    write_events(path, np.empty((0, len(channels)), np.float32), channels)
+    return "events"
+
+
+BAD: list[Callable[[Path], str]] = [
+    missing_file,
+    truncated,
+    unknown_channel,
+    two_markers_one_name,
+    yaml_typo,
+    yaml_syntax,
+    months_missing,
+    no_cd45,
+    zero_events,
+]
+
+
+@pytest.mark.parametrize("spoil", BAD, ids=lambda f: f.__name__)
+def test_bad_input_is_one_clear_message_and_exit_code_2(spoil, study, tmp_path):
+    expected = spoil(study)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    done = cytocar_command("run", study, "-o", tmp_path / "results")
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+def test_an_output_folder_that_is_not_empty_is_left_alone(study, tmp_path):
+    out = tmp_path / "results"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    done = cytocar_command("run", study, "-o", out)
+    assert done.returncode == 2
+    assert "is not empty" in done.stderr
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+def test_all_problems_at_once(study):
+    yaml_typo(study)
+    done = cytocar_command("check", study)
+    assert done.returncode == 2
+    edit(study / "study.yaml", "cofacter: 5", "")
+    unknown_channel(study)
+    months_missing(study)
+    done = cytocar_command("check", study)
+    assert done.returncode == 2
+    assert "Yb179Di" in done.stderr
+    assert "months" in done.stderr
+
+
+def test_a_good_study_checks_clean(study):
+    done = cytocar_command("check", study)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("no problems found\n")
+
+
+def test_traceback_is_shown_on_request(study):
+    yaml_typo(study)
+    for arguments in (("--traceback", "check", study), ("check", study, "--traceback")):
+        assert "Traceback" in cytocar_command(*arguments).stderr
+
+
+def test_help_and_version():
+    done = cytocar_command("--help")
+    assert done.returncode == 0
+    for command in ("demo", "simulate", "inspect", "init", "check", "run", "report"):
+        assert command in done.stdout
+    assert cytocar_command("--version").stdout.strip() == f"cytocar {cytocar.__version__}"
+
+
+def test_inspect_shows_what_is_there_and_names_what_it_cannot_read(study, tmp_path):
+    bad = tmp_path / "bad.fcs"
+    bad.write_bytes(b"not FCS at all")
+    done = cytocar_command("inspect", first_fcs(study), bad, tmp_path / "none.fcs")
+    assert done.returncode == 2
+    assert "Yb171Di" in done.stdout
+    assert "bad.fcs" in done.stderr
+    assert "none.fcs" in done.stderr
+
+
+def test_report_of_what_is_no_run(tmp_path):
+    done = cytocar_command("report", tmp_path)
+    assert done.returncode == 2
+    assert "not the folder of a finished run" in done.stderr
