@@ -28,7 +28,7 @@ BEAD_KITS: Final[dict[str, tuple[int, ...]]] = {
 _FEWEST_BEAD_CHANNELS: Final = 3
 
 
-def _technical(adata: AnnData, role: str) -> str | None:
+def technical(adata: AnnData, role: str) -> str | None:
     """Return the column of obs that plays a role such as ``event_length``."""
     from cytocar.panel.roles import guess_role
 
@@ -38,7 +38,7 @@ def _technical(adata: AnnData, role: str) -> str | None:
     return None
 
 
-def _with_role(adata: AnnData, role: str) -> list[int]:
+def with_role(adata: AnnData, role: str) -> list[int]:
     if keys.ROLE not in adata.var:
         raise ParameterError(
             "var has no column 'role', so that DNA, viability and bead channels are unknown; "
@@ -47,7 +47,7 @@ def _with_role(adata: AnnData, role: str) -> list[int]:
     return [int(i) for i in np.flatnonzero(adata.var[keys.ROLE].to_numpy().astype(str) == role)]
 
 
-def _strongest(counts: NDArray[np.float32], columns: list[int]) -> int | None:
+def strongest(counts: NDArray[np.float32], columns: list[int]) -> int | None:
     """Return the column with the highest upper quartile: the isotope that is seen best."""
     if len(columns) < 2 or not counts.shape[0]:
         return columns[0] if columns else None
@@ -77,7 +77,7 @@ def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[in
             "var has no column 'mass', so that bead channels are unknown; name them, or pass 'off'"
         )
     masses = adata.var[keys.MASS].to_numpy()
-    antibody = set(_with_role(adata, "marker"))
+    antibody = set(with_role(adata, "marker"))
     sets = []
     for kit in BEAD_KITS.values():
         columns = [int(np.flatnonzero(masses == mass)[0]) for mass in kit if (masses == mass).any()]
@@ -188,9 +188,9 @@ def clean(
     sets, no_beads = _bead_sets(adata, beads)
     samples = _samples(adata, sample_key)
     names = [str(name) for name in adata.var_names]
-    length = _technical(adata, "event_length")
-    dna = _strongest(counts, _with_role(adata, "dna"))
-    viability = _strongest(counts, _with_role(adata, "viability"))
+    length = technical(adata, "event_length")
+    dna = strongest(counts, with_role(adata, "dna"))
+    viability = strongest(counts, with_role(adata, "viability"))
 
     columns = {column for chosen in sets for column in chosen}
     columns |= {column for column in (dna, viability) if column is not None}
