@@ -257,7 +257,7 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
             f"{path}: $MODE is {mode!r}: histograms hold no events; only list mode 'L' can be read"
         )
     datatype = _required(keywords, "$DATATYPE", path).upper()
-    byte_order = _byte_order(_required(keywords, "$BYTEORD", path, tolerances, default="1,2,3,4"), path)
+    byte_order = _byte_order(_required(keywords, "$BYTEORD", path), path)
     channels = _channels(keywords, datatype, path, tolerances)
     total_text = keywords.get("$TOT", "").strip()
     total = None if not total_text else _number(total_text, "$TOT", path)
@@ -451,7 +451,7 @@ def _required(
     value = keywords.get(key, "").strip()
     if value:
         return value
-    if default is not None and tolerances is not None and key != "$BYTEORD":
+    if default is not None and tolerances is not None:
         tolerances.append(f"{key} is missing: taken as {default}")
         return default
     raise FcsError(

@@ -6,22 +6,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from cytocar.io._fcs_data import blocks
 from cytocar.io._fcs_header import FcsHeader, read_header, truncation
-from cytocar.io._read import STATE_KEYWORD
+from cytocar.io._read import STATE_KEYWORD, looks_transformed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Raw dual counts of a panel reach hundreds; arcsinh(x/5) of the largest count an instrument gives is 10 to 13.
-_LARGEST_TRANSFORMED: Final = 15.0
-_EVENTS_TO_JUDGE: Final = 200
-_CHANNELS_TO_JUDGE: Final = 5
 _EQ4: Final = {("Ce", 140), ("Eu", 151), ("Eu", 153), ("Ho", 165), ("Lu", 175)}
 _EQ6: Final = {("Y", 89), ("In", 115), ("Ce", 140), ("Tb", 159), ("Lu", 175), ("Bi", 209)}
 _GAUSSIAN: Final = ("center", "offset", "width", "residual")
@@ -263,7 +259,7 @@ def _value_oddities(header: FcsHeader, found: _Survey, has_mass: npt.NDArray[np.
     if not has_mass.any():
         return said
     low, high = found.low[has_mass], found.high[has_mass]
-    if found.randomised[has_mass].any() and np.nanmin(low) > -1:
+    if found.randomised[has_mass].any() and np.fmin.reduce(low) > -1:
         share = found.randomised[has_mass].sum() / (header.n_events * int(has_mass.sum()))
         said.append(
             f"{share:.1%} of the counts lie between -1 and 0: whole counts were spread at random below themselves"
@@ -274,20 +270,10 @@ def _value_oddities(header: FcsHeader, found: _Survey, has_mass: npt.NDArray[np.
     empty = names[has_mass][(low == 0) & (high == 0)]
     if len(empty):
         said.append(f"all values are 0 in {_some(list(empty))}")
-    if _looks_transformed(high, header.n_events):
-        said.append(
-            f"no mass channel goes above {np.nanmax(high):.2f}: the values look transformed (arcsinh or log) already"
-        )
+    largest = float(np.fmax.reduce(high))
+    if looks_transformed(largest, n_events=header.n_events, n_channels=len(high)):
+        said.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
     return said
-
-
-def _looks_transformed(high: npt.NDArray[Any], n_events: int) -> bool:
-    """Whether the largest values of the mass channels are those of a logarithm, not of counts."""
-    return bool(
-        n_events >= _EVENTS_TO_JUDGE
-        and len(high) >= _CHANNELS_TO_JUDGE
-        and 0 < np.nanmax(high) < _LARGEST_TRANSFORMED
-    )
 
 
 def _some(names: Sequence[str], limit: int = 8) -> str:

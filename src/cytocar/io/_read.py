@@ -29,6 +29,11 @@ KEYWORDS: Final = "keywords"
 STEPS_KEYWORD: Final = "CYTOCAR_STEPS"
 STATE_KEYWORD: Final = "CYTOCAR_STATE"
 
+# Dual counts of a panel reach hundreds; arcsinh(x/5) of the largest that an instrument gives is 10 to 13.
+_LARGEST_TRANSFORMED: Final = 15.0
+_EVENTS_TO_JUDGE: Final = 200
+_CHANNELS_TO_JUDGE: Final = 5
+
 _NOT_MEASURED: Final = ("time", "event_length", "gaussian")
 _SCATTER: Final = re.compile(r"(FSC?|SSC?)\b", re.IGNORECASE)
 # The usual cofactor of the arcsinh of fluorescence, ten and more times that of mass cytometry.
@@ -89,6 +94,10 @@ def read_fcs(
     """
     header = read_header(path, data_set=data_set)
     notes = list(header.tolerances)
+    if header.n_data_sets > 1:
+        notes.append(
+            f"the file has {header.n_data_sets} data sets; read is number {data_set}, counted from 0"
+        )
     settings: dict[str, Any] = {"file": header.path.name, "version": header.version, "data_set": data_set}
     if panel is None:
         var, columns, others = _guessed(header, notes)
@@ -96,12 +105,29 @@ def read_fcs(
         var, columns, others, extra, name = _matched(header, panel, notes)
         settings |= {"panel": name, "extra_channels": extra}
     x, obs_columns = _load(header, columns, [column for column, _ in others], notes)
+    largest = float(np.fmax.reduce(x, axis=None)) if x.size and (var[keys.METAL] != "").any() else 0.0
+    if looks_transformed(largest, n_events=len(x), n_channels=x.shape[1]):
+        notes.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
     adata = _assemble(x, obs_columns, [name for _, name in others], var, sample_id, notes)
     _restore(adata, header)
     settings |= {"sample_id": sample_id, "events": header.n_events, "tolerances": notes}
     provenance.record(adata, "io.read_fcs", settings)
     adata.uns[keys.UNS][KEYWORDS] = json.dumps(header.keywords)
     return adata
+
+
+def looks_transformed(largest: float, *, n_events: int, n_channels: int) -> bool:
+    """Whether the largest value of many mass channels is that of a logarithm, not of counts.
+
+    Parameters
+    ----------
+    largest
+        Largest value of all mass channels.
+    n_events, n_channels
+        How many values it is the largest of; too few say nothing.
+    """
+    enough = n_events >= _EVENTS_TO_JUDGE and n_channels >= _CHANNELS_TO_JUDGE
+    return enough and 0 < largest < _LARGEST_TRANSFORMED
 
 
 def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[int], list[tuple[int, str]]]:
