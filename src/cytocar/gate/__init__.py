@@ -2,6 +2,7 @@
 
 from cytocar.gate._apply import apply, control_values
 from cytocar.gate._evaluate import evaluate
+from cytocar.gate._gatingml import write_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
 from cytocar.gate._tables import (
     densities,
@@ -33,4 +34,5 @@ __all__ = [
     "subset",
     "table",
     "thresholds",
+    "write_gatingml",
 ]

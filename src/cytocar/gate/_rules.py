@@ -73,7 +73,7 @@ class Valley(Rule):
     """The lowest point of the density between negative and positive cells, if it is a clear one."""
 
     kind: ClassVar[str] = "valley"
-    min_confidence: float = 0.5
+    min_confidence: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,6 @@ class Negatives(Rule):
     """
 
     kind: ClassVar[str] = "negatives"
-    min_cells: int = 1000
     population: str | None = None
     gate: tuple[Term, ...] = ()
     false_positive_rate: float = 1e-4

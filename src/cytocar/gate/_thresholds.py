@@ -18,7 +18,7 @@ GRID = 200
 """Points of the density that is kept for each threshold."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_NEEDED_ABOVE_ZERO = 100
+_NEEDED_ABOVE_ZERO = 50
 
 
 class ThresholdNotFound(GateError):
