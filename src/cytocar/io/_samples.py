@@ -19,6 +19,11 @@ ROLES: Final = (PATIENT_ROLE, CONTROL_ROLE)
 REQUIRED: Final = ("file", keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS)
 OPTIONAL: Final = ("role", "group", "batch", "lymphocytes_per_ul", "wbc_per_ul")
 _NUMBERS: Final = ("lymphocytes_per_ul", "wbc_per_ul")
+_FILL_IN: Final = {
+    keys.PATIENT: "give the patient or donor",
+    keys.TIMEPOINT: "a label such as 2mo, the same for all samples of one visit",
+    keys.MONTHS: "the months since infusion as a number (0 where there is no time)",
+}
 _EMPTY: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 
 
@@ -99,13 +104,6 @@ def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> di
                 "leave out slashes and colons: cells are named by it",
             )
         )
-    if role != CONTROL_ROLE:
-        for column, fix in (
-            (keys.PATIENT, "give the patient or donor"),
-            (keys.TIMEPOINT, "give a label such as 2mo, the same for all samples of one visit"),
-        ):
-            if not entry[column]:
-                problems.append(Problem(where, f"{column} of sample {entry[keys.SAMPLE]!r} is empty", fix))
     months = table.number(entry[keys.MONTHS]) if entry[keys.MONTHS] else None
     if entry[keys.MONTHS] and months is None:
         problems.append(
@@ -115,13 +113,13 @@ def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> di
                 "give a number, such as 2 or 0.25; negative before infusion",
             )
         )
-    elif months is None and role == PATIENT_ROLE:
+    empty = [column for column in (keys.PATIENT, keys.TIMEPOINT, keys.MONTHS) if not entry[column]]
+    if empty and role != CONTROL_ROLE:
         problems.append(
             Problem(
                 where,
-                f"months of sample {entry[keys.SAMPLE]!r} is empty",
-                "give the months since infusion as a number (0 where there is no time), "
-                f"or role {CONTROL_ROLE} for a tube without CAR-T cells",
+                f"{', '.join(empty)} of sample {entry[keys.SAMPLE]!r} {'is' if len(empty) == 1 else 'are'} empty",
+                "; ".join([*(_FILL_IN[column] for column in empty), f"or give role {CONTROL_ROLE}"]),
             )
         )
     entry[keys.MONTHS] = float("nan") if months is None else months

@@ -132,9 +132,11 @@ def lacking(strategy: GateTree, panel: Panel) -> tuple[list[str], list[str]]:
             continue
         may_lack = bool(optional & {marker_key(marker) for marker in threshold.markers})
         into = left_out if may_lack else missing
-        # CD8a, CD8 and CD8A are one name to the reader.
-        names = list({marker_key(marker): marker for marker in reversed(threshold.markers)}.values())[::-1]
-        into.append(" or ".join(names))
+        # CD8a and CD8A are one name.
+        names: dict[str, str] = {}
+        for marker in threshold.markers:
+            names.setdefault(marker_key(marker), marker)
+        into.append(" or ".join(names.values()))
     return list(dict.fromkeys(missing)), list(dict.fromkeys(left_out))
 
 
