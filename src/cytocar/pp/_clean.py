@@ -134,8 +134,9 @@ def clean(
       weights of Fisher's discriminant;
     - *dead*: above the valley of the viability stain;
     - *doublet*: DNA and Event_length, added with the weights that tell two cells from one best, above the 99 %
-      quantile of single cells, and longer than a typical cell; so most cells in division, which have twice the
-      DNA at the usual length, stay. The mode and the lower half of the cells tell where that quantile is.
+      quantile of single cells, with DNA nearer to that of two cells, and longer than a typical cell; so most
+      cells in division, which have twice the DNA at the usual length, stay. The mode and the lower half of the
+      cells tell where that quantile is.
 
     An event gets the first class that fits, in this order. At a valley, the limit is where cells lose half the
     share that slips through of the others. Where the data do not show a limit, the rule in `clean_limits` begins
@@ -291,7 +292,8 @@ def clean_limits(adata: AnnData) -> pd.DataFrame:
 
     Returns
     -------
-    Table with the columns ``sample_id``, ``criterion`` (bead, bead_dna, debris, dead, doublet, doublet_length),
+    Table with the columns ``sample_id``, ``criterion`` (bead, bead_dna, debris, dead, doublet, doublet_dna,
+    doublet_length),
     ``value`` (NaN where not judged), ``unit``, ``rule`` and ``note``, and how the value is compared: ``channels``
     as a formula on counts, ``side`` (above or below).
 

@@ -28,9 +28,13 @@ _QUANTILE_DNA_ALONE: Final = 3.0
 _DOUBLET_DNA: Final = float(np.log(2.0))
 _DOUBLET_LENGTH: Final = 0.35
 # A doublet is longer than the typical single cell; what is not has the DNA of a cell in division.
-_LONGER: Final = 0.5
+_LONGER: Final = 0.75
 # Nearer than this (a ratio of 2.2), two humps of DNA are one and two cells, or two kinds of cell.
 _APART: Final = 0.8
+# Debris has less than a quarter or so of the DNA of a cell.
+_QUARTER: Final = float(np.log(4.0))
+# The dead take up at least five times as much of the stain as the live.
+_DEAD_APART: Final = float(np.log(5.0))
 _FEW_COUNTS: Final = {"bead": 100.0, "debris": 20.0, "dead": 1000.0}
 # One cell lost weighs as much as two events that are none and stay.
 _CELL_COST: Final = 2.0
@@ -46,8 +50,8 @@ class Limit:
     Parameters
     ----------
     criterion
-        ``bead``, ``bead_dna`` (from here on a bead carries a cell), ``debris``, ``dead``, ``doublet`` or
-        ``doublet_length``; a doublet meets the last two.
+        ``bead``, ``bead_dna`` (from here on a bead carries a cell), ``debris``, ``dead``, ``doublet``,
+        ``doublet_dna`` or ``doublet_length``; a doublet meets the last three.
     value
         In `unit`; NaN where the criterion is not judged.
     unit
@@ -224,11 +228,9 @@ def bead_dna_limit(dna: NDArray[np.floating], name: str) -> Limit:
         )
     else:
         centre, scale = centre_and_scale(dna)
-        value = centre - 3.5 * scale
-        rule, note = (
-            "fallback: 3.5 SD below the mode of the cells",
-            "the density of DNA has no hump of debris",
-        )
+        value = centre - max(4 * scale, _QUARTER)
+        rule = "fallback: a quarter of the DNA of the cells, or 4 SD below their mode where that is less"
+        note = "the density of DNA has no hump of debris"
     return Limit("bead_dna", value, UNIT, "above", "sum", (name,), (1.0,), rule, note)
 
 
@@ -291,6 +293,7 @@ def dead_limit(signal: NDArray[np.floating], name: str) -> Limit:
             found = found or find_valleys(
                 signal, low=to_arcsinh(_LEAST_DEAD), bandwidth=bandwidth, min_depth=0.05, min_z=2.5
             )
+            found = [valley for valley in found if valley.right_mode - valley.left_mode >= _DEAD_APART]
         if found:
             valley = max(found, key=lambda candidate: candidate.confidence)
             value, rule = between(signal, valley, cells="left"), "balanced losses on both sides of the valley"
@@ -306,32 +309,33 @@ def dead_limit(signal: NDArray[np.floating], name: str) -> Limit:
 def doublet_limits(
     dna: NDArray[np.floating], length: NDArray[np.floating] | None, dna_name: str, length_name: str
 ) -> list[Limit]:
-    """Return the limits from which on an event is a doublet: DNA and length together, and length alone.
+    """Return the limits that a doublet is above: of DNA and length together, of DNA, and of length.
 
     The score is Fisher's discriminant for an event of twice the DNA and 1.4 times the length of a cell, with
     scales from the lower halves. Its limit is the 99 % quantile of single cells, as their lower half tells it.
     """
     if dna.size < FEWEST:
         return [not_judged("doublet", f"{dna.size} single cells are fewer than {FEWEST}")]
-    _, dna_scale = centre_and_scale(dna)
+    dna_centre, dna_scale = centre_and_scale(dna)
+    modes = f"mode {dna_centre:.3f}, SD of the lower half {dna_scale:.3f}"
     if length is None:
-        centre, scale = centre_and_scale(dna)
+        value = dna_centre + max(_QUANTILE_DNA_ALONE * dna_scale, _DOUBLET_DNA)
         return [
             Limit(
                 "doublet",
-                centre + _QUANTILE_DNA_ALONE * scale,
+                value,
                 UNIT,
                 "above",
                 "sum",
                 (dna_name,),
                 (1.0,),
-                "fallback: 3 SD above the mode of the cells, by DNA alone",
-                "Event_length is missing: cells in division are not to be told from doublets, and most doublets stay",
+                "fallback: 3 SD above the mode of the cells, at least twice its DNA, by DNA alone",
+                "Event_length is missing: most doublets stay; " + modes,
             )
         ]
     length_centre, length_scale = centre_and_scale(length)
     weight = (_DOUBLET_LENGTH / length_scale**2) / (_DOUBLET_DNA / dna_scale**2)
-    weight = float(np.float32(np.clip(weight, 0.2, 5.0)))
+    weight = float(np.float32(np.clip(weight, 0.2, 2.0)))
     score = dna + np.float32(weight) * length
     centre, scale = centre_and_scale(score)
     return [
@@ -347,6 +351,17 @@ def doublet_limits(
             f"mode {centre:.3f}, SD of the lower half {scale:.3f}",
         ),
         Limit(
+            "doublet_dna",
+            dna_centre + 0.5 * _DOUBLET_DNA,
+            UNIT,
+            "above",
+            "sum",
+            (dna_name,),
+            (1.0,),
+            "DNA nearer to that of two cells than of one",
+            modes,
+        ),
+        Limit(
             "doublet_length",
             length_centre + _LONGER * length_scale,
             UNIT,
@@ -354,7 +369,7 @@ def doublet_limits(
             "sum",
             (length_name,),
             (1.0,),
-            "0.5 SD above the mode: what is not longer than a cell is one cell, maybe in division",
+            f"{_LONGER:g} SD above the mode: what is not longer than a cell is one cell, maybe in division",
             f"mode {length_centre:.3f}, SD of the lower half {length_scale:.3f}",
         ),
     ]
