@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def write_raw(tmp_path: Path) -> Callable[..., Path]:
         n_events: int,
         ranges: list[int] | None = None,
         extra: Mapping[str, str | None] | None = None,
-        **options: object,
+        **options: Any,
     ) -> Path:
         keywords: dict[str, str | None] = {
             "$PAR": str(len(widths)),
@@ -79,7 +80,7 @@ def write_raw(tmp_path: Path) -> Callable[..., Path]:
         }
         path = tmp_path / "raw.fcs"
         kept = {key: value for key, value in keywords.items() if value is not None}
-        path.write_bytes(fcs_bytes(kept, data, **options))  # type: ignore[arg-type]  # options of the other one
+        path.write_bytes(fcs_bytes(kept, data, **options))
         return path
 
     return write

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -161,7 +160,7 @@ def test_next_data_that_leads_nowhere_is_told(write_floats: Write, following: st
 
 def test_text_one_byte_late(write_raw: Write) -> None:
     # The first byte of DATA is the delimiter itself: read as TEXT it would double the last one.
-    data = struct.pack("<2f", *struct.unpack("<2f", b"//ab/\0cd"))
+    data = b"//ab/\0cd"
     path = write_raw("F", "1,2,3,4", [32, 32], data, n_events=1)
     raw = bytearray(path.read_bytes())
     raw[18:26] = b"%8d" % DATA_BEGIN
