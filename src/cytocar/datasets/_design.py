@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -295,9 +295,6 @@ def tubes(options: Settings) -> list[Tube]:
         percent = options.car_fraction.get(like, float(row["car_pct_of_cd45"]))
         # The half goes up, whatever the parity: a share of 0.5 cells is one cell.
         n_car = min(options.cells, math.floor(options.cells * percent / 100 + 0.5 + 1e-9))
-        shares = {
-            name: float(row[f"{name}_pct_of_car"]) for name in populations().names if name.startswith("CAR_")
-        }
         planned.append(
             Tube(
                 sample_id=f"{PATIENT}_{timepoint}",
@@ -306,7 +303,7 @@ def tubes(options: Settings) -> list[Tube]:
                 months=MONTHS[timepoint],
                 role="patient",
                 gain=FILE_GAIN[timepoint] if options.drift else 1.0,
-                counts=apportion(n_car, shares) | _host(options, like, options.cells - n_car),
+                counts=_car(row, n_car) | _host(options, like, options.cells - n_car),
             )
         )
     if options.negative_control:
@@ -322,6 +319,23 @@ def tubes(options: Settings) -> list[Tube]:
             )
         )
     return planned
+
+
+def _car(row: Mapping[Hashable, Any], total: int) -> dict[str, int]:
+    """Divide CAR-T cells into subsets, and each subset into its clusters, so that both shares are kept."""
+    people = populations()
+    members = {
+        subset: [
+            name
+            for name, its in zip(people.names, people.subset, strict=True)
+            if its == subset and name[:4] == "CAR_"
+        ]
+        for subset in ("CD4", "CD8", "DN")
+    }
+    counts: dict[str, int] = {}
+    for subset, n in apportion(total, {subset: float(row[subset]) for subset in members}).items():
+        counts |= apportion(n, {name: float(row[f"{name}_pct_of_car"]) for name in members[subset]})
+    return {name: counts[name] for name in people.names if name in counts}
 
 
 def _host(options: Settings, like: str, total: int) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -130,22 +131,22 @@ def gain(
     return of_event, TILT_PER_DALTON * (masses - TILT_CENTRE)
 
 
-def detect(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def detect(expected: np.ndarray, rngs: Sequence[np.random.Generator]) -> np.ndarray:
     """Return counts as a Helios stores them: Poisson ions k, as k - U(0, 1) for k > 0 and exactly 0 for none.
 
     Parameters
     ----------
     expected
         (channels, events) expected ions.
-    rng
-        The generator to draw from.
+    rngs
+        A generator for each channel, so that a change in one channel leaves the draws of the others alone.
 
     Returns
     -------
     (events, channels) float32.
     """
     counts = np.empty(expected.shape[::-1], dtype=np.float32)
-    for channel, rate in enumerate(expected):
+    for channel, (rate, rng) in enumerate(zip(expected, rngs, strict=True)):
         ions = rng.poisson(rate).astype(np.float32)
         seen = np.flatnonzero(ions)
         ions[seen] -= rng.random(len(seen), dtype=np.float32)

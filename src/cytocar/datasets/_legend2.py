@@ -9,7 +9,8 @@ What the design leaves open was chosen as follows.
 =====================  ==================================================================================
 host cells             the given percentages, scaled so that host and CAR-T cells make up all CD45+ cells
 B cells                four fifths naive, one fifth memory
-whole numbers          shares are rounded down, what is missing goes to the largest remainders
+whole numbers          shares are rounded down, what is missing goes to the largest remainders; CAR-T cells are
+                       divided into CD4, CD8 and DN first, then into clusters
 cycling cells          5 % of the cells drawn Ki67+ have 1.6 to 2 times the DNA
 false positives        host T cells that draw their VHH signal from that of the CAR-T cells
 doublets               two random cells of the file's own mix; Gaussian residual x 1.6, width x 1.15

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 from cytocar._core import keys, tables
 from cytocar._core.errors import Problem, StateError, StudyError
@@ -166,7 +167,7 @@ def _parents(adata: AnnData, member: Mapping[str, np.ndarray]) -> dict[str, str]
     earlier: list[str] = []
     for name, its in member.items():
         parent = recorded.get(name)
-        if parent is None or (parent not in member and earlier):
+        if parent is None:
             # Where the record is silent, the smallest population so far that holds all of this one.
             holding = [other for other in earlier if not (its & ~member[other]).any()]
             parent = min(reversed(holding), key=lambda other: member[other].sum(), default=_EVENTS)
@@ -176,13 +177,15 @@ def _parents(adata: AnnData, member: Mapping[str, np.ndarray]) -> dict[str, str]
 
 
 def _named_parents(gating: Any) -> Iterator[tuple[str, str]]:
-    """Yield population and parent wherever a record of the strategy has both."""
+    """Yield population and parent wherever a record of the strategy has both; the strategy itself is YAML text."""
     if isinstance(gating, dict):
         name, parent = gating.get("name", gating.get("population")), gating.get("parent")
         if isinstance(name, str) and isinstance(parent, str):
             yield name, parent
         for item in gating.values():
             yield from _named_parents(item)
+    elif isinstance(gating, str) and "populations" in gating:
+        yield from _named_parents(yaml.safe_load(gating))
     elif isinstance(gating, list):
         for item in gating:
             yield from _named_parents(item)

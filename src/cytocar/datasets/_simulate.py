@@ -120,7 +120,7 @@ def simulate(tube: Tube, options: Settings, layout: Layout) -> SimulatedFile:
         for channel, lost in enumerate(loss):
             signal[channel] *= (of_event * (1 - lost * done)).astype(np.float32)
     return SimulatedFile(
-        counts=detect(signal, draw("ions")),
+        counts=detect(signal, [draw(f"ions {channel}") for channel in layout.channels]),
         technical={"Time": time} | gaussian_parameters(kind, TYPES, draw("gaussian")),
         kind=kind,
         first=first,
