@@ -1,0 +1,52 @@
+"""Floor 5: figures. Every function only reads what it is given, and returns the Figure or Axes it drew."""
+
+from cytocar.pl._cluster_frequencies import cluster_frequencies
+from cytocar.pl._comparisons import compare, comparisons
+from cytocar.pl._detection import detection
+from cytocar.pl._gating import gating, gating_pages
+from cytocar.pl._heatmap import flowsom, heatmap, phenograph
+from cytocar.pl._kinetics import kinetics
+from cytocar.pl._maps import (
+    tsne,
+    tsne_clusters,
+    tsne_markers,
+    tsne_timepoints,
+    umap,
+    umap_clusters,
+    umap_markers,
+    umap_timepoints,
+)
+from cytocar.pl._quality import quality
+from cytocar.pl._save import save
+from cytocar.pl._subsets import subsets
+from cytocar.pl._thresholds import thresholds
+from cytocar.pl._violins import violin, violins_car_vs_host, violins_subsets, violins_supplement
+
+__all__ = [
+    "cluster_frequencies",
+    "compare",
+    "comparisons",
+    "detection",
+    "flowsom",
+    "gating",
+    "gating_pages",
+    "heatmap",
+    "kinetics",
+    "phenograph",
+    "quality",
+    "save",
+    "subsets",
+    "thresholds",
+    "tsne",
+    "tsne_clusters",
+    "tsne_markers",
+    "tsne_timepoints",
+    "umap",
+    "umap_clusters",
+    "umap_markers",
+    "umap_timepoints",
+    "violin",
+    "violins_car_vs_host",
+    "violins_subsets",
+    "violins_supplement",
+]

@@ -1,0 +1,285 @@
+"""The gating strategy as it worked: one row a sample, one column a biaxial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar.pl import _data, _style, _text
+from cytocar.pl._sheet import Box, Sheet, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SAMPLES_PER_PAGE = 6
+"""Samples that stand below each other on one page."""
+
+_PANELS_PER_ROW = 8
+_LINE = "#D55E00"
+
+
+def gating_pages(plots: pd.DataFrame, *, per_page: int = SAMPLES_PER_PAGE) -> int:
+    """Return how many pages `gating` needs for all samples.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> gating_pages(pandas.DataFrame({"sample_id": list("abcdefgh")}))
+    2
+    """
+    return rows_of(len(set(plots[keys.SAMPLE].astype(str))), per_page)
+
+
+@_style.styled
+def gating(
+    plots: pd.DataFrame,
+    thresholds: pd.DataFrame,
+    ledger: pd.DataFrame,
+    *,
+    samples: Sequence[str] | None = None,
+    page: int = 1,
+    per_page: int = SAMPLES_PER_PAGE,
+) -> Figure:
+    """Draw every biaxial of the strategy for every sample: density, threshold lines, and the share that goes on.
+
+    Colour is the logarithm of the number of cells in a bin. In a panel stands which part of the cells drawn (in
+    per cent) goes into the population that a later panel starts from, or into each child population.
+
+    Parameters
+    ----------
+    plots
+        `sample_id`, `plot`, `parent`, `x_marker`, `y_marker`, `x`, `y` (middles of the bins, arcsinh units), `n`,
+        as `cytocar.gate.plots` returns them.
+    thresholds
+        `sample_id`, `marker`, `value`, as `cytocar.gate.thresholds` returns them.
+    ledger
+        `sample_id`, `population`, `parent`, `events`, as `cytocar.gate.table` returns them.
+    samples
+        Which samples; default all.
+    page, per_page
+        Samples beyond `per_page` go on further pages, counted from 1; see `gating_pages`.
+
+    Returns
+    -------
+    Figure; an Axes is labelled ``<sample> <number of the plot>``.
+
+    Raises
+    ------
+    ParameterError
+        A column is missing, a sample is unknown, or there is no such page.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> bins = pandas.DataFrame({"sample_id": "a", "plot": 1, "parent": "cells", "x_marker": "CD3",
+    ...                          "y_marker": "CD19", "x": [0.5, 4.5], "y": [3.5, 0.5], "n": [10, 90]})
+    >>> found = pandas.DataFrame({"sample_id": ["a"], "marker": ["CD3"], "value": [2.0]})
+    >>> counts = pandas.DataFrame({"sample_id": "a", "population": ["cells", "T cells"], "parent": ["", "cells"],
+    ...                            "events": [100, 90]})
+    >>> [text.get_text() for text in gating(bins, found, counts).axes[0].texts]
+    ['T cells 90 %', 'n = 100']
+    """
+    _data.require(
+        plots,
+        (keys.SAMPLE, "plot", "parent", "x_marker", "y_marker", "x", "y", "n"),
+        "the table of gating plots",
+    )
+    _data.require(thresholds, (keys.SAMPLE, "marker", "value"), "the table of thresholds")
+    _data.require(ledger, (keys.SAMPLE, "population", "parent", "events"), "the ledger")
+    known = list(dict.fromkeys(plots[keys.SAMPLE].astype(str)))
+    wanted = known if samples is None else [str(sample) for sample in samples]
+    unknown = [sample for sample in wanted if sample not in known]
+    if unknown:
+        raise ParameterError(
+            f"{unknown[0]!r} is not a sample of the plots; {did_you_mean(unknown[0], known)}"
+        )
+    pages = rows_of(len(wanted), per_page)
+    if not 1 <= page <= pages:
+        raise ParameterError(f"page is {page}; there are pages 1 to {pages}")
+    drawn = wanted[(page - 1) * per_page : page * per_page]
+    panels = _panels(plots)
+    columns = min(len(panels), _PANELS_PER_ROW)
+    lines = rows_of(len(panels), columns)
+    tag, left, gap_x = 6.0, 9.0, 5.2
+    side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 30.0)
+    head, foot = 7.5, 5.5
+    row_height = lines * (head + side + foot)
+    top = 6.5
+    sheet = Sheet(top + len(drawn) * row_height + 3)
+    shown = (
+        f"samples {wanted.index(drawn[0]) + 1} to {wanted.index(drawn[-1]) + 1} of {len(wanted)}, "
+        if pages > 1
+        else ""
+    )
+    sheet.text(
+        left, 1.0, f"Gates: {shown}axes in arcsinh units, colour: log of cells a bin, %: of the cells drawn",
+        size=_style.SMALL, color=_style.SOFT,
+    )  # fmt: skip
+    leads_to = _next_populations(panels, ledger)
+    most = float(plots["n"].max())
+    for row, sample in enumerate(drawn):
+        counts = _counts(ledger, sample)
+        lines_at = _thresholds_of(thresholds, sample)
+        mine = plots[plots[keys.SAMPLE].astype(str) == sample]
+        middle = top + row * row_height + (row_height - foot) / 2
+        sheet.text(
+            tag / 2, middle, _text.label(sample, 20), rotation=90, va="center", ha="center", size=_style.TITLE
+        )
+        for place, panel in enumerate(panels):
+            line, column = divmod(place, columns)
+            box = Box(
+                left + column * (side + gap_x),
+                top + row * row_height + line * (head + side + foot) + head,
+                side,
+                side,
+            )
+            axes = sheet.axes(box, label=f"{sample} {panel['plot']}")
+            bins = mine[mine["plot"].astype(str) == panel["plot"]]
+            _panel(axes, bins, panel, lines_at, most)
+            _write_shares(axes, panel, leads_to[panel["plot"]], counts, side)
+    return sheet.figure
+
+
+def _panels(plots: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the biaxials in the order of the strategy, with the edges of their bins."""
+    step = _bin_width(plots)
+    low = float(min(plots["x"].min(), plots["y"].min())) - step / 2
+    high = float(max(plots["x"].max(), plots["y"].max())) + step / 2
+    n_bins = max(round((high - low) / step), 1)
+    firsts = plots.drop_duplicates("plot")
+    panels: list[dict[str, Any]] = []
+    for row in firsts.to_dict("records"):
+        panels.append(
+            {
+                "plot": str(row["plot"]), "parent": str(row["parent"]), "x": str(row["x_marker"]),
+                "y": str(row["y_marker"]), "low": low, "step": step, "bins": n_bins,
+            }
+        )  # fmt: skip
+    if all(panel["plot"].isdigit() for panel in panels):
+        panels.sort(key=lambda panel: int(panel["plot"]))
+    return panels
+
+
+def _bin_width(plots: pd.DataFrame) -> float:
+    gaps = np.concatenate([np.diff(np.unique(plots[axis].to_numpy(dtype=float))) for axis in ("x", "y")])
+    gaps = gaps[gaps > 1e-6]
+    return float(gaps.min()) if gaps.size else 1.0
+
+
+def _counts(ledger: pd.DataFrame, sample: str) -> dict[str, float]:
+    mine = ledger[ledger[keys.SAMPLE].astype(str) == sample]
+    return dict(zip(mine["population"].astype(str), mine["events"].astype(float), strict=True))
+
+
+def _thresholds_of(thresholds: pd.DataFrame, sample: str) -> dict[str, list[float]]:
+    from cytocar.panel.names import marker_key
+
+    mine = thresholds[thresholds[keys.SAMPLE].astype(str) == sample]
+    found: dict[str, list[float]] = {}
+    for marker, value in zip(mine["marker"].astype(str), mine["value"].astype(float), strict=True):
+        if np.isfinite(value):
+            found.setdefault(marker_key(marker), []).append(value)
+    return found
+
+
+def _next_populations(panels: Sequence[dict[str, Any]], ledger: pd.DataFrame) -> dict[str, list[str]]:
+    """Return for every biaxial which populations its cells go on to.
+
+    A later biaxial's parent, if it lies below this one's parent with no other such parent between; where there is none,
+    the child populations.
+    """
+    rows = ledger.drop_duplicates("population")
+    parent_of = dict(zip(rows["population"].astype(str), rows["parent"].astype(str), strict=True))
+    parents = {panel["parent"] for panel in panels}
+    leads_to = {}
+    for panel in panels:
+        below = []
+        for name in parents:
+            above = parent_of.get(name)
+            while above is not None and above not in parents:
+                above = parent_of.get(above)
+            if above == panel["parent"]:
+                below.append(name)
+        if not below:
+            below = [name for name, parent in parent_of.items() if parent == panel["parent"]]
+        ranks = {name: rank for rank, name in enumerate(parent_of)}
+        leads_to[panel["plot"]] = sorted(below, key=lambda name: ranks.get(name, 0))[:4]
+    return leads_to
+
+
+def _panel(
+    axes: Axes, bins: pd.DataFrame, panel: dict[str, Any], lines_at: dict[str, list[float]], most: float
+) -> None:
+    from matplotlib.colors import LogNorm
+
+    from cytocar.panel.names import marker_key
+
+    low, step, n_bins = panel["low"], panel["step"], panel["bins"]
+    image = np.full((n_bins, n_bins), np.nan)
+    column, row = (
+        np.clip(((bins[axis].to_numpy(dtype=float) - low) / step).astype(int), 0, n_bins - 1)
+        for axis in ("x", "y")
+    )
+    image[row, column] = bins["n"].to_numpy(dtype=float)
+    high = low + n_bins * step
+    axes.imshow(
+        np.ma.masked_invalid(image), origin="lower", extent=(low, high, low, high), aspect="auto",
+        norm=LogNorm(1, max(most, 2)), cmap="viridis", interpolation="nearest",
+    )  # fmt: skip
+    axes.set(xlim=(low, high), ylim=(low, high))
+    for value in lines_at.get(marker_key(panel["x"]), []):
+        axes.axvline(value, color=_LINE, linewidth=0.8)
+    for value in lines_at.get(marker_key(panel["y"]), []):
+        axes.axhline(value, color=_LINE, linewidth=0.8)
+    ticks = [tick for tick in (0, 2, 4, 6, 8) if low <= tick <= high]
+    axes.set_xticks(ticks, [])
+    axes.set_yticks(ticks, [])
+    axes.set_xlabel(_text.label(panel["x"], 12), size=_style.SMALL, labelpad=1)
+    axes.set_ylabel(_text.label(panel["y"], 12), size=_style.SMALL, labelpad=1)
+
+
+def _write_shares(
+    axes: Axes, panel: dict[str, Any], populations: Sequence[str], counts: dict[str, float], side: float
+) -> None:
+    whole = counts.get(panel["parent"], 0.0)
+    axes.set_title(_text.label(panel["parent"], 14), size=_style.SMALL, pad=2)
+    how: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "size": _style.SMALL}
+    box = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
+    for place, name in enumerate(populations):
+        if name not in counts:
+            continue
+        short = name.removeprefix(panel["parent"]).strip() or name
+        share = f"{_text.percent(100 * counts[name] / whole)} %" if whole else "–"
+        x, y, ha, va = _corner(short, place, len(populations), panel)
+        axes.annotate(
+            f"{_text.label(short, 8 if len(populations) > 2 else 10)} {share}", (x, y),
+            xytext=(1.5 if x == 0 else -1.5, -1.5 if y == 1 else 1.5), ha=ha, va=va, bbox=box, **how,
+        )  # fmt: skip
+    axes.annotate(
+        f"n = {_text.count(whole)}", (0, 1), xytext=(0, 10), ha="left", va="bottom", color=_style.SOFT, **how
+    )
+
+
+def _corner(name: str, place: int, n: int, panel: dict[str, Any]) -> tuple[float, float, str, str]:
+    """Return where the share of a population is written: in its quadrant where its name tells it."""
+    if n >= 3:
+        x, y = panel["x"], panel["y"]
+        corners = {"DN": (0, 0), "DP": (1, 1)}
+        if name in corners:
+            at = corners[name]
+        elif name and x.startswith(name):
+            at = (1, 0)
+        elif name and y.startswith(name):
+            at = (0, 1)
+        else:
+            at = ((0, 1), (1, 1), (0, 0), (1, 0))[place]
+    else:
+        # CAR-T lies above host T; a single population has the upper edge
+        at = (1, 1) if place == 0 else (1, 0)
+    return at[0], at[1], "left" if at[0] == 0 else "right", "top" if at[1] == 1 else "bottom"

@@ -1,0 +1,548 @@
+"""Maps of cells (t-SNE, UMAP): coloured by cluster, subset, timepoint or marker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar.pl import _data, _style, _text
+from cytocar.pl._sheet import Box, Sheet, grid, rows_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
+_LEGEND_MM = 24.0
+_TITLE_MM = 5.0
+_NARROWEST_SCALE = 2.0
+
+
+class _Map:
+    """Coordinates of the cells that have any, in an order in which no group lies on top of all others."""
+
+    def __init__(self, adata: AnnData, basis: str) -> None:
+        if basis not in _NAMES:
+            raise ParameterError(f"basis is {basis!r}; {did_you_mean(basis, _NAMES)}")
+        key = f"X_{basis}"
+        if key not in adata.obsm:
+            raise ParameterError(
+                f"obsm has no {key!r}: run cytocar.tl.{basis} first; it has {', '.join(adata.obsm) or 'no maps'}"
+            )
+        whole = np.asarray(adata.obsm[key], dtype=np.float64)[:, :2]
+        rows = np.flatnonzero(np.isfinite(whole).all(axis=1))
+        if rows.size == 0:
+            raise ParameterError(f"no cell has coordinates in obsm[{key!r}], so there is nothing to draw")
+        # any fixed order that has nothing to do with the groups will do
+        self.rows = rows[np.random.default_rng(0).permutation(rows.size)]
+        self.points = whole[self.rows]
+        self.name = _NAMES[basis]
+        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        self.centre = (low + high) / 2
+        self.half = float((high - low).max()) / 2 * 1.04 or 1.0
+
+    def frame(self, axes: Axes, *, named: bool) -> None:
+        """Give a panel the same square of the map, without ticks: the axes of a map have no unit."""
+        axes.set(
+            xlim=(self.centre[0] - self.half, self.centre[0] + self.half),
+            ylim=(self.centre[1] - self.half, self.centre[1] + self.half),
+            xticks=[], yticks=[],
+        )  # fmt: skip
+        for spine in axes.spines.values():
+            spine.set(visible=True, color=_style.PALE, linewidth=0.6)
+        if named:
+            axes.set_xlabel(f"{self.name} 1", size=_style.SMALL, color=_style.SOFT, loc="left", labelpad=1.5)
+            axes.set_ylabel(
+                f"{self.name} 2", size=_style.SMALL, color=_style.SOFT, loc="bottom", labelpad=1.5
+            )
+
+
+def point_size(n: int, side_mm: float) -> float:
+    """Return the area of a point in square points, so that n points neither vanish nor clot.
+
+    Examples
+    --------
+    >>> point_size(100, 40) > point_size(10_000, 40)
+    True
+    """
+    side = side_mm * 72 / 25.4
+    return float(np.clip(0.16 * side**2 / max(n, 1), 0.35, 9.0))
+
+
+def _limits(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the ends of a colour scale: never so near to each other that the noise of a negative marker shows."""
+    low, high = (float(q) for q in np.quantile(values, [0.01, 0.99]))
+    return low, max(high, low + _NARROWEST_SCALE)
+
+
+def _scatter(axes: Axes, points: NDArray[np.float64], colour: object, size: float, label: str) -> None:
+    if len(points):
+        axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, linewidths=0, rasterized=True, label=label)  # type: ignore[arg-type]  # matplotlib takes a colour name or an array here
+
+
+def _coloured(
+    axes: Axes,
+    points: NDArray[np.float64],
+    groups: NDArray[np.object_],
+    colours: Mapping[str, str],
+    size: float,
+) -> None:
+    """Draw points by group in one layer, in the order they come, so that no group covers another."""
+    from matplotlib.colors import to_rgba
+
+    table = {name: to_rgba(colour) for name, colour in colours.items()}
+    grey = to_rgba(_style.NO_CLUSTER_COLOUR)
+    _scatter(axes, points, np.array([table.get(str(g), grey) for g in groups]).reshape(-1, 4), size, "cells")
+
+
+def _number_groups(
+    axes: Axes, points: NDArray[np.float64], groups: NDArray[np.object_], colours: Mapping[str, str]
+) -> None:
+    """Write every label where its cells are densest, on a disc of its colour."""
+    for name, colour in colours.items():
+        mine = points[groups == name]
+        if name in (_style.NO_CLUSTER, "") or len(mine) == 0:
+            continue
+        x, y = _densest(mine)
+        axes.text(
+            x, y, _text.label(name, 10), size=_style.SMALL, ha="center", va="center",
+            color=_style.ink_on(colour),
+            bbox={"boxstyle": "round,pad=0.22", "fc": colour, "ec": "white", "lw": 0.6},
+        )  # fmt: skip
+
+
+def _densest(points: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the member with the most members near it, found on a coarse grid."""
+    bins = int(np.clip(np.sqrt(len(points)) / 2, 1, 24))
+    counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=bins)
+    column, row = np.unravel_index(int(counts.argmax()), counts.shape)
+    inside = points[
+        (points[:, 0] >= x[column]) & (points[:, 0] <= x[column + 1])
+        & (points[:, 1] >= y[row]) & (points[:, 1] <= y[row + 1])
+    ]  # fmt: skip
+    middle = np.median(inside, axis=0)
+    return float(middle[0]), float(middle[1])
+
+
+def _legend(
+    sheet: Sheet, left: float, top: float, colours: Mapping[str, str], title: str, *, height: float
+) -> None:
+    """Place coloured dots with names in a column, or in two where one is higher than the page."""
+    from matplotlib.lines import Line2D
+
+    dots = [
+        Line2D([], [], linestyle="none", marker="o", markersize=4, markeredgewidth=0, color=colour)
+        for colour in colours.values()
+    ]
+    names = ["−1 (none)" if name == _style.NO_CLUSTER else _text.label(name, 16) for name in colours]
+    fit = max(int((height - 4) // 3.5), 1)
+    sheet.legend(left, top, dots, names, title=title, ncols=rows_of(len(names), fit), handlelength=0.8)
+
+
+def _columns_for(n: int) -> int:
+    return n if n <= 4 else 3 if n <= 6 else 4 if n <= 8 else 5 if n <= 15 else 6
+
+
+def _default_grouping(adata: AnnData) -> str | None:
+    for key in (keys.PHENOGRAPH, keys.FLOWSOM):
+        if key in adata.obs and _data.levels(adata, key):
+            return key
+    return None
+
+
+def _colours_of(adata: AnnData, key: str) -> dict[str, str]:
+    names = _data.levels(adata, key)
+    if key == keys.TIMEPOINT:
+        return _style.timepoint_colours(names)
+    if set(names) <= set(_style.SUBSET_COLOURS):
+        return {name: _style.subset_colour(name) for name in names}
+    return _style.cluster_colours(names)
+
+
+def _draw_map(
+    adata: AnnData, basis: str, color: str | None, split_by: str | None, layer_markers: Sequence[str] = ()
+) -> Figure:
+    """Draw one panel, or one a value of `split_by`, coloured by a column of obs or by a marker."""
+    cells = _Map(adata, basis)
+    color = _default_grouping(adata) if color is None else color
+    parts: list[tuple[str, NDArray[np.bool_]]] = [("", np.ones(cells.rows.size, dtype=bool))]
+    if split_by is not None:
+        groups = _data.column(adata, split_by)[cells.rows]
+        parts = [(name, groups == name) for name in _data.levels(adata, split_by)]
+        parts = [(name, mask) for name, mask in parts if mask.any()]
+        if not parts:
+            raise ParameterError(f"no cell on the map has a value in obs[{split_by!r}]")
+    columns = _columns_for(len(parts))
+    area = 100.0 if len(parts) == 1 else _style.WIDTH_MM - 6 - _LEGEND_MM
+    gap = 2.5
+    side = (area - gap * (columns - 1)) / columns
+    boxes = grid(
+        len(parts),
+        columns=columns,
+        left=6,
+        top=_TITLE_MM,
+        width=area,
+        height=side,
+        gap_x=gap,
+        gap_y=_TITLE_MM,
+    )
+    bottom = boxes[-1].top + side + 5
+    sheet = Sheet(bottom, width=area + 6 + _LEGEND_MM)
+    size = point_size(cells.rows.size, side)
+    by_group = color is not None and color in adata.obs
+    drawn = []
+    if by_group and color is not None:
+        colours = _colours_of(adata, color)
+        labels = _data.column(adata, color)[cells.rows]
+    elif color is not None:
+        values = _data.expression(adata, [color])[:, 0][cells.rows]
+        low, high = _limits(values)
+    for place, ((name, mask), box) in enumerate(zip(parts, boxes, strict=True)):
+        axes = sheet.axes(box, label=name or "map")
+        drawn.append(axes)
+        cells.frame(axes, named=place % columns == 0 and place // columns == rows_of(len(parts), columns) - 1)
+        if len(parts) > 1:
+            _scatter(axes, cells.points[~mask], _style.PALE, size, "others")
+        points = cells.points[mask]
+        if color is None:
+            _scatter(axes, points, _style.SOFT, size, "cells")
+        elif by_group:
+            _coloured(axes, points, labels[mask], colours, size)
+            if len(parts) == 1 and color in (keys.PHENOGRAPH, keys.FLOWSOM):
+                _number_groups(axes, points, labels[mask], colours)
+        else:
+            axes.scatter(
+                points[:, 0], points[:, 1], s=size, c=values[mask], vmin=low, vmax=high,
+                cmap=_style.expression_map(), linewidths=0, rasterized=True, label="cells",
+            )  # fmt: skip
+        title = (
+            f"{_text.label(name, 18)}  n = {_text.count(mask.sum())}"
+            if name
+            else f"n = {_text.count(mask.sum())}"
+        )
+        axes.set_title(title, size=_style.TITLE if side > 25 else _style.SMALL)
+    left = area + 6 + 4
+    if by_group and color is not None:
+        shown = set(labels)
+        used = {name: colour for name, colour in colours.items() if name in shown}
+        _legend(sheet, left, _TITLE_MM, used, _text.label(color, 16), height=bottom - _TITLE_MM)
+    elif color is not None:
+        scale = sheet.axes(Box(left, _TITLE_MM + 4, 2.5, min(30.0, side - 4)), label="scale")
+        sheet.figure.colorbar(drawn[-1].collections[-1], cax=scale)
+        name = _text.label(_data.names_of(adata, [color])[0], 16)
+        scale.set_title(name, size=_style.FONT)
+        scale.set_ylabel(_data.value_label(adata, [color]), size=_style.SMALL)
+    return sheet.figure
+
+
+@_style.styled
+def tsne(adata: AnnData, *, color: str | None = None, split_by: str | None = None) -> Figure:
+    """Draw the t-SNE map, coloured by a column of obs or by a marker.
+
+    Parameters
+    ----------
+    adata
+        Cells with ``obsm["X_tsne"]``; cells without coordinates (NaN) are left out.
+    color
+        A column of obs (cluster, subset, timepoint ...) or a marker in any spelling; default the clusters.
+    split_by
+        A column of obs: one panel a value, the other cells in pale grey below.
+
+    Returns
+    -------
+    Figure, one Axes a panel.
+
+    Raises
+    ------
+    ParameterError
+        The map, the column or the marker is not there.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), var=pandas.DataFrame(index=["CD4", "Ki67"]),
+    ...                         obs=pandas.DataFrame({"subset": ["CD4", "CD4", "DN", "DN"]}, index=list("abcd")))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_title("left") for axes in tsne(cells, color="subset", split_by="subset").axes]
+    ['CD4  n = 2', 'DN  n = 2']
+    """
+    return _draw_map(adata, "tsne", color, split_by)
+
+
+@_style.styled
+def umap(adata: AnnData, *, color: str | None = None, split_by: str | None = None) -> Figure:
+    """Draw the UMAP map, coloured by a column of obs or by a marker; see `tsne`."""
+    return _draw_map(adata, "umap", color, split_by)
+
+
+@_style.styled
+def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
+    """Draw the whole map twice: coloured by cluster, with the cluster's number on it, and by subset.
+
+    Parameters
+    ----------
+    adata
+        Cells with a map and cluster labels.
+    basis
+        ``"tsne"`` or ``"umap"``.
+    groupby
+        Column of obs with the clusters; default PhenoGraph, else FlowSOM.
+
+    Returns
+    -------
+    Figure with the Axes ``clusters`` and, where obs tells the subset, ``subsets``.
+
+    Raises
+    ------
+    ParameterError
+        There is no map, or there are no clusters.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"),
+    ...                         obs=pandas.DataFrame({"phenograph": ["1", "1", "2", "2"]}, index=list("abcd")))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_label() for axes in tsne_clusters(cells).axes]
+    ['clusters']
+    """
+    cells = _Map(adata, basis)
+    key = _grouping(adata, groupby)
+    panels = [("clusters", key)]
+    if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET):
+        panels.append(("subsets", keys.SUBSET))
+    side, legend, gap = 66.0, 20.0, 4.0
+    width = 6 + len(panels) * (side + gap + legend)
+    sheet = Sheet(_TITLE_MM + side + 5, width=width)
+    size = point_size(cells.rows.size, side)
+    for place, (name, column) in enumerate(panels):
+        left = 6 + place * (side + gap + legend)
+        axes = sheet.axes(Box(left, _TITLE_MM, side, side), label=name)
+        cells.frame(axes, named=place == 0)
+        colours = _colours_of(adata, column)
+        labels = _data.column(adata, column)[cells.rows]
+        _coloured(axes, cells.points, labels, colours, size)
+        if name == "clusters":
+            _number_groups(axes, cells.points, labels, colours)
+        axes.set_title(f"{_heading(column)}  n = {_text.count(cells.rows.size)}")
+        shown = set(labels)
+        used = {label: colour for label, colour in colours.items() if label in shown}
+        if "" in shown:
+            used["none"] = _style.NO_CLUSTER_COLOUR
+        _legend(sheet, left + side + 2.5, _TITLE_MM, used, "cluster" if place == 0 else "subset", height=side)
+    return sheet.figure
+
+
+def _heading(column: str) -> str:
+    known = {keys.PHENOGRAPH: "PhenoGraph", keys.FLOWSOM: "FlowSOM", keys.SUBSET: "Subsets"}
+    return known.get(column, _text.label(column))
+
+
+def _grouping(adata: AnnData, groupby: str | None) -> str:
+    found = _default_grouping(adata) if groupby is None else groupby
+    if found is None:
+        raise ParameterError(
+            "there are no clusters to colour by: run cytocar.tl.phenograph or cytocar.tl.flowsom, or give groupby"
+        )
+    return found
+
+
+@_style.styled
+def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
+    """Draw the map once a timepoint, the cells of the timepoint coloured by cluster, and again by subset.
+
+    Cells of the other timepoints lie below in pale grey, so that every panel shows the whole map.
+
+    Parameters
+    ----------
+    adata
+        Cells with a map and ``obs["timepoint"]``.
+    basis
+        ``"tsne"`` or ``"umap"``.
+    groupby
+        Column of obs with the clusters; default PhenoGraph, else FlowSOM.
+
+    Returns
+    -------
+    Figure; Axes are labelled ``<column> <timepoint>``.
+
+    Raises
+    ------
+    ParameterError
+        There is no map, there are no clusters, or no cell has a timepoint.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), obs=pandas.DataFrame(
+    ...     {"phenograph": ["1", "1", "2", "2"], "timepoint": ["5yr", "2mo", "2mo", "5yr"]}, index=list("abcd")))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_label() for axes in tsne_timepoints(cells).axes]
+    ['phenograph 2mo', 'phenograph 5yr']
+    """
+    cells = _Map(adata, basis)
+    key = _grouping(adata, groupby)
+    when = _data.column(adata, keys.TIMEPOINT)[cells.rows]
+    times = [name for name in _data.levels(adata, keys.TIMEPOINT) if (when == name).any()]
+    if not times:
+        raise ParameterError("no cell on the map has a timepoint in obs['timepoint']")
+    blocks = [key]
+    if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET):
+        blocks.append(keys.SUBSET)
+    columns = max(_columns_for(len(times)), 2)
+    gap, left = 2.5, 6.0
+    area = _style.WIDTH_MM - left - _LEGEND_MM
+    side = min((area - gap * (columns - 1)) / columns, 70.0)
+    area = side * columns + gap * (columns - 1)
+    block_height = rows_of(len(times), columns) * (side + _TITLE_MM) + 5
+    sheet = Sheet(block_height * len(blocks) + 1)
+    size = point_size(cells.rows.size, side)
+    for block, column in enumerate(blocks):
+        top = block * block_height + _TITLE_MM
+        colours = _colours_of(adata, column)
+        labels = _data.column(adata, column)[cells.rows]
+        boxes = grid(
+            len(times),
+            columns=columns,
+            left=left,
+            top=top,
+            width=area,
+            height=side,
+            gap_x=gap,
+            gap_y=_TITLE_MM,
+        )
+        for place, (name, box) in enumerate(zip(times, boxes, strict=True)):
+            mine = when == name
+            axes = sheet.axes(box, label=f"{column} {name}")
+            cells.frame(
+                axes, named=place // columns == rows_of(len(times), columns) - 1 and place % columns == 0
+            )
+            _scatter(axes, cells.points[~mine], _style.PALE, size, "others")
+            own = min(point_size(int(mine.sum()), side), 4 * size)
+            _coloured(axes, cells.points[mine], labels[mine], colours, own)
+            axes.set_title(
+                f"{_text.label(name, 14)}  n = {_text.count(mine.sum())}",
+                size=_style.TITLE if side > 28 else _style.SMALL,
+            )
+        shown = set(labels)
+        used = {label: colour for label, colour in colours.items() if label in shown}
+        _legend(
+            sheet,
+            left + area + 3,
+            top,
+            used,
+            "cluster" if block == 0 else "subset",
+            height=block_height - _TITLE_MM,
+        )
+    return sheet.figure
+
+
+@_style.styled
+def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis: str = "tsne") -> Figure:
+    """Draw the map once a marker, coloured by expression from the marker's 1st to its 99th percentile.
+
+    The two ends of a scale are at least 2 arcsinh units apart, so that noise about zero does not look like signal.
+
+    Parameters
+    ----------
+    adata
+        Cells with a map; X holds arcsinh values.
+    markers
+        Which markers, in any spelling; default those used for clustering.
+    basis
+        ``"tsne"`` or ``"umap"``.
+
+    Returns
+    -------
+    Figure, one Axes a marker labelled with its name, and the Axes ``scale``. The two ends of the colour scale,
+    in arcsinh units, stand in every title.
+
+    Raises
+    ------
+    ParameterError
+        There is no map, or a marker is unknown.
+    StateError
+        X holds counts.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), var=pandas.DataFrame(index=["CD4", "Ki67"]))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_label() for axes in tsne_markers(cells, markers=["ki-67"]).axes]
+    ['Ki67', 'scale']
+    """
+    cells = _Map(adata, basis)
+    names = _data.clustering_markers(adata) if markers is None else _data.names_of(adata, markers)
+    values = _data.expression(adata, names)[cells.rows]
+    columns = min(7, max(3, len(names)))
+    gap, left, title = 1.8, 3.0, 4.2
+    side = min((_style.WIDTH_MM - 2 * left - gap * (columns - 1)) / columns, 40.0)
+    area = side * columns + gap * (columns - 1)
+    rows = rows_of(len(names), columns)
+    sheet = Sheet(5.5 + rows * (side + title) + 12)
+    n = _text.count(cells.rows.size)
+    sheet.text(left, 1.2, f"{cells.name} by marker  n = {n} cells in every panel", size=_style.TITLE)
+    boxes = grid(
+        len(names),
+        columns=columns,
+        left=left,
+        top=5.5 + title,
+        width=area,
+        height=side,
+        gap_x=gap,
+        gap_y=title,
+    )
+    size = point_size(cells.rows.size, side)
+    last = None
+    for place, (name, box) in enumerate(zip(names, boxes, strict=True)):
+        low, high = _limits(values[:, place])
+        axes = sheet.axes(box, label=name)
+        cells.frame(axes, named=False)
+        # high values on top: a few positive cells are what one looks for on a map of a marker
+        order = np.argsort(values[:, place], kind="stable")
+        last = axes.scatter(
+            cells.points[order, 0], cells.points[order, 1], s=size, c=values[order, place], cmap=_style.expression_map(),
+            vmin=low, vmax=high, linewidths=0, rasterized=True,
+        )  # fmt: skip
+        axes.set_title(_text.label(name, 11), size=_style.FONT, pad=2)
+        axes.set_title(f"{low:.1f}–{high:.1f}", size=_style.SMALL, pad=2, loc="right", color=_style.SOFT)
+    scale = sheet.axes(Box(left, sheet.height - 8.5, 40, 2.2), label="scale")
+    if last is not None:
+        from matplotlib.cm import ScalarMappable
+
+        bar = sheet.figure.colorbar(
+            ScalarMappable(cmap=_style.expression_map()), cax=scale, orientation="horizontal"
+        )
+        bar.set_ticks([0, 1], labels=["1st", "99th percentile"])
+        scale.get_xticklabels()[0].set_horizontalalignment("left")
+        scale.get_xticklabels()[1].set_horizontalalignment("right")
+        scale.tick_params(labelsize=_style.SMALL, length=1.5)
+    sheet.text(
+        left + 44, sheet.height - 8.8,
+        f"of the marker, at least {_NARROWEST_SCALE:g} apart; both stand above its panel, in "
+        f"{_data.value_label(adata, names)}",
+        size=_style.SMALL, color=_style.SOFT,
+    )  # fmt: skip
+    return sheet.figure
+
+
+def umap_clusters(adata: AnnData, *, groupby: str | None = None) -> Figure:
+    """Draw the UMAP map coloured by cluster and by subset; see `tsne_clusters`."""
+    return tsne_clusters(adata, basis="umap", groupby=groupby)
+
+
+def umap_timepoints(adata: AnnData, *, groupby: str | None = None) -> Figure:
+    """Draw the UMAP map once a timepoint; see `tsne_timepoints`."""
+    return tsne_timepoints(adata, basis="umap", groupby=groupby)
+
+
+def umap_markers(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:
+    """Draw the UMAP map once a marker; see `tsne_markers`."""
+    return tsne_markers(adata, markers=markers, basis="umap")
