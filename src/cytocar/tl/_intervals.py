@@ -158,7 +158,8 @@ def limit_of_blank(mu: ArrayLike, alpha: float = 0.05) -> Floats:
 def limit_of_detection(mu: ArrayLike, alpha: float = 0.05, beta: float = 0.05) -> Floats:
     """Return the expected number of events, background included, that is missed with probability beta.
 
-    Missed is at or below the limit of blank. The smallest m with P(Poisson(m) <= LoB) <= beta, that is the 1 - beta quantile of a gamma
+    Missed is at or below the limit of blank.
+    The smallest m with P(Poisson(m) <= LoB) <= beta, that is the 1 - beta quantile of a gamma
     distribution with shape LoB + 1.
 
     Parameters

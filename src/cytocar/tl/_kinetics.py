@@ -82,8 +82,8 @@ def kinetics(
     DataFrame
         ``patient_id, measure, value, low, high, unit, note``, per patient: ``largest_observed``,
         ``largest_observed_time``, ``last_detected``, ``last_quantified`` (months), ``auc_linear_log`` (linear while it
-        rises, logarithmic while it falls), ``auc_trapezoid`` (over the quantified samples), ``half_life`` (log-linear least
-        squares from the largest value on, three or more quantified samples), ``half_life_<a>_to_<b>`` between
+        rises, logarithmic while it falls), ``auc_trapezoid`` (over the quantified samples), ``half_life`` (log-linear
+        least squares from the largest value on, three or more quantified samples), ``half_life_<a>_to_<b>`` between
         samples that follow each other, ``fold_fall`` (largest to last quantified). A measure that cannot be
         given is NaN, and `note` says why. Where the table has ``cells_per_ul``, the same measures follow with the
         ending ``_per_ul``.
