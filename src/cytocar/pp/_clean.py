@@ -98,9 +98,10 @@ def _samples(adata: AnnData, sample_key: str) -> list[tuple[str, NDArray[np.intp
     values = adata.obs[sample_key]
     if values.isna().any():
         raise ParameterError(f"obs[{sample_key!r}] is missing for {int(values.isna().sum())} events")
-    labels = values.astype(str).to_numpy(dtype=object)
-    names, first, inverse = np.unique(labels.astype(str), return_index=True, return_inverse=True)
-    return [(str(names[i]), np.flatnonzero(inverse == i)) for i in np.argsort(first)]
+    import pandas as pd
+
+    codes, names = pd.factorize(values)
+    return [(str(name), np.flatnonzero(codes == i)) for i, name in enumerate(names)]
 
 
 def _as_dict(limit: Limit) -> dict[str, Any]:

@@ -38,6 +38,8 @@ _DEAD_APART: Final = float(np.log(5.0))
 _FEW_COUNTS: Final = {"bead": 100.0, "debris": 20.0, "dead": 1000.0}
 # One cell lost weighs as much as two events that are none and stay.
 _CELL_COST: Final = 2.0
+# Below this confidence a valley is there, but could be half as deep or hardly there at all.
+_CONFIDENT: Final = 0.05
 _LEAST_BEAD: Final = 50.0
 _LEAST_DEAD: Final = 20.0
 _LEAST_DEAD_FALLBACK: Final = 100.0
@@ -100,13 +102,20 @@ def not_judged(criterion: str, why: str) -> Limit:
     return Limit(criterion, float("nan"), UNIT, "above", "sum", (), (), f"not judged: {why}")
 
 
-def half_scale(x: NDArray[np.floating], centre: float, *, below: bool) -> float:
-    """Return the standard deviation that one half of `x` around `centre` has if it is half a normal."""
-    away = centre - x[x <= centre] if below else x[x >= centre] - centre
-    if away.size == 0:
+def half_scale(ordered: NDArray[np.floating], centre: float, *, below: bool) -> float:
+    """Return the standard deviation that one half of sorted values around `centre` has if it is half a normal."""
+    cut = int(np.searchsorted(ordered, centre, side="right" if below else "left"))
+    n = cut if below else ordered.size - cut
+    if n == 0:
         return 0.0
-    at = int(0.6827 * (away.size - 1))
-    return float(np.partition(away, at)[at])
+    at = int(0.6827 * (n - 1))
+    return centre - float(ordered[cut - 1 - at]) if below else float(ordered[cut + at]) - centre
+
+
+def _core_mean(ordered: NDArray[np.floating], centre: float, reach: float) -> float:
+    """Return the mean of the sorted values within `reach` of `centre`, or `centre` where there are none."""
+    low, high = np.searchsorted(ordered, [centre - reach, centre + reach])
+    return float(ordered[low:high].mean(dtype=np.float64)) if high > low else centre
 
 
 def centre_and_scale(x: NDArray[np.floating]) -> tuple[float, float]:
@@ -116,7 +125,8 @@ def centre_and_scale(x: NDArray[np.floating]) -> tuple[float, float]:
     heavier than the flank of the hump (debris that was left) does not count either: then the scale is that of
     the flank, from the mode to where the density is exp(-1/2) of the peak.
     """
-    quartiles = np.percentile(x, [25, 75])
+    x = np.sort(x)
+    quartiles = x[[x.size // 4, 3 * x.size // 4]]
     spread = max(float(quartiles[1] - quartiles[0]) / 1.349, 0.02)
     width = 0.4 * spread
     grid, density = histogram_density(x, bins=1024, bandwidth=width)
@@ -127,15 +137,27 @@ def centre_and_scale(x: NDArray[np.floating]) -> tuple[float, float]:
     flank = math.sqrt(max(flank**2 - width**2, 0.0))
     for _ in range(3):
         scale = max(min(half_scale(x, centre, below=True), 1.15 * flank), 0.02)
-        core = x[np.abs(x - centre) <= scale]
-        if core.size:
-            centre = float(core.mean(dtype=np.float64))
+        centre = _core_mean(x, centre, scale)
     return centre, max(min(half_scale(x, centre, below=True), 1.15 * flank), 0.02)
 
 
 def _tail(z: float) -> float:
     """Return the share of a normal beyond z standard deviations."""
     return 0.5 * math.erfc(z / math.sqrt(2.0))
+
+
+def _outer_half(x: NDArray[np.floating], mode: float, valley: float) -> tuple[float, float]:
+    """Return the mode of a hump beside a valley, and the standard deviation of its half away from the valley.
+
+    The top of a smoothed density is a noisy mode; the mean of what is around it settles on a steadier one.
+    """
+    below = mode < valley
+    reach = 0.6 * abs(valley - mode)
+    for _ in range(5):
+        scale = max(half_scale(x, mode, below=below), 0.02)
+        moved = _core_mean(x, mode, min(scale, reach))
+        mode = min(moved, valley - 0.02) if below else max(moved, valley + 0.02)
+    return mode, max(half_scale(x, mode, below=below), 0.02)
 
 
 def between(x: NDArray[np.floating], valley: Valley, *, cells: str) -> float:
@@ -154,14 +176,15 @@ def between(x: NDArray[np.floating], valley: Valley, *, cells: str) -> float:
     cells
         Which hump the cells are: ``"left"`` or ``"right"``.
     """
-    left = max(half_scale(x[x <= valley.left_mode], valley.left_mode, below=True), 0.02)
-    right = max(half_scale(x[x >= valley.right_mode], valley.right_mode, below=False), 0.02)
+    x = np.sort(x)
+    left_mode, left = _outer_half(x, valley.left_mode, valley.value)
+    right_mode, right = _outer_half(x, valley.right_mode, valley.value)
     cost_left, cost_right = (_CELL_COST, 1.0) if cells == "left" else (1.0, _CELL_COST)
-    low, high = valley.left_mode, valley.right_mode
+    low, high = left_mode, right_mode
     for _ in range(40):
         wanted = 0.5 * (low + high)
-        lost_left = cost_left * _tail((wanted - valley.left_mode) / left)
-        lost_right = cost_right * _tail((valley.right_mode - wanted) / right)
+        lost_left = cost_left * _tail((wanted - left_mode) / left)
+        lost_right = cost_right * _tail((right_mode - wanted) / right)
         low, high = (wanted, high) if lost_left > lost_right else (low, wanted)
     at = int(np.clip(np.searchsorted(valley.grid, valley.value), 0, valley.grid.size - 1))
     peaks = np.interp([valley.left_mode, valley.right_mode], valley.grid, valley.density)
@@ -215,17 +238,18 @@ def _sure(valley: Valley) -> str:
     return f"confidence {valley.confidence:.2f}"
 
 
+def _balanced(valley: Valley, what: str) -> str:
+    rule = f"balanced losses on both sides of the valley of {what}"
+    return rule if valley.confidence >= _CONFIDENT else f"fallback: shallow valley; {rule}"
+
+
 def bead_dna_limit(dna: NDArray[np.floating], name: str) -> Limit:
     """Return the DNA below which an event holds no cell, by DNA alone."""
     if dna.size < FEWEST:
         value = to_arcsinh(_FEW_COUNTS["debris"])
         rule, note = "fallback: fixed limit, 20 counts of DNA", "fewer than 200 events"
     elif (valley := _below_cells(dna)) is not None:
-        value, rule, note = (
-            between(dna, valley, cells="right"),
-            "balanced losses on both sides of the valley",
-            _sure(valley),
-        )
+        value, rule, note = between(dna, valley, cells="right"), _balanced(valley, "DNA"), _sure(valley)
     else:
         centre, scale = centre_and_scale(dna)
         value = centre - max(4 * scale, _QUARTER)
@@ -275,7 +299,7 @@ def debris_limit(
         "sum",
         (name, length_name),
         (1.0, weight),
-        "balanced losses on both sides of the valley of DNA and length",
+        _balanced(valley, "DNA and length"),
         _sure(valley),
     )
 
@@ -296,12 +320,12 @@ def dead_limit(signal: NDArray[np.floating], name: str) -> Limit:
             found = [valley for valley in found if valley.right_mode - valley.left_mode >= _DEAD_APART]
         if found:
             valley = max(found, key=lambda candidate: candidate.confidence)
-            value, rule = between(signal, valley, cells="left"), "balanced losses on both sides of the valley"
+            value, rule = between(signal, valley, cells="left"), _balanced(valley, "the stain")
             note = _sure(valley)
         else:
             centre, scale = centre_and_scale(signal)
-            value = max(centre + 4 * scale, to_arcsinh(_LEAST_DEAD_FALLBACK))
-            rule = "fallback: 4 SD above the mode of the live cells, at least 100 counts"
+            value = max(centre + 3 * scale, to_arcsinh(_LEAST_DEAD_FALLBACK))
+            rule = "fallback: 3 SD above the mode of the live cells, at least 100 counts"
             note = "the density of the stain has no hump of dead cells"
     return Limit("dead", value, UNIT, "above", "sum", (name,), (1.0,), rule, note)
 
