@@ -259,9 +259,7 @@ def _make_unique(rows: list[dict[str, Any]]) -> None:
     taken = {key for key, count in counts.items() if count == 1}
     for row in rows:
         name = row[keys.MARKER]
-        if marker_key(name) in taken:
-            continue
-        if counts.get(marker_key(name), 0) < 2:
+        if counts[marker_key(name)] == 1:
             continue
         if row[keys.MASS]:
             plain = row[keys.ROLE] == "bead"

@@ -100,7 +100,7 @@ def _complete(path: Path, table: Table, row: Row, cofactor: float, problems: lis
             problems.append(Problem(where, f"{keys.CLUSTERING} is {text!r}", "write 1 or 0"))
         else:
             clustering = given
-            if given and isotope is None:
+            if given and isotope is None and role not in MASS_ROLES:
                 problems.append(
                     Problem(
                         where,
