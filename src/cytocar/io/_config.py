@@ -193,11 +193,11 @@ def _where(path: Path, at: Key, lines: dict[Key, int]) -> str:
 
 
 def _translate(path: Path, error: ValidationError, lines: dict[Key, int]) -> list[Problem]:
-    """Return one problem a setting; a value that may be of several kinds is reported once, with all of them."""
+    """Return one problem a setting; a value that may be of several kinds is told once, as deep as it goes."""
     found: dict[Key, Problem] = {}
     items = [(_path_in_file(item["loc"], lines), item) for item in error.errors(include_url=False)]
     for at, item in sorted(items, key=lambda pair: lines.get(pair[0], 0)):
-        if at in found:
+        if at in found or any(other[: len(at)] == at != other for other, _ in items):
             continue
         where = _where(path, at, lines)
         name = str(at[-1])
@@ -221,9 +221,8 @@ def _path_in_file(loc: tuple[int | str, ...], lines: dict[Key, int]) -> Key:
     """Return the part of pydantic's address that is in the file; the rest names the kinds it tried."""
     at: Key = ()
     for part in loc:
-        if (*at, part) not in lines:
-            break
-        at = (*at, part)
+        if (*at, part) in lines:
+            at = (*at, part)
     return at or tuple(loc[:1])
 
 

@@ -65,8 +65,9 @@ def read_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[P
             lines,
             [Problem(str(path), f"cannot be read: {error.strerror}", "check the rights of the file")],
         )
-    loader: Any = _Loader(text)
+    loader: Any = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None, lines, [Problem(str(path), "is empty", "give at least cytocar, panel and samples")]
@@ -99,7 +100,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[P
             [Problem(str(path), f"is not YAML: {error}", "see the example in the documentation")],
         )
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _look(path: Path, node: yaml.Node, at: Key, lines: dict[Key, int], met: set[int]) -> list[Problem]:
