@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-RLEN: Final = 10
+PUBLISHED_RLEN: Final = 10
+# showings of cells per node below which a map is not yet settled
+SHOWN_PER_NODE: Final = 1000
 LEARNING_RATE: Final = (0.05, 0.01)
 RADIUS_QUANTILE: Final = 0.67
 MOST_METACLUSTERS: Final = 20
@@ -59,6 +61,20 @@ def shrunk(grid: tuple[int, int], n_cells: int) -> tuple[int, int]:
     return max(2, int(grid[0] * factor + 1e-9)), max(2, int(grid[1] * factor + 1e-9))
 
 
+def auto_rlen(n_cells: int, nodes: int) -> int:
+    """Return how often to show all cells: 10 times as published, more where cells are few.
+
+    Each node should see 1,000 showings on average; with 100 nodes this asks for more than 10 passes below
+    10,000 cells.
+
+    Examples
+    --------
+    >>> auto_rlen(250, 49), auto_rlen(2500, 100), auto_rlen(100_000, 100)
+    (196, 40, 10)
+    """
+    return max(PUBLISHED_RLEN, int(np.ceil(SHOWN_PER_NODE * nodes / n_cells)))
+
+
 def _first_codes(x: NDArray[np.float32], nodes: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Draw `nodes` cells, different from one another as long as there are such."""
     order = generator.permutation(len(x))
@@ -71,12 +87,14 @@ def _first_codes(x: NDArray[np.float32], nodes: int, generator: np.random.Genera
 
 
 def self_organising_map(
-    x: NDArray[np.float32], *, grid: tuple[int, int], rlen: int = RLEN, seed: int = 0, n_jobs: int = 1
+    x: NDArray[np.float32], *, grid: tuple[int, int], rlen: int, seed: int = 0, n_jobs: int = 1
 ) -> SelfOrganisingMap:
-    """Train a map on cells drawn at random, ``rlen`` times as many as there are, and place every cell on it.
+    """Train a map on `rlen` passes through the cells, and place every cell on it.
 
     The published schedule: learning rate 0.05 to 0.01, radius from the 0.67 quantile of the Chebyshev distances
-    of the grid to 0, all nodes within the radius moved alike, codes started at different random cells.
+    of the grid to 0, all nodes within the radius moved alike, codes started at different random cells. Each pass
+    shows every cell once, in a new random order; drawing with replacement, as the authors' program does,
+    leaves out a third of the cells in a pass and gave impurer nodes.
     """
     from cytocar.tl._som_kernels import nearest_nodes, train
 
@@ -87,8 +105,7 @@ def self_organising_map(
     radius = np.array([np.quantile(between, RADIUS_QUANTILE), 0.0])
     n = len(x)
     for epoch in range(rlen):
-        draws = generator.integers(0, n, n)
-        train(x, codes, between, draws, epoch * n, rlen * n, rate, radius)
+        train(x, codes, between, generator.permutation(n), epoch * n, rlen * n, rate, radius)
     node, distance = np.empty(n, np.int32), np.empty(n, np.float32)
     _neighbours.in_blocks(
         lambda a, b: nearest_nodes(x, codes, a, b, node, distance), n, _neighbours.n_threads(n_jobs)
@@ -162,7 +179,7 @@ def flowsom(
     grid: tuple[int, int] = (10, 10),
     metaclusters: int | Literal["auto"] = "auto",
     linkage: Linkage = "average_cells",
-    rlen: int = RLEN,
+    rlen: int | Literal["auto"] = "auto",
     seed: int = 0,
     n_jobs: int = 1,
     key_added: str = keys.FLOWSOM,
@@ -198,7 +215,8 @@ def flowsom(
         mends much of that. ``"ward"`` and ``"ward_cells"`` tend to clusters of equal size, which suits a known number
         of clusters, none of them rare. ``"complete"`` is there for comparison.
     rlen
-        How many times as many cells as there are the map is shown, at least 1.
+        How many times the map is shown all cells, at least 1. The published number is 10; ``"auto"`` is 10, and
+        more where cells are few, so that there are 1,000 showings per node.
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
@@ -247,11 +265,16 @@ def flowsom(
     sides = _checked_grid(grid, x.shape[0])
     if linkage not in _consensus.LINKAGES:
         raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
-    _input.whole_number(rlen, "rlen", 1)
+    if isinstance(rlen, str):
+        if rlen != "auto":
+            raise ParameterError(f"rlen is {rlen!r}; it must be a whole number or 'auto'")
+        passes = auto_rlen(x.shape[0], sides[0] * sides[1])
+    else:
+        passes = _input.whole_number(rlen, "rlen", 1)
     if isinstance(metaclusters, str) and metaclusters != "auto":
         raise ParameterError(f"metaclusters is {metaclusters!r}; it must be a whole number or 'auto'")
 
-    found = self_organising_map(x, grid=sides, rlen=rlen, seed=seed, n_jobs=n_jobs)
+    found = self_organising_map(x, grid=sides, rlen=passes, seed=seed, n_jobs=n_jobs)
     node_cells = np.bincount(found.node, minlength=len(found.codes))
     used = int((node_cells > 0).sum())
     most = int(np.floor(_consensus.SHARE * used + 1e-9))
@@ -282,7 +305,7 @@ def flowsom(
         "n_clusters": position + 2,
         "chosen": "auto" if asked is None else "given",
         "linkage": str(linkage),
-        "rlen": int(rlen),
+        "rlen": passes,
         "seed": int(seed),
     }
     result.uns[key_added] = {

@@ -101,3 +101,31 @@ def nearest_neighbours(
     candidates = np.ascontiguousarray(candidates, np.int32)
     in_blocks(lambda a, b: nearest_of_candidates(centred, candidates, a, b, out), n, threads)
     return out, how
+
+
+def nearest_to(
+    query: NDArray[np.float32], x: NDArray[np.float32], k: int, *, n_jobs: int = 1
+) -> NDArray[np.int32]:
+    """Return the `k` rows of `x` nearest to each row of `query`, nearest first."""
+    faiss = _faiss()
+    centre = x.mean(axis=0, dtype=np.float64)
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(n_threads(n_jobs))
+    try:
+        index = faiss.IndexFlatL2(x.shape[1])
+        index.add(np.ascontiguousarray(x - centre, dtype=np.float32))
+        found = index.search(np.ascontiguousarray(query - centre, dtype=np.float32), k)[1]
+    finally:
+        faiss.omp_set_num_threads(before)
+    return np.ascontiguousarray(found, np.int32)
+
+
+def distances(
+    query: NDArray[np.float32], x: NDArray[np.float32], neighbours: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the Euclidean distances from each row of `query` to its `neighbours` in `x`, in float64."""
+    out = np.empty(neighbours.shape, np.float64)
+    for column in range(neighbours.shape[1]):
+        difference = query.astype(np.float64) - x[neighbours[:, column]]
+        out[:, column] = np.sqrt((difference * difference).sum(axis=1))
+    return out
