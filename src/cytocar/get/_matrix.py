@@ -88,7 +88,9 @@ def matrix(
     """
     where = columns(adata, markers)
     if layer is not None and layer not in adata.layers:
-        known = did_you_mean(layer, adata.layers.keys()) if len(adata.layers) else "there are no layers"
+        # newer anndata lists X among the layers, under the key None
+        layers = [str(name) for name in adata.layers if name is not None]
+        known = did_you_mean(layer, layers) if layers else "there are no layers"
         raise ParameterError(f"{layer!r} is not a layer of these data; {known}")
     values: Any = adata.X if layer is None else adata.layers[layer]
     if values is None:

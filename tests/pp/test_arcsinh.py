@@ -1,0 +1,195 @@
+"""Counts to arcsinh values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.sparse import csr_matrix
+
+from cytocar import pp
+from cytocar._core.errors import ParameterError, StateError
+from cytocar._core.provenance import steps
+from cytocar.pp._arcsinh import arcsinh_values
+
+# anndata asks pandas 3.1 for an option that pandas is about to drop
+pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:Warning")
+
+
+def events(x: np.ndarray, cofactor: float | None = 5.0) -> anndata.AnnData:
+    panel = pd.DataFrame(index=[f"CD{i + 1}" for i in range(x.shape[1])])
+    if cofactor is not None:
+        panel["cofactor"] = cofactor
+    adata = anndata.AnnData(x, var=panel)
+    adata.uns["cytocar"] = {"state": "counts"}
+    return adata
+
+
+@pytest.fixture
+def counts() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    x = rng.exponential(50, (9000, 3)).astype(np.float32)
+    x[rng.random(x.shape) < 0.4] = 0
+    x[:100] = -rng.random((100, 3))
+    return x
+
+
+@given(
+    x=arrays(np.float32, (7, 2), elements=st.floats(-(2.0**50), 2.0**50, width=32)),
+    cofactor=st.floats(0.01, 1000),
+    order=st.sampled_from(["C", "F"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_values_are_those_of_float64(x: np.ndarray, cofactor: float, order: str) -> None:
+    divisor = np.full(2, cofactor, dtype=np.float32)
+    exact = np.arcsinh(x.astype(np.float64) / divisor.astype(np.float64))
+    found = arcsinh_values(np.asarray(x, order=order), divisor)
+    assert found.dtype == np.float32
+    assert np.max(np.abs(found - exact) / np.maximum(1, np.abs(exact))) < 3e-7
+    np.testing.assert_array_equal(arcsinh_values(-x, divisor), -found)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_more_than_one_block_of_memory_is_transformed(order: str) -> None:
+    x = np.random.default_rng(1).exponential(100, (90_000, 5)).astype(np.float32)
+    divisor = np.array([1, 2, 3, 5, 10], dtype=np.float32)
+    found = arcsinh_values(np.asarray(x, order=order), divisor)
+    np.testing.assert_allclose(found, np.arcsinh(x.astype(np.float64) / divisor), rtol=3e-7, atol=3e-7)
+
+
+def test_enormous_values_do_not_overflow() -> None:
+    x = np.array([[3e38, -1e30, 1.0]], dtype=np.float32)
+    found = arcsinh_values(x, np.full(3, 5, dtype=np.float32))
+    np.testing.assert_allclose(found, np.arcsinh(x.astype(np.float64) / 5), rtol=1e-6)
+
+
+def test_values_go_up_with_the_counts_and_zero_stays_zero() -> None:
+    x = np.sort(np.random.default_rng(2).exponential(30, (20_000, 1)).astype(np.float32), axis=0)
+    found = arcsinh_values(x, np.array([5], dtype=np.float32))
+    assert (np.diff(found[:, 0]) >= 0).all()
+    assert arcsinh_values(np.zeros((1, 1), np.float32), np.ones(1, np.float32))[0, 0] == 0
+
+
+def test_fields_that_are_set(counts: np.ndarray, tmp_path: Path) -> None:
+    adata = events(counts.copy())
+    assert pp.arcsinh(adata) is None
+    np.testing.assert_allclose(adata.X, np.arcsinh(counts.astype(np.float64) / 5), atol=1e-6)
+    assert adata.X.dtype == np.float32
+    np.testing.assert_array_equal(adata.layers["counts"], counts)
+    assert adata.uns["cytocar"]["state"] == "arcsinh"
+    assert adata.var["cofactor"].tolist() == [5.0, 5.0, 5.0]
+    assert steps(adata) == [
+        {"step": "pp.arcsinh", "settings": {"cofactor": {"CD1": 5.0, "CD2": 5.0, "CD3": 5.0}}}
+    ]
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    again = anndata.read_h5ad(tmp_path / "a.h5ad")
+    np.testing.assert_array_equal(again.X, adata.X)
+    np.testing.assert_array_equal(again.layers["counts"], counts)
+    assert again.uns["cytocar"] == adata.uns["cytocar"]
+
+
+def test_a_copy_leaves_the_input_alone(counts: np.ndarray) -> None:
+    adata = events(counts.copy())
+    changed = pp.arcsinh(adata, cofactor=10, copy=True)
+    np.testing.assert_array_equal(adata.X, counts)
+    assert adata.uns["cytocar"] == {"state": "counts"}
+    assert "counts" not in adata.layers
+    assert adata.var["cofactor"].tolist() == [5.0, 5.0, 5.0]
+    np.testing.assert_allclose(changed.X, np.arcsinh(counts / 10), atol=1e-6)
+    changed.layers["counts"][:] = -1
+    np.testing.assert_array_equal(adata.X, counts)
+
+
+def test_a_view_does_not_change_what_it_was_cut_from(counts: np.ndarray) -> None:
+    whole = events(counts.copy())
+    part = whole[:50]
+    pp.arcsinh(part)
+    np.testing.assert_array_equal(whole.X, counts)
+    assert whole.uns["cytocar"]["state"] == "counts"
+    np.testing.assert_allclose(part.X, np.arcsinh(counts[:50] / 5), atol=1e-6)
+
+
+def test_whole_numbers_and_sparse_counts_become_float32(counts: np.ndarray) -> None:
+    whole = np.round(counts).astype(np.int64)
+    for x in (whole, csr_matrix(whole.astype(np.float64))):
+        adata = events(x)
+        pp.arcsinh(adata)
+        assert adata.X.dtype == adata.layers["counts"].dtype == np.float32
+        np.testing.assert_allclose(adata.X, np.arcsinh(whole / 5), atol=1e-6)
+
+
+def test_a_mapping_names_some_markers_in_any_spelling(counts: np.ndarray) -> None:
+    adata = events(counts.copy())
+    pp.arcsinh(adata, cofactor={"cd-2": 1})
+    assert adata.var["cofactor"].tolist() == [5.0, 1.0, 5.0]
+    np.testing.assert_allclose(adata.X, np.arcsinh(counts / np.array([5, 1, 5])), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cofactor", "message"),
+    [
+        (0, "all channels is 0"),
+        (-5.0, "all channels is -5.0"),
+        (float("nan"), "all channels is nan"),
+        (float("inf"), "all channels is inf"),
+        (True, "all channels is True"),
+        ("5", "all channels is '5'"),
+        ({"CD2": 0}, "the cofactor of CD2 is 0"),
+        ({"CD9": 5}, "'CD9' is not a marker"),
+    ],
+)
+def test_cofactors_out_of_their_domain_change_nothing(
+    counts: np.ndarray, cofactor: object, message: str
+) -> None:
+    adata = events(counts.copy())
+    with pytest.raises(ParameterError, match=message):
+        pp.arcsinh(adata, cofactor=cofactor)
+    np.testing.assert_array_equal(adata.X, counts)
+    assert adata.uns["cytocar"] == {"state": "counts"}
+
+
+def test_cofactors_that_are_missing(counts: np.ndarray) -> None:
+    with pytest.raises(ParameterError, match="no cofactor is given for CD1, CD3"):
+        pp.arcsinh(events(counts, None), cofactor={"CD2": 5})
+    with pytest.raises(ParameterError, match="the cofactor of CD1 is nan"):
+        pp.arcsinh(events(counts, np.nan))
+    adata = events(counts.copy(), None)
+    pp.arcsinh(adata, cofactor=5)
+    assert adata.var["cofactor"].tolist() == [5.0, 5.0, 5.0]
+
+
+def test_a_second_arcsinh_is_refused(counts: np.ndarray) -> None:
+    adata = events(counts)
+    pp.arcsinh(adata)
+    once = adata.X.copy()
+    with pytest.raises(StateError, match="X holds arcsinh values already"):
+        pp.arcsinh(adata)
+    np.testing.assert_array_equal(adata.X, once)
+    del adata.uns["cytocar"]["state"]
+    with pytest.raises(StateError, match="does not say whether X holds counts"):
+        pp.arcsinh(adata)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_counts_that_are_not_finite(counts: np.ndarray, value: float) -> None:
+    counts[[7, 9], [1, 2]] = value
+    adata = events(counts)
+    with pytest.raises(
+        ParameterError, match=f"2 counts are not finite, the first is {value} of CD2 in event 7"
+    ):
+        pp.arcsinh(adata)
+    assert "counts" not in adata.layers
+
+
+def test_no_events_and_no_channels(counts: np.ndarray) -> None:
+    empty = events(counts[:0])
+    pp.arcsinh(empty)
+    assert empty.X.shape == (0, 3)
+    with pytest.raises(StateError, match="no mass channel"):
+        pp.arcsinh(events(counts[:, :0]))
