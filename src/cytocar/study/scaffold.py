@@ -95,7 +95,7 @@ def init(
             notes.append(
                 f"{len(unfit)} of {len(names)} files lack channels of the panel; 'cytocar check' lists them"
             )
-    guesses = guess_samples([header.path.stem for header in headers])
+    guesses = guess_samples(_stems([header.path.relative_to(fcs_dir) for header in headers]))
     notes += _left_to_the_user(guesses)
     gating = _gating(chosen, notes)
     with building(out) as partial:
@@ -150,6 +150,19 @@ def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[Fcs
         f"{Path(problem.where).relative_to(fcs_dir)} is left out: {problem.what}" for problem in problems
     ]
     return headers
+
+
+def _stems(paths: Sequence[Path]) -> list[str]:
+    """Return the names of files without their ending; with their folders where names are there twice."""
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    stems = ["_".join(path.with_suffix("").parts) for path in paths]
+    # a/b_c and a_b/c
+    return [
+        f"{stem}_{stems[: place + 1].count(stem)}" if stems.count(stem) > 1 else stem
+        for place, stem in enumerate(stems)
+    ]
 
 
 def _given(source: str | os.PathLike[str]) -> Panel:

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cytocar.io._write import write_events
+from cytocar.panel import Panel
+from cytocar.study.check import CheckResult, check
+
+LEGEND2 = [
+    (row["channel"], f"{row['mass']}{row['metal']}_{row['marker']}" if row["metal"] else "")
+    for row in Panel.read("legend2").frame.to_dict("records")
+]
+
+
+def write_file(path: Path, channels: Sequence[tuple[str, str]] = LEGEND2, rows: int = 5) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_events(path, np.ones((rows, len(channels)), dtype=np.float32), list(channels))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study without problems: two patient samples, a control, the panel of the package."""
+    for name in ("a", "b", "c"):
+        write_file(tmp_path / "fcs" / f"{name}.fcs")
+    (tmp_path / "samples.csv").write_text(
+        "file,sample_id,patient_id,timepoint,months,role\n"
+        "fcs/a.fcs,s1,P1,2mo,2,patient\n"
+        "fcs/b.fcs,s2,P1,5yr,60,patient\n"
+        "fcs/c.fcs,tube,,,,negative_control\n"
+    )
+    settings(tmp_path)
+    return tmp_path
+
+
+def settings(folder: Path, *lines: str, panel: str = "legend2") -> None:
+    text = "\n".join(["cytocar: 1", f"panel: {panel}", "samples: samples.csv", *lines])
+    (folder / "study.yaml").write_text(text)
+
+
+def told(result: CheckResult) -> list[tuple[str, str]]:
+    assert result.study is None
+    return [(problem.where, problem.what) for problem in result.problems]
+
+
+def one(result: CheckResult) -> tuple[str, str, str]:
+    assert len(result.problems) == 1, result.problems
+    (problem,) = result.problems
+    assert result.study is None
+    return problem.where, problem.what, problem.fix
+
+
+def test_a_study_without_problems(folder: Path) -> None:
+    for path in (folder, folder / "study.yaml"):
+        result = check(path)
+        assert result.problems == ()
+        assert result.notes == ()
+        assert result.study is not None
+        assert list(result.study.samples["sample_id"]) == ["s1", "s2", "tube"]
+        assert result.strategy is not None
+        assert result.strategy.name == "car_t"
+
+
+def test_nothing_is_written(folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    times = [path.stat().st_mtime_ns for path in before]
+    check(folder)
+    assert sorted(folder.rglob("*")) == before
+    assert [path.stat().st_mtime_ns for path in before] == times
+
+
+def test_a_panel_with_an_unknown_channel(folder: Path) -> None:
+    (folder / "panel.csv").write_text("channel,marker\nYb171Di,CD45\nQq12Di,CD3\n")
+    settings(folder, "gating: off", panel="panel.csv")
+    where, what, _ = one(check(folder))
+    assert where == f"{folder / 'panel.csv'}, line 3"
+    assert what == "channel 'Qq12Di' (CD3) names no isotope"
+
+
+def test_two_markers_of_one_name(folder: Path) -> None:
+    (folder / "panel.csv").write_text("channel,marker\nYb171Di,PD-1\nEr170Di,pd1\n")
+    settings(folder, "gating: off", panel="panel.csv")
+    where, what, _ = one(check(folder))
+    assert where.endswith("panel.csv, line 3")
+    assert what == "marker 'pd1' is the same name as 'PD-1' on line 2"
+
+
+def test_a_typo_in_the_settings(folder: Path) -> None:
+    settings(folder, "cofacter: 5")
+    where, what, fix = one(check(folder))
+    assert where == f"{folder / 'study.yaml'}, line 4"
+    assert (what, fix) == ("setting 'cofacter' is not known", "did you mean 'cofactor'?")
+
+
+def test_months_missing(folder: Path) -> None:
+    sheet = folder / "samples.csv"
+    sheet.write_text(sheet.read_text().replace(",60,", ",,"))
+    where, what, fix = one(check(folder))
+    assert (where, what) == (f"{sheet}, line 3", "months of sample 's2' is empty")
+    assert "negative_control" in fix
+
+
+def test_a_marker_of_the_strategy_is_not_in_the_panel(folder: Path) -> None:
+    text = Panel.read("legend2").to_csv().replace(",CD45,", ",CD46,").replace(",VHH,", ",CAR,")
+    (folder / "panel.csv").write_text(text)
+    settings(folder, panel="panel.csv")
+    result = check(folder)
+    where, what, fix = one(result)
+    assert where == f"{folder / 'study.yaml'} (gating)"
+    assert what == "gating 'car_t' needs CD45: the panel has no such marker"
+    assert "gating: off" in fix
+
+
+def test_a_marker_under_a_near_name_is_pointed_at(folder: Path) -> None:
+    (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD3,", ",CD3e,"))
+    settings(folder, panel="panel.csv")
+    assert one(check(folder))[2].startswith("for CD3 did you mean 'CD3e'?")
+
+
+def test_a_file_without_events(folder: Path) -> None:
+    write_file(folder / "fcs" / "b.fcs", rows=0)
+    where, what, _ = one(check(folder))
+    assert where == f"{folder.resolve() / 'fcs' / 'b.fcs'} (sample s2)"
+    assert what == "the file has no events"
+
+
+def test_a_missing_file(folder: Path) -> None:
+    (folder / "fcs" / "b.fcs").rename(folder / "fcs" / "bb.fcs")
+    where, what, fix = one(check(folder))
+    assert (where, what) == (f"{folder / 'samples.csv'}, line 3", "file 'fcs/b.fcs' does not exist")
+    assert "did you mean 'bb.fcs'?" in fix
+
+
+def test_a_file_that_is_not_fcs_and_one_that_lacks_channels(folder: Path) -> None:
+    (folder / "fcs" / "a.fcs").write_bytes(b"PNG and so on")
+    write_file(
+        folder / "fcs" / "c.fcs", [names for names in LEGEND2 if names[0] not in ("Yb171Di", "Er170Di")]
+    )
+    found = told(check(folder))
+    assert ["(sample s1)" in where for where, _ in found] == [True, False, False]
+    assert "not an FCS file" in found[0][1]
+    assert {what for _, what in found[1:]} == {
+        "has no channel 'Yb171Di' (GZMB)",
+        "has no channel 'Er170Di' (CD3)",
+    }
+
+
+def test_transformed_values_are_refused(folder: Path) -> None:
+    data = np.ones((3, len(LEGEND2)), dtype=np.float32)
+    write_events(folder / "fcs" / "a.fcs", data, LEGEND2, {"CYTOCAR_STATE": "arcsinh"})
+    assert one(check(folder))[1] == "holds arcsinh values; a study is read as counts"
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "fix"),
+    [
+        ("gating: car-t", "there is no gating strategy 'car-t'", "off"),
+        ("gating: gates.yaml", "cannot be read", "YAML file"),
+        ("beads: [Ce140Di, Lu176Di]", "the panel has no channel 'Lu176Di'", "did you mean 'Lu175Di'?"),
+        ("compare: {reference: 2m}", "there is no timepoint '2m'", "did you mean '2mo'?"),
+        ("compare: {reference: 2mo, against: 2mo}", "reference and against are both '2mo'", "two timepoints"),
+        ("thresholds: {CD33: 2}", "gating 'car_t' has no threshold 'CD33'", "did you mean 'CD3'?"),
+        ("thresholds: {CD3: {s9: 2}}", "there is no sample 's9'", "known: s1, s2, tube"),
+        ("clustering: {markers: [Ki67, CD99]}", "the panel has no marker 'CD99'", "known: CD45"),
+        ("clustering: {markers: [Ki67, ki-67]}", "'ki-67' and 'Ki67' are one marker", "once"),
+    ],
+)
+def test_settings_that_name_what_is_not_there(line: str, what: str, fix: str, folder: Path) -> None:
+    settings(folder, line)
+    where, found, found_fix = one(check(folder))
+    assert where.startswith(f"{folder / 'study.yaml'} ({line.split(':')[0]}")
+    assert what in found
+    assert fix in found_fix
+
+
+def test_settings_that_are_there_in_another_spelling_are_fine(folder: Path) -> None:
+    settings(
+        folder,
+        "beads: [(Ce140)Dd, 165Ho, Bead140]",
+        "clustering: {markers: [pd-1, HLA-DR, TCRγδ]}",
+        "thresholds: {CD3: {s1: 2.0, tube: 2.1}, VHH: 3}",
+        "compare: {reference: 2mo, against: 5yr}",
+    )
+    assert check(folder).problems == ()
+
+
+def test_no_markers_to_cluster_by(folder: Path) -> None:
+    (folder / "panel.csv").write_text("channel,marker,used_for_clustering\nYb171Di,GZMB,0\nEr170Di,CD3,1\n")
+    settings(folder, "gating: off", panel="panel.csv")
+    assert one(check(folder))[1] == "fewer than two markers are used for clustering"
+    settings(folder, "gating: off", "clustering: {method: off}", "embedding: off", panel="panel.csv")
+    assert check(folder).problems == ()
+
+
+def test_controls_alone_are_no_study(folder: Path) -> None:
+    sheet = folder / "samples.csv"
+    sheet.write_text(sheet.read_text().replace(",patient\n", ",negative_control\n"))
+    assert one(check(folder))[1] == "every sample is a negative_control"
+
+
+def test_everything_is_told_at_once(folder: Path) -> None:
+    (folder / "fcs" / "a.fcs").write_bytes(b"")
+    write_file(folder / "fcs" / "b.fcs", rows=0)
+    settings(folder, "compare: {reference: 1yr}", "beads: [Pd102Di]", "thresholds: {CD5: 1}")
+    text = "\n".join(str(problem) for problem in check(folder).problems)
+    for part in ("'1yr'", "'Pd102Di'", "'CD5'", "a.fcs", "no events"):
+        assert part in text
+
+
+def test_tolerances_are_notes_told_once_for_all_files(folder: Path) -> None:
+    other = [("Ce142Di" if pnn == "Nd142Di" else pnn, pns) for pnn, pns in LEGEND2]
+    other = [("Pd102Di", "x"), *(names for names in other if names[0] != "Residual")]
+    for name in ("a", "b"):
+        write_file(folder / "fcs" / f"{name}.fcs", other)
+    result = check(folder)
+    assert result.problems == ()
+    assert len(result.notes) == 3
+    assert all(note.startswith("a.fcs and 1 more: ") for note in result.notes)
+    text = "\n".join(result.notes)
+    for part in ("'Nd142Di' (CXCR5) is 'Ce142Di'", "has no channel Residual", "left out: Pd102Di"):
+        assert part in text
+
+
+def test_what_the_study_cannot_answer_is_noted(folder: Path) -> None:
+    (folder / "panel.csv").write_text("channel,marker\nYb171Di,GZMB\nEr170Di,CD3\n")
+    sheet = folder / "samples.csv"
+    sheet.write_text(sheet.read_text().replace("5yr,60", "2mo,2"))
+    settings(folder, "gating: off", panel="panel.csv")
+    notes = check(folder).notes
+    assert "there is one timepoint only: nothing is compared over time" in notes
+    assert any("no channel of role dna" in note for note in notes)
+    assert any("no channel of role viability" in note for note in notes)
+
+
+def test_no_study(tmp_path: Path) -> None:
+    assert one(check(tmp_path))[1] == "there is no study.yaml in it"
+
+
+def test_real_files_are_checked(test_data: Path, tmp_path: Path) -> None:
+    corpus = test_data / "fcs_corpus"
+    (tmp_path / "samples.csv").write_text(
+        "file,sample_id,patient_id,timepoint,months\n"
+        f"{test_data}/helios_beads/raw_cytof.fcs,raw,P1,a,1\n"
+        f"{corpus}/corrupted.fcs,bad,P1,b,2\n"
+        f"{corpus}/sample_header.fcs,short,P1,c,3\n"
+    )
+    settings(tmp_path, "gating: off", panel="maxpar_direct")
+    result = check(tmp_path)
+    assert ["bad" in result.problems[0].where, "short" in result.problems[1].where] == [True, True]
+    assert len(result.problems) == 2
+    assert any("raw_cytof.fcs" in note and "Tm169Di" in note for note in result.notes)
