@@ -71,13 +71,13 @@ def compare(
     **Within a tube** (``"car vs host"``), at every timepoint, CAR-T less host T cells: no staining stands between
     them. For the subset ``all`` the host is standardised to the CAR-T cells' mix of the subsets it has.
 
-    **Calls.** ``up`` or ``down``: the difference after correction, of medians or of means, has a 98 % interval
-    without 0 and is beyond `margin` by one standard error, both with sampling and staining error. Means see a
-    change of few cells of a two-humped marker that medians miss; their standard error is the pooled one, which for
-    a small group comes from the large one, and the unpooled 90 % interval must not hold 0 either. ``unchanged``:
-    the intervals of both lie within the margin. ``inconclusive`` otherwise. With equal truth and staining that
-    differs by SD 0.1 between tubes this calls fewer than 1 in 1000 rows from about 100 cells a group on, but about
-    1 in 100 of those with 10 to 30 cells (benchmarks/calibrate_calls.py); `note` names groups below 30 cells.
+    **Calls.** ``up`` or ``down``: the difference after correction, of medians or of means, has a 95 % interval without
+    0 and is beyond `margin` by one standard error of sampling; the error of staining counts with its 99 % in both. Means
+    see a change of some cells of a two-humped marker that medians miss; their standard error is the pooled one, which
+    for a small group comes from the large one, and the unpooled 90 % interval must not hold 0 either. ``unchanged``:
+    the intervals of both lie within the margin. ``inconclusive``: all else. With equal truth and staining that differs
+    by SD 0.1 between tubes, fewer than 1 in 1000 rows are called where groups have a hundred cells or more, and 1 to 3
+    in 100 where one has 10 to 30 (benchmarks/calibrate_calls.py); `note` names groups below 30 cells.
 
     Cells of one sample are no replicates of a patient: there is no p value unless asked for, and then it
     is descriptive. `cliffs_delta`, P(b > a) - P(b < a) (Cliff 1993, doi:10.1037/0033-2909.114.3.494), is of the
@@ -331,10 +331,7 @@ def _over_time(
             if too_few:
                 yield from row.empty(too_few, a.shape[1], b.shape[1])
                 continue
-            assumed = ~np.isfinite(staining.shift)
-            effect = row.effect(
-                Group.of(_known(a)), Group.of(_known(b)), staining.used, staining.used_error, assumed
-            )
+            effect = row.effect(Group.of(_known(a)), Group.of(_known(b)), staining.used, staining.used_error)
             yield from row.full(
                 effect, a, b, _time_notes(cells, compartment, subset, staining, a, b), staining
             )
@@ -404,7 +401,7 @@ def _car_vs_host(cells: _Cells, patient: str, label: str, settings: _Settings) -
             yield from row.empty(reason, host.shape[1], car.shape[1])
             continue
         none = np.zeros(len(cells.names))
-        effect = row.effect(group, Group.of(_known(car)), none, none, none.astype(bool))
+        effect = row.effect(group, Group.of(_known(car)), none, none)
         notes = ["; ".join(filter(None, words))] * len(cells.names)
         yield from row.full(effect, host, car, notes, None, n_a=group.n, weighted=len(group.strata) > 1)
 
@@ -447,14 +444,13 @@ class _Rows:
     group_a: str
     group_b: str
 
-    def effect(self, a: Group, b: Group, shift: np.ndarray, error: np.ndarray, assumed: np.ndarray) -> Effect:
+    def effect(self, a: Group, b: Group, shift: np.ndarray, error: np.ndarray) -> Effect:
         task = (self.patient, self.comparison, self.compartment, self.timepoint, self.subset)
         return contrast(
             a,
             b,
             shift=shift,
             error=error,
-            assumed=assumed,
             margin=self.settings.margin,
             level=self.settings.level,
             n_boot=self.settings.n_boot,

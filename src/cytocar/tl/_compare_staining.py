@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 _GRID = (np.arange(200) + 0.5) / 200
 # asinh(2): ten counts at cofactor 5. Negative cells are rarely above it, and there arcsinh is nearly a logarithm.
 FLOOR = float(np.arcsinh(2.0))
-# A stratum of host cells is used from this many cells on, and a marker with this many of them, and this share,
-# above the floor: of cells that lack a marker about one in a hundred is there, and their level says nothing about
-# staining.
+# A stratum of host cells is used from this many cells on, and a marker with this many of them, and this share, above
+# the floor. Of cells that lack a marker one or two in a hundred are there too; their level does not follow staining.
 MIN_HOST = 100
 MIN_POSITIVE = 40
 MIN_SHARE = 0.02
@@ -83,8 +82,10 @@ def estimate(
 
     Within a stratum (CD4, CD8) the quantile functions of the two tubes are compared where both are above `FLOOR`: the
     logarithms of the ratios of counts are averaged with weights of one over their bootstrap variance, which
-    is large where the share of positive cells, and not their level, decides. Strata are joined by
-    one over their variances with a between-strata variance added (DerSimonian & Laird 1986,
+    is large where the share of positive cells, and not their level, decides. Cells
+    above the floor that lack the marker hide part of the change: their likely share, `MIN_SHARE` of the share above the
+    floor, times the staining assumed, is added to the error. Strata are joined by
+        one over their variances with a between-strata variance added (DerSimonian & Laird 1986,
     doi:10.1016/0197-2456(86)90046-2), so neither a change of the host's mix nor of one stratum passes for staining.
 
     Parameters
@@ -100,7 +101,7 @@ def estimate(
     shifts, variances = [], []
     for a, b in zip(hosts_a, hosts_b, strict=True):
         if min(a.shape[1], b.shape[1]) >= MIN_HOST:
-            shift, variance = _stratum(a, b, rng)
+            shift, variance = _stratum(a, b, staining_sd * float(np.sqrt(2.0)), rng)
             shifts.append(shift)
             variances.append(variance)
     if not shifts:
@@ -115,13 +116,14 @@ def estimate(
     return Staining(shift, error, assumed, max(spread, staining_sd * float(np.sqrt(2.0))))
 
 
-def _stratum(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _stratum(a: Floats, b: Floats, hidden: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return shift and variance for each marker in one stratum, NaN where too few cells are positive."""
     fine_a, fine_b = _ranks(a.shape[1], rng), _ranks(b.shape[1], rng)
     at_a, at_b = a[:, _grid_ranks(a.shape[1])], b[:, _grid_ranks(b.shape[1])]
     above_a, above_b = (a > FLOOR).sum(axis=1), (b > FLOOR).sum(axis=1)
     enough = np.minimum(above_a, above_b) >= MIN_POSITIVE
-    enough &= np.minimum(above_a / a.shape[1], above_b / b.shape[1]) >= MIN_SHARE
+    share = np.minimum(above_a / a.shape[1], above_b / b.shape[1])
+    enough &= share >= MIN_SHARE
     shift, variance = np.full(len(a), np.nan), np.full(len(a), np.nan)
     for m in np.flatnonzero(enough):
         use = np.minimum(at_a[m], at_b[m]) > FLOOR
@@ -136,7 +138,8 @@ def _stratum(a: Floats, b: Floats, rng: np.random.Generator) -> tuple[Floats, Fl
         shift[m] = ratio @ weight
         # A change of level moves all quantiles alike; what they disagree by beyond noise is added to the error.
         disagreement = max(float(weight @ (ratio - shift[m]) ** 2 - weight @ noise), 0.0)
-        variance[m] = float((drawn @ weight).var(ddof=1)) + disagreement
+        hides = MIN_SHARE / share[m] * hidden
+        variance[m] = float((drawn @ weight).var(ddof=1)) + disagreement + hides**2
     return shift, variance
 
 
