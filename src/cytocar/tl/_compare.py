@@ -71,13 +71,14 @@ def compare(
     **Within a tube** (``"car vs host"``), at every timepoint, CAR-T less host T cells: no staining stands between
     them. For the subset ``all`` the host is standardised to the CAR-T cells' mix of the subsets it has.
 
-    **Calls.** ``up`` or ``down``: the difference after correction, of medians or of means, has a 95 % interval without
-    0 and is beyond `margin` by one standard error of sampling; the error of staining counts with its 99 % in both. Means
-    see a change of some cells of a two-humped marker that medians miss; their standard error is the pooled one, which
-    for a small group comes from the large one, and the unpooled 90 % interval must not hold 0 either. ``unchanged``:
-    the intervals of both lie within the margin. ``inconclusive``: all else. With equal truth and staining that differs
-    by SD 0.1 between tubes, fewer than 1 in 1000 rows are called where groups have a hundred cells or more, and 1 to 3
-    in 100 where one has 10 to 30 (benchmarks/calibrate_calls.py); `note` names groups below 30 cells.
+    **Calls.** ``up`` or ``down``: the difference after correction, of medians or of means, has a 98 % interval without
+    0 and is beyond `margin` by one standard error of sampling; the error of staining counts with its 99 % in both.
+    Means see a change of some cells of a two-humped marker that medians miss; their standard error is the pooled one,
+    which for a small group comes from the large one, and the unpooled 90 % interval must not hold 0 either.
+    ``unchanged``: the intervals of both lie within the margin. ``inconclusive``: all else. With equal truth and
+    staining that differs by SD 0.1 between tubes, fewer than 1 in 1000 rows are called where groups have a hundred
+    cells or more, and about 1 in 100 where one has 10 to 30 (benchmarks/calibrate_calls.py); `note` names groups
+    below 30 cells.
 
     Cells of one sample are no replicates of a patient: there is no p value unless asked for, and then it
     is descriptive. `cliffs_delta`, P(b > a) - P(b < a) (Cliff 1993, doi:10.1037/0033-2909.114.3.494), is of the

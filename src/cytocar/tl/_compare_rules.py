@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 UP, DOWN, UNCHANGED, INCONCLUSIVE = "up", "down", "unchanged", "inconclusive"
 
-# What a call needs, chosen by benchmarks/calibrate_calls.py: the 95 % interval leaves out 0, and the difference is
+# What a call needs, chosen by benchmarks/calibrate_calls.py: the 98 % interval leaves out 0, and the difference is
 # beyond the margin by one standard error of sampling. The error of staining, which more cells do not make smaller,
 # counts with its 99 % in both.
-CALL_LEVEL = 0.95
+CALL_LEVEL = 0.98
 MARGIN_LEVEL = 0.6827
 STAINING_LEVEL = 0.99
 
