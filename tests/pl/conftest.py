@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-MARKERS = ["CD57", "CCR6", "CXCR5", "CD45RA", "CD4", "CD8a", "CD16", "CD25", "LAG-3", "CD107a", "TCRgd", "TIGIT", "TIM-3", "PD-1", "CXCR3", "CD27", "CCR7", "CD28", "CTLA-4", "Ki67", "CD56", "CD161", "CD45RO", "CD62L", "CD39", "CD127", "GZMB", "CD38", "CD69", "HLA-DR", "ICOS", "CD95", "CD7"]
+MARKERS = [
+    "CD57", "CCR6", "CXCR5", "CD45RA", "CD4", "CD8a", "CD16", "CD25", "LAG-3", "CD107a", "TCRgd",
+    "TIGIT", "TIM-3", "PD-1", "CXCR3", "CD27", "CCR7", "CD28", "CTLA-4", "Ki67", "CD56", "CD161",
+    "CD45RO", "CD62L", "CD39", "CD127", "GZMB", "CD38", "CD69", "HLA-DR", "ICOS", "CD95", "CD7",
+]  # fmt: skip
 
 # mean of the positive cells in tenths of an arcsinh unit, one column a marker; -- is negative
 PROFILES = {
@@ -156,7 +160,23 @@ def make_tables(cells: anndata.AnnData, times: Sequence[tuple[str, float, float]
     return SimpleNamespace(
         frequency=pd.DataFrame(
             frequency,
-            columns=["sample_id", "patient_id", "timepoint", "months", "n_cd45", "n_car", "n_host_t", "pct_of_cd45", "pct_low", "pct_high", "background_events", "lob_events", "lod_events", "loq_events", "call"],
+            columns=[
+                "sample_id",
+                "patient_id",
+                "timepoint",
+                "months",
+                "n_cd45",
+                "n_car",
+                "n_host_t",
+                "pct_of_cd45",
+                "pct_low",
+                "pct_high",
+                "background_events",
+                "lob_events",
+                "lod_events",
+                "loq_events",
+                "call",
+            ],
         ),
         subsets=pd.DataFrame(
             subsets, columns=["sample_id", "compartment", "subset", "n", "fraction", "low", "high"]
@@ -197,7 +217,30 @@ def make_comparisons(markers: Sequence[str] = tuple(MARKERS), seed: int = 0) -> 
                 )  # fmt: skip
     return pd.DataFrame(
         rows,
-        columns=["comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b", "n_patients_a", "n_patients_b", "median_a", "median_b", "effect", "effect_low", "effect_high", "cliffs_delta", "unit", "p_value", "p_adjusted", "p_minimum", "call"],
+        columns=[
+            "comparison",
+            "compartment",
+            "timepoint",
+            "subset",
+            "marker",
+            "group_a",
+            "group_b",
+            "n_cells_a",
+            "n_cells_b",
+            "n_patients_a",
+            "n_patients_b",
+            "median_a",
+            "median_b",
+            "effect",
+            "effect_low",
+            "effect_high",
+            "cliffs_delta",
+            "unit",
+            "p_value",
+            "p_adjusted",
+            "p_minimum",
+            "call",
+        ],
     )
 
 
@@ -277,7 +320,10 @@ def make_gates(samples: Sequence[str], bins: int = 64) -> dict[str, Any]:
         "plots": pd.concat(plots, ignore_index=True),
         "ledger": pd.DataFrame(
             ledger,
-            columns=["sample_id", "order", "population", "parent", "events", "fraction_of_parent", "fraction_of_cd45"],
+            columns=[
+                "sample_id", "order", "population", "parent", "events", "fraction_of_parent",
+                "fraction_of_cd45",
+            ],
         ),
         "thresholds": pd.DataFrame(
             thresholds,

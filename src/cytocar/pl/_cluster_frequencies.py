@@ -159,8 +159,8 @@ def _stacked(axes: Axes, share: np.ndarray, clusters: Sequence[str], colours: di
         if len(share) <= 12:
             for x in np.flatnonzero(tops >= 7):
                 axes.text(
-                    x, base[x] + tops[x] / 2, _text.label(cluster, 6), size=_style.SMALL, ha="center", va="center",
-                    color=_style.ink_on(colours[cluster]),
+                    float(x), base[x] + tops[x] / 2, _text.label(cluster, 6), size=_style.SMALL, ha="center",
+                    va="center", color=_style.ink_on(colours[cluster]),
                 )  # fmt: skip
         base += tops
     axes.set(ylim=(0, 100), yticks=[0, 25, 50, 75, 100])
@@ -186,7 +186,7 @@ def _subsets_of(profiles: pd.DataFrame | None, method: str) -> dict[str, str]:
     rows = profiles[profiles["method"].astype(str) == method]
     rows = rows[rows[keys.SUBSET].notna()].drop_duplicates("cluster")
     pairs = zip(rows["cluster"].astype(str), rows[keys.SUBSET].astype(str), strict=True)
-    return {cluster: subset for cluster, subset in pairs if subset}
+    return {cluster: subset for cluster, subset in pairs if subset and cluster != _style.NO_CLUSTER}
 
 
 def _made_of(

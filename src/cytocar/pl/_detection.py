@@ -96,11 +96,10 @@ def detection(frequency: pd.DataFrame, *, ax: Axes | None = None) -> Figure | Ax
                 color=_style.CALL_COLOURS[call], markeredgecolor=_style.INK, markeredgewidth=0.6,
                 label=_text.label(call), zorder=4,
             )  # fmt: skip
-    for row, (events, cells, call) in enumerate(zip(n, whole, calls, strict=True)):
+    for row, (events, cells) in enumerate(zip(n, whole, strict=True)):
         ax.annotate(
-            f"n = {_text.count(events)} of {_text.count(cells)}\n{_text.label(call)}", (1, row),
-            xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",
-            size=_style.SMALL, linespacing=1.0, annotation_clip=False,
+            f"n = {_text.count(events)} of {_text.count(cells)}", (1, row), xycoords=("axes fraction", "data"),
+            xytext=(4, 0), textcoords="offset points", va="center", size=_style.SMALL, annotation_clip=False,
         )  # fmt: skip
     ax.set_yticks(rows, names)
     ax.set_ylim(len(order) - 0.5, -0.5)

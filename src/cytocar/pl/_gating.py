@@ -106,7 +106,7 @@ def gating(
     panels = _panels(plots)
     columns = min(len(panels), _PANELS_PER_ROW)
     lines = rows_of(len(panels), columns)
-    tag, left, gap_x = 6.0, 9.0, 5.2
+    tag, left, gap_x = 6.0, 13.0, 4.6
     side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 30.0)
     head, foot = 7.5, 5.5
     row_height = lines * (head + side + foot)
@@ -142,6 +142,14 @@ def gating(
             axes = sheet.axes(box, label=f"{sample} {panel['plot']}")
             bins = mine[mine["plot"].astype(str) == panel["plot"]]
             _panel(axes, bins, panel, lines_at, most)
+            if row == len(drawn) - 1 or lines > 1:
+                axes.set_xticks(
+                    axes.get_xticks(), [f"{tick:g}" for tick in axes.get_xticks()], size=_style.SMALL
+                )
+            if column == 0:
+                axes.set_yticks(
+                    axes.get_yticks(), [f"{tick:g}" for tick in axes.get_yticks()], size=_style.SMALL
+                )
             _write_shares(axes, panel, leads_to[panel["plot"]], counts, side)
     return sheet.figure
 
@@ -153,14 +161,13 @@ def _panels(plots: pd.DataFrame) -> list[dict[str, Any]]:
     high = float(max(plots["x"].max(), plots["y"].max())) + step / 2
     n_bins = max(round((high - low) / step), 1)
     firsts = plots.drop_duplicates("plot")
-    panels: list[dict[str, Any]] = []
-    for row in firsts.to_dict("records"):
-        panels.append(
-            {
-                "plot": str(row["plot"]), "parent": str(row["parent"]), "x": str(row["x_marker"]),
-                "y": str(row["y_marker"]), "low": low, "step": step, "bins": n_bins,
-            }
-        )  # fmt: skip
+    panels: list[dict[str, Any]] = [
+        {
+            "plot": str(row["plot"]), "parent": str(row["parent"]), "x": str(row["x_marker"]),
+            "y": str(row["y_marker"]), "low": low, "step": step, "bins": n_bins,
+        }
+        for row in firsts.to_dict("records")
+    ]  # fmt: skip
     if all(panel["plot"].isdigit() for panel in panels):
         panels.sort(key=lambda panel: int(panel["plot"]))
     return panels
@@ -248,7 +255,7 @@ def _write_shares(
     axes: Axes, panel: dict[str, Any], populations: Sequence[str], counts: dict[str, float], side: float
 ) -> None:
     whole = counts.get(panel["parent"], 0.0)
-    axes.set_title(_text.label(panel["parent"], 14), size=_style.SMALL, pad=2)
+    axes.set_title(_text.label(panel["parent"], 14, spoken=False), size=_style.SMALL, pad=2)
     how: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "size": _style.SMALL}
     box = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
     for place, name in enumerate(populations):
@@ -258,7 +265,7 @@ def _write_shares(
         share = f"{_text.percent(100 * counts[name] / whole)} %" if whole else "–"
         x, y, ha, va = _corner(short, place, len(populations), panel)
         axes.annotate(
-            f"{_text.label(short, 8 if len(populations) > 2 else 10)} {share}", (x, y),
+            f"{_text.label(short, 8 if len(populations) > 2 else 10, spoken=False)} {share}", (x, y),
             xytext=(1.5 if x == 0 else -1.5, -1.5 if y == 1 else 1.5), ha=ha, va=va, bbox=box, **how,
         )  # fmt: skip
     axes.annotate(

@@ -97,9 +97,9 @@ def kinetics(frequency: pd.DataFrame, kinetics: pd.DataFrame | None = None) -> F
         if place + columns >= len(patients):
             axes.set_xlabel("months after infusion")
         if columns == 1:
-            _write_measures(sheet, left + width + 6, head + 32, measures)
+            _write_measures(sheet, left + width + 6, head + 22, measures)
     calls = [call for call in _CALLS if (table["call"].astype(str) == call).any()]
-    fitted = any(np.isfinite(_measures(kinetics, p).get("half_life", (np.nan,))[0]) for p in patients)
+    fitted = any(line.get_label() == "fit" for axes in sheet.figure.axes for line in axes.lines)
     _key(sheet, calls, fitted, beside=left + width + 6 if columns == 1 else None, left=left, top=head)
     return sheet.figure
 
@@ -114,7 +114,7 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
     high = high[np.isfinite(high) & (high > 0)]
     top = float(high.max()) if high.size else 100.0
     bottom = float(low.min()) if low.size else top / 100
-    return min(bottom / 1.8, top / 12), min(top * 2.6, 200.0)
+    return min(bottom / 1.8, top / 12), min(top * 2.0, 150.0)
 
 
 def _measures(kinetics: pd.DataFrame | None, patient: str) -> dict[str, tuple[float, float, float, str]]:
@@ -157,7 +157,7 @@ def _draw(
         )  # fmt: skip
     half_life = measures.get("half_life", (np.nan,))[0]
     use = call == "quantified"
-    if np.isfinite(half_life) and half_life > 0 and use.any():
+    if np.isfinite(half_life) and half_life > 0 and use.sum() > 1:
         use = use & (np.arange(len(use)) >= int(np.argmax(np.where(use, share, -np.inf))))
         x, y = months[use], np.log(share[use])
         rate = np.log(2) / half_life
@@ -206,7 +206,8 @@ def _name_points(axes: Axes, x: np.ndarray, top: np.ndarray, names: Sequence[str
             continue
         free_from = middle + half
         axes.annotate(
-            text, (x[place], top[place]), xytext=(0, 3), textcoords="offset points", ha="center", size=_style.SMALL,
+            text, (x[place], top[place]), xytext=(0, 3.5), textcoords="offset points", ha="center", size=_style.SMALL,
+            bbox={"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none", "alpha": 0.85}, zorder=3,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,9 +81,9 @@ def _limits(values: NDArray[np.floating]) -> tuple[float, float]:
     return low, max(high, low + _NARROWEST_SCALE)
 
 
-def _scatter(axes: Axes, points: NDArray[np.float64], colour: object, size: float, label: str) -> None:
+def _scatter(axes: Axes, points: NDArray[np.float64], colour: Any, size: float, label: str) -> None:
     if len(points):
-        axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, linewidths=0, rasterized=True, label=label)  # type: ignore[arg-type]  # matplotlib takes a colour name or an array here
+        axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, linewidths=0, rasterized=True, label=label)
 
 
 def _coloured(
@@ -140,9 +140,30 @@ def _legend(
         Line2D([], [], linestyle="none", marker="o", markersize=4, markeredgewidth=0, color=colour)
         for colour in colours.values()
     ]
-    names = ["−1 (none)" if name == _style.NO_CLUSTER else _text.label(name, 16) for name in colours]
-    fit = max(int((height - 4) // 3.5), 1)
-    sheet.legend(left, top, dots, names, title=title, ncols=rows_of(len(names), fit), handlelength=0.8)
+    names = [_text.label(name, 16) for name in colours]
+    sheet.legend(
+        left, top, dots, names, title=title, ncols=_legend_columns(len(names), height), handlelength=0.8
+    )
+
+
+def _legend_columns(n: int, height: float) -> int:
+    return rows_of(n, max(int((height - 5) // 3.5), 1))
+
+
+def _legend_width(names: Sequence[str], height: float) -> float:
+    """Return how wide the legend of some names will be."""
+    widest = max((_text.width_mm(_text.label(name, 16)) for name in names), default=0.0)
+    return max(12.0, _legend_columns(len(names), height) * (widest + 8.0)) + 3.0
+
+
+def _panel_title(name: str, n: int, side: float) -> dict[str, Any]:
+    """Return the words above a panel and their size: its part, as far as there is room, and its cells."""
+    size = _style.TITLE if side > 28 else _style.SMALL
+    counted = f"n = {_text.count(n)}"
+    if not name:
+        return {"label": counted, "size": size}
+    room = side - _text.width_mm(f"  {counted}", size)
+    return {"label": f"{_text.fit(name, room, size)}  {counted}", "size": size}
 
 
 def _columns_for(n: int) -> int:
@@ -221,12 +242,7 @@ def _draw_map(
                 points[:, 0], points[:, 1], s=size, c=values[mask], vmin=low, vmax=high,
                 cmap=_style.expression_map(), linewidths=0, rasterized=True, label="cells",
             )  # fmt: skip
-        title = (
-            f"{_text.label(name, 18)}  n = {_text.count(mask.sum())}"
-            if name
-            else f"n = {_text.count(mask.sum())}"
-        )
-        axes.set_title(title, size=_style.TITLE if side > 25 else _style.SMALL)
+        axes.set_title(**_panel_title(name, int(mask.sum()), side))
     left = area + 6 + 4
     if by_group and color is not None:
         shown = set(labels)
@@ -317,25 +333,29 @@ def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = 
     panels = [("clusters", key)]
     if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET):
         panels.append(("subsets", keys.SUBSET))
-    side, legend, gap = 66.0, 20.0, 4.0
-    width = 6 + len(panels) * (side + gap + legend)
-    sheet = Sheet(_TITLE_MM + side + 5, width=width)
-    size = point_size(cells.rows.size, side)
-    for place, (name, column) in enumerate(panels):
-        left = 6 + place * (side + gap + legend)
-        axes = sheet.axes(Box(left, _TITLE_MM, side, side), label=name)
-        cells.frame(axes, named=place == 0)
-        colours = _colours_of(adata, column)
+    side, gap = 62.0, 2.5
+    parts = []
+    for _, column in panels:
         labels = _data.column(adata, column)[cells.rows]
+        shown = set(labels)
+        colours = {name: colour for name, colour in _colours_of(adata, column).items() if name in shown}
+        if "" in shown:
+            colours["none"] = _style.NO_CLUSTER_COLOUR
+        parts.append((labels, colours, _legend_width(list(colours), side)))
+    side = min(side, (_style.WIDTH_MM - 6 - sum(gap + legend for *_, legend in parts)) / len(parts))
+    sheet = Sheet(_TITLE_MM + side + 5)
+    size = point_size(cells.rows.size, side)
+    left = 6.0
+    for (name, column), (labels, colours, legend) in zip(panels, parts, strict=True):
+        axes = sheet.axes(Box(left, _TITLE_MM, side, side), label=name)
+        cells.frame(axes, named=name == "clusters")
         _coloured(axes, cells.points, labels, colours, size)
         if name == "clusters":
             _number_groups(axes, cells.points, labels, colours)
         axes.set_title(f"{_heading(column)}  n = {_text.count(cells.rows.size)}")
-        shown = set(labels)
-        used = {label: colour for label, colour in colours.items() if label in shown}
-        if "" in shown:
-            used["none"] = _style.NO_CLUSTER_COLOUR
-        _legend(sheet, left + side + 2.5, _TITLE_MM, used, "cluster" if place == 0 else "subset", height=side)
+        title = "cluster" if name == "clusters" else "subset"
+        _legend(sheet, left + side + gap, _TITLE_MM, colours, title, height=side)
+        left += side + gap + legend
     return sheet.figure
 
 
@@ -395,12 +415,15 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
     blocks = [key]
     if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET):
         blocks.append(keys.SUBSET)
-    columns = max(_columns_for(len(times)), 2)
+    columns = _columns_for(len(times))
     gap, left = 2.5, 6.0
-    area = _style.WIDTH_MM - left - _LEGEND_MM
+    rows = rows_of(len(times), columns)
+    # about as high as a row of panels turns out
+    legend = max(_legend_width(_data.levels(adata, c), rows * 150.0 / columns) for c in blocks)
+    area = _style.WIDTH_MM - left - legend
     side = min((area - gap * (columns - 1)) / columns, 70.0)
     area = side * columns + gap * (columns - 1)
-    block_height = rows_of(len(times), columns) * (side + _TITLE_MM) + 5
+    block_height = rows * (side + _TITLE_MM) + 5
     sheet = Sheet(block_height * len(blocks) + 1)
     size = point_size(cells.rows.size, side)
     for block, column in enumerate(blocks):
@@ -426,10 +449,7 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
             _scatter(axes, cells.points[~mine], _style.PALE, size, "others")
             own = min(point_size(int(mine.sum()), side), 4 * size)
             _coloured(axes, cells.points[mine], labels[mine], colours, own)
-            axes.set_title(
-                f"{_text.label(name, 14)}  n = {_text.count(mine.sum())}",
-                size=_style.TITLE if side > 28 else _style.SMALL,
-            )
+            axes.set_title(**_panel_title(name, int(mine.sum()), side))
         shown = set(labels)
         used = {label: colour for label, colour in colours.items() if label in shown}
         _legend(
@@ -508,8 +528,8 @@ def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis:
         # high values on top: a few positive cells are what one looks for on a map of a marker
         order = np.argsort(values[:, place], kind="stable")
         last = axes.scatter(
-            cells.points[order, 0], cells.points[order, 1], s=size, c=values[order, place], cmap=_style.expression_map(),
-            vmin=low, vmax=high, linewidths=0, rasterized=True,
+            cells.points[order, 0], cells.points[order, 1], s=size, c=values[order, place],
+            cmap=_style.expression_map(), vmin=low, vmax=high, linewidths=0, rasterized=True,
         )  # fmt: skip
         axes.set_title(_text.label(name, 11), size=_style.FONT, pad=2)
         axes.set_title(f"{low:.1f}–{high:.1f}", size=_style.SMALL, pad=2, loc="right", color=_style.SOFT)

@@ -75,7 +75,7 @@ def quality(table: pd.DataFrame) -> Figure:
     foot = (
         max(map(_text.width_mm, texts)) + 2 if turned else _text.height_mm() * (texts[0].count("\n") + 1) + 2
     )
-    sheet = Sheet(head + len(shown) * (height + gap) + foot + 4)
+    sheet = Sheet(head + len(shown) * (height + gap) + foot + 3)
     for place, (name, words) in enumerate(shown):
         axes = sheet.axes(Box(left, head + place * (height + gap), width, height), label=name)
         _draw(axes, parts, name)
@@ -88,7 +88,7 @@ def quality(table: pd.DataFrame) -> Figure:
         axes.tick_params(axis="x", length=0)
         for border in range(1, len(samples)):
             axes.axvline(border, color=_style.PALE, linewidth=0.6, zorder=0)
-    sheet.text(left + width / 2, sheet.height - 4, "every file from its start to its end", ha="center")
+    sheet.text(left + width / 2, sheet.height - 3.6, "every file from its start to its end", ha="center")
     return sheet.figure
 
 

@@ -193,7 +193,8 @@ def cluster_colours(labels: Iterable[object]) -> dict[str, str]:
     ----------
     labels
         Cluster labels. ``"1"``, ``"2"``, ... take the first, second, ... colour whatever else is asked for;
-        other names take colours in their sorted order, so pass all of them at once. Colours repeat after 24.
+        other names take colours in their sorted order, so pass all of them at once. After 24 the same colours
+        come again, paler.
 
     Examples
     --------
@@ -209,8 +210,17 @@ def cluster_colours(labels: Iterable[object]) -> dict[str, str]:
             colours[name] = NO_CLUSTER_COLOUR
         else:
             place = int(name) - 1 if _is_number(name) else places[name]
-            colours[name] = CLUSTER_COLOURS[place % len(CLUSTER_COLOURS)]
+            colours[name] = _beyond(place)
     return colours
+
+
+def _beyond(place: int) -> str:
+    """Return the colour of a place in the list; after its end the list comes again, paler every time."""
+    again, place = divmod(place, len(CLUSTER_COLOURS))
+    colour = CLUSTER_COLOURS[place]
+    for _ in range(min(again, 2)):
+        colour = "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02X}" for i in (1, 3, 5))
+    return colour
 
 
 def timepoint_colours(labels: Iterable[object]) -> dict[str, str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_WIDEST_SLOT = 22.0
 _COLUMNS = (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET, "n", "fraction", "low", "high")
 
 
@@ -32,7 +33,9 @@ def sample_axis(axes: Axes, names: Sequence[str], width_mm: float, *, longest: i
     turned = widest > slot - 0.6
     every = max(1, int(np.ceil((_text.height_mm() + 0.2) / slot))) if turned else 1
     axes.set_xticks(range(0, len(texts), every), texts[::every], rotation=90 if turned else 0)
-    axes.set_xlim(-0.6, len(texts) - 0.4)
+    # a few bars are not made wide: they stand in the middle
+    half = max(len(texts), width_mm / _WIDEST_SLOT) / 2
+    axes.set_xlim((len(texts) - 1) / 2 - half - 0.1, (len(texts) - 1) / 2 + half + 0.1)
     return widest + 2.0 if turned else _text.height_mm() + 2.0
 
 
@@ -111,7 +114,7 @@ def subsets(table: pd.DataFrame, samples: pd.DataFrame | None = None) -> Figure:
         axes = sheet.axes(Box(left + bars + gap, top, lines, height), label=f"{compartment} intervals")
         _intervals(axes, wide, shown)
         sample_axis(axes, names, lines)
-        axes.set_ylabel("% with 95 % interval")
+        axes.set_ylabel(f"% of {_text.label(title)} cells, 95 % interval")
     from matplotlib.patches import Patch
 
     sheet.legend(
@@ -146,15 +149,15 @@ def write_totals(axes: Axes, totals: np.ndarray, width_mm: float) -> None:
     if max(_text.width_mm(text, _style.SMALL) for text in texts) < width_mm / len(texts) - 0.4:
         for place, text in enumerate(texts):
             axes.annotate(
-                text, (place, 1), xycoords=("data", "axes fraction"), xytext=(0, 1.5), ha="center", **how
+                text, (place, 1), xycoords=("data", "axes fraction"), xytext=(0, 2.5), ha="center", **how
             )
-        axes.annotate("n", (0, 1), xycoords="axes fraction", xytext=(-2, 1.5), ha="right", **how)
+        axes.annotate("n", (0, 1), xycoords="axes fraction", xytext=(-3, 2.5), ha="right", **how)
     else:
         axes.annotate(
             f"{_text.n_range(totals)} a sample",
             (1, 1),
             xycoords="axes fraction",
-            xytext=(0, 1.5),
+            xytext=(0, 2.5),
             ha="right",
             **how,
         )

@@ -15,7 +15,7 @@ _USUAL = 0.64
 _MM_PER_POINT = 25.4 / 72
 
 
-def label(text: object, longest: int = 24) -> str:
+def label(text: object, longest: int = 24, *, spoken: bool = True) -> str:
     r"""Return a text of the data as it can be drawn: on one line, not too long, never read as a formula.
 
     Parameters
@@ -25,6 +25,8 @@ def label(text: object, longest: int = 24) -> str:
     longest
         Number of characters from which the middle is replaced by an ellipsis, so that both ends, which tell
         samples apart, stay.
+    spoken
+        Say what a value of a table means (``car``: CAR-T) instead of the value itself.
 
     Examples
     --------
@@ -33,7 +35,7 @@ def label(text: object, longest: int = 24) -> str:
     >>> print(label("$a$"))
     \$a\$
     """
-    words = _style.WORDS.get(str(text), str(text))
+    words = _style.WORDS.get(str(text), str(text)) if spoken else str(text)
     # Control characters would make the SVG unreadable, line breaks would break the layout.
     clean = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in words)
     clean = " ".join(clean.split())
@@ -86,8 +88,28 @@ def n_range(counts: Iterable[float]) -> str:
 
 def width_mm(text: str, size: float = _style.FONT) -> float:
     """Return about how wide a text is, in millimetres, without asking a renderer."""
-    letters = text.replace(r"\$", "$")
-    return sum(_NARROW.get(c) or _WIDE.get(c, _USUAL) for c in letters) * size * _MM_PER_POINT
+    return sum(map(_letter, text.replace(r"\$", "$"))) * size * _MM_PER_POINT
+
+
+def _letter(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.05
+    return _NARROW.get(letter) or _WIDE.get(letter, _USUAL)
+
+
+def fit(text: object, width: float, size: float = _style.FONT) -> str:
+    """Return a text of the data, as `label` does, short enough for a width in millimetres.
+
+    Examples
+    --------
+    >>> fit("2mo", 30), width_mm(fit("a very long name of a timepoint", 20)) <= 20
+    ('2mo', True)
+    """
+    for longest in range(len(str(text)), 1, -1):
+        short = label(text, longest)
+        if width_mm(short, size) <= width:
+            return short
+    return label(text, 1)
 
 
 def height_mm(size: float = _style.FONT) -> float:

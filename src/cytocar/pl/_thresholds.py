@@ -84,7 +84,7 @@ def thresholds(
     tags = [_text.label(sample, 14) for sample in samples]
 
     columns = min(3, len(shown))
-    tag_mm = max(map(lambda t: _text.width_mm(t, _style.SMALL), tags)) + 2
+    tag_mm = max(_text.width_mm(tag, _style.SMALL) for tag in tags) + 2
     gap_x = tag_mm + 4
     ridge = 7.0 if len(samples) <= 6 else 4.2
     height = ridge * len(samples) + 2.5
@@ -104,7 +104,7 @@ def thresholds(
         gap_x=gap_x,
         gap_y=gap_y,
     )
-    by_name = {name: part for name, part in densities.groupby(densities["name"].astype(str), sort=False)}
+    by_name = {str(name): part for name, part in densities.groupby(densities["name"].astype(str), sort=False)}
     for place, (name, box) in enumerate(zip(shown, boxes, strict=True)):
         axes = sheet.axes(box, label=name)
         found = thresholds[thresholds["name"].astype(str) == name]

@@ -36,6 +36,8 @@ LEAST = 3
 """Fewer cells than this are only counted."""
 
 _HALF = 0.42
+_WIDEST_SLOT = 15.0
+_DENSE = 12  # more groups than this get broader panels and smaller marks
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class _Violin:
     side: int = 0
 
 
-def _draw_violins(axes: Axes, violins: Sequence[_Violin]) -> None:
+def _draw_violins(axes: Axes, violins: Sequence[_Violin], mark: float) -> None:
     """Draw densities of equal width; median as a dot, quartiles as a bar; points where there are few cells."""
     from matplotlib.collections import LineCollection, PolyCollection
 
@@ -61,8 +63,8 @@ def _draw_violins(axes: Axes, violins: Sequence[_Violin]) -> None:
             spread = np.linspace(-1, 1, len(violin.values)) * (0.22 if violin.side == 0 else 0.12)
             spread = spread[np.random.default_rng(0).permutation(spread.size)]
             axes.scatter(
-                middle + spread, violin.values, s=5, color=violin.colour, linewidths=0.3, edgecolors=_style.INK,
-                zorder=3, label="few cells",
+                middle + spread, violin.values, s=5 * mark**2, color=violin.colour, linewidths=0.3 * mark,
+                edgecolors=_style.INK, zorder=3, label="few cells",
             )  # fmt: skip
             continue
         y, width = density(violin.values)
@@ -80,11 +82,18 @@ def _draw_violins(axes: Axes, violins: Sequence[_Violin]) -> None:
             PolyCollection(outlines, facecolors=faces, edgecolors="white", linewidths=0.4, label="violins")
         )
         axes.add_collection(
-            LineCollection(bars, colors=_style.INK, linewidths=1.1, zorder=3, label="quartiles")
+            LineCollection(bars, colors=_style.INK, linewidths=1.1 * mark, zorder=3, label="quartiles")
         )
         x, y = np.array(medians).T
         axes.scatter(
-            x, y, s=7, color="white", edgecolors=_style.INK, linewidths=0.6, zorder=4, label="medians"
+            x,
+            y,
+            s=7 * mark**2,
+            color="white",
+            edgecolors=_style.INK,
+            linewidths=0.6 * mark,
+            zorder=4,
+            label="medians",
         )
 
 
@@ -98,7 +107,7 @@ class _Panel:
     names: tuple[str, ...]
 
 
-def _write_counts(axes: Axes, panel: _Panel, width_mm: float, lines: int) -> None:
+def _write_counts(axes: Axes, panel: _Panel, width_mm: float) -> None:
     """Write above each place how many cells it has, CAR-T over host where there are two; a range if too many."""
     by_place: dict[int, list[int]] = {place: [] for place in range(len(panel.names))}
     for violin in sorted(panel.violins, key=lambda v: (v.place, v.side)):
@@ -118,11 +127,6 @@ def _write_counts(axes: Axes, panel: _Panel, width_mm: float, lines: int) -> Non
             axes.annotate(
                 text, (place, 1), xycoords=("data", "axes fraction"), xytext=(0, -1), ha="center",
                 linespacing=1.0, **how,
-            )  # fmt: skip
-        if not spelt:
-            axes.annotate(
-                "n" if lines == 1 else "n\nn", (0, 1), xycoords="axes fraction", xytext=(1.5, -1), linespacing=1.0,
-                ha="left", **how,
             )  # fmt: skip
     else:
         axes.annotate(
@@ -179,16 +183,21 @@ def _lay_out(
             if len(violin.values) >= LEAST:
                 known = limits.setdefault(panel.marker, [np.inf, -np.inf])
                 known[0] = min(known[0], float(violin.values.min()))
-                known[1] = max(known[1], float(np.quantile(violin.values, 0.9995)))
+                # one cell in thousands must not squeeze all violins
+                known[1] = max(known[1], float(np.quantile(violin.values, 0.9995, method="higher")))
     every = _every(len(names), slot) if turned else 1
+    mark = float(np.clip(slot / 5.0, 0.45, 1.0))
     for place, (panel, box) in enumerate(zip(panels, boxes, strict=True)):
         column, row = place % columns, place // columns
         axes = sheet.axes(box, label=f"{panel.marker} {panel.title}".strip())
         low, high = limits.get(panel.marker, (0.0, 1.0))
         span = max(high - low, 1.0)
-        axes.set(xlim=(-0.55, len(names) - 0.45), ylim=(low - 0.04 * span, low + 1.04 * span / (1 - room)))
-        _draw_violins(axes, panel.violins)
-        _write_counts(axes, panel, box.width, lines)
+        half_width = max(len(names), box.width / _WIDEST_SLOT) / 2 + 0.05
+        middle = (len(names) - 1) / 2
+        axes.set_xlim(middle - half_width, middle + half_width)
+        axes.set(ylim=(low - 0.04 * span, low + 1.04 * span / (1 - room)))
+        _draw_violins(axes, panel.violins, mark)
+        _write_counts(axes, panel, box.width)
         lowest = place + columns >= len(panels)
         axes.set_xticks(range(0, len(names), every), names[::every] if lowest else [""] * len(names[::every]))
         if lowest and turned:
@@ -230,7 +239,7 @@ def _key(sheet: Sheet, left: float, legend: Mapping[str, str] | None, note: str)
         sheet.text(reach, 1.4, note, size=_style.SMALL, color=_style.SOFT)
 
 
-_NOTE = f"dot: median; bar: quartiles; fewer than {FEW} cells: every cell; fewer than {LEAST}: not drawn"
+_NOTE = f"number: cells; dot: median; bar: quartiles; below {FEW} cells: each cell; below {LEAST}: none drawn"
 
 
 def _colours_for(adata: AnnData, key: str, names: Sequence[str]) -> dict[str, str]:
@@ -276,7 +285,7 @@ def _violins(
         for part, _ in parts
     ]
     label = "" if groupby == keys.TIMEPOINT else groupby
-    if len(parts) > 1 and len(parts) <= 6:
+    if 1 < len(parts) <= 6 and len(places) <= _DENSE:
         titles = [f"{_text.label(name, 16)}  n = {_text.count(mask.sum())}" for name, mask in parts]
         return _lay_out(
             panels, columns=len(parts), value_label=_data.value_label(adata, names), note=_NOTE,
@@ -289,7 +298,7 @@ def _violins(
         ]
     else:
         panels = [_Panel("", p.marker, p.violins, p.names) for p in panels]
-    wide = len(places) > 12
+    wide = len(places) > _DENSE
     columns = min(2 if wide else 3, len(panels))
     return _lay_out(
         panels, columns=columns, value_label=_data.value_label(adata, names), note=_NOTE, group_label=label
@@ -473,11 +482,17 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
         for m, marker in enumerate(chosen)
         for part, _ in parts
     ]
+    legend = {name: _style.subset_colour(name) for name in sides}
+    note = _NOTE.replace("number: cells", "numbers: CAR-T over host T cells")
+    if len(times) > _DENSE:
+        panels = [
+            _Panel(f"{_text.label(p.marker, 12)}, {p.title}", p.marker, p.violins, p.names) for p in panels
+        ]
+        return _lay_out(
+            panels, columns=2, value_label=_data.value_label(adata, chosen), legend=legend, note=note
+        )
+    titles = ["all (mixes differ)" if part == keys.ALL else _text.label(part) for part, _ in parts]
     return _lay_out(
-        panels,
-        columns=len(parts),
-        value_label=_data.value_label(adata, chosen),
-        legend={name: _style.subset_colour(name) for name in sides},
-        note="upper n: CAR-T, lower n: host T; " + _NOTE,
-        column_titles=["all (mixes differ)" if part == keys.ALL else _text.label(part) for part, _ in parts],
-    )
+        panels, columns=len(parts), value_label=_data.value_label(adata, chosen), legend=legend, note=note,
+        column_titles=titles,
+    )  # fmt: skip
