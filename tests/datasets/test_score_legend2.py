@@ -88,7 +88,8 @@ def test_what_is_missed_and_what_is_wrong_is_counted(study: Path, tmp_path: Path
     host = cells[(cells["sample_id"] == "P1_2mo") & (cells["compartment"] == "host")]["event_index"][:4]
     here = (cells["sample_id"] == "P1_2mo") & cells["event_index"].isin(host)
     cells.loc[here.to_numpy(), "compartment"] = "car"
-    cells["flowsom"] = "1"
+    # One cluster, and cells that fit nowhere: those are no cluster.
+    cells["flowsom"] = np.where(cells["event_index"] % 7 == 0, "-1", "1")
     write_cells(cells, tmp_path)
     score = datasets.score_legend2(study, tmp_path)
     samples = score["samples"].set_index("sample_id")
@@ -97,7 +98,7 @@ def test_what_is_missed_and_what_is_wrong_is_counted(study: Path, tmp_path: Path
     assert samples.loc["P1_1yr", "precision"] == 1
     clusters = score["clusters"].set_index("method")
     assert clusters.loc["phenograph", "ari"] == 1
-    assert clusters.loc["flowsom", "ari"] == 0
+    assert abs(clusters.loc["flowsom", "ari"]) < 0.1
     assert clusters.loc["flowsom", "n_clusters_found"] == 1
     assert clusters.loc["flowsom", "n_cells"] == 90
 
