@@ -162,7 +162,8 @@ def test_transformed_values_are_refused(folder: Path) -> None:
         ("beads: [Ce140Di, Lu176Di]", "the panel has no channel 'Lu176Di'", "did you mean 'Lu175Di'?"),
         ("compare: {reference: 2m}", "there is no timepoint '2m'", "did you mean '2mo'?"),
         ("compare: {reference: 2mo, against: 2mo}", "reference and against are both '2mo'", "two timepoints"),
-        ("thresholds: {CD33: 2}", "gating 'car_t' has no threshold 'CD33'", "did you mean 'CD3'?"),
+        ("thresholds: {CD33: 2}", "strategy 'car_t' has no threshold 'CD33'", "did you mean 'CD3'?"),
+        ("thresholds: {CD8: 2, CD8a: 3}", "'CD8' states the same threshold", "once"),
         ("thresholds: {CD3: {s9: 2}}", "there is no sample 's9'", "known: s1, s2, tube"),
         ("clustering: {markers: [Ki67, CD99]}", "the panel has no marker 'CD99'", "known: CD45"),
         ("clustering: {markers: [Ki67, ki-67]}", "'ki-67' and 'Ki67' are one marker", "once"),
@@ -184,7 +185,11 @@ def test_settings_that_are_there_in_another_spelling_are_fine(folder: Path) -> N
         "thresholds: {CD3: {s1: 2.0, tube: 2.1}, VHH: 3}",
         "compare: {reference: 2mo, against: 5yr}",
     )
-    assert check(folder).problems == ()
+    result = check(folder)
+    assert result.problems == ()
+    assert result.study is not None
+    # Later steps know the channels of the panel only.
+    assert result.study.config.beads == ["Ce140Di", "Ho165Di"]
 
 
 def test_no_markers_to_cluster_by(folder: Path) -> None:

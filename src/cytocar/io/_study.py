@@ -85,9 +85,19 @@ def load_parts(path: str | os.PathLike[str]) -> tuple[StudyParts, list[Problem]]
         return parts, problems
     parts.panel, found = _panel(file, parts.config)
     problems += found
+    if parts.panel is not None:
+        parts.config = _with_channels(parts.config, parts.panel)
     parts.samples, found = load_samples(parts.folder / Path(parts.config.samples).expanduser())
     problems += found
     return parts, problems
+
+
+def _with_channels(config: StudyConfig, panel: Panel) -> StudyConfig:
+    """Return the settings with bead channels spelled as the panel spells them; unknown ones stay as they are."""
+    if isinstance(config.beads, str):
+        return config
+    beads = list(dict.fromkeys(panel.find_channel(name) or name for name in config.beads))
+    return config.model_copy(update={"beads": beads})
 
 
 def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]]:

@@ -96,6 +96,22 @@ class Panel:
         """
         return self._by_key().get(marker_key(marker))
 
+    def find_channel(self, name: str) -> str | None:
+        """Return the mass channel that `name` means, as the panel spells it: by isotope, or by marker.
+
+        Examples
+        --------
+        >>> panel = Panel.read("legend2")
+        >>> panel.find_channel("(Yb171)Dd"), panel.find_channel("GZMB"), panel.find_channel("Yb175Di")
+        ('Yb171Di', 'Yb171Di', None)
+        """
+        marker = self.find(name)
+        isotope = parse_isotope(name)
+        for row in self.frame[self.has_mass].to_dict("records"):
+            if row[keys.MARKER] == marker or (isotope is not None and _row_isotope(row) == isotope):
+                return str(row[keys.CHANNEL])
+        return None
+
     def _by_key(self) -> dict[str, str]:
         return {marker_key(name): name for name in self.markers}
 

@@ -12,7 +12,7 @@ from cytocar._core import keys
 from cytocar._core.errors import CytocarError, FcsError, GateError, Problem, did_you_mean
 from cytocar.io._samples import CONTROL_ROLE, timepoint_order
 from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_source, load_parts
-from cytocar.panel.names import channel_isotope, marker_key, parse_isotope
+from cytocar.panel.names import channel_isotope, marker_key
 from cytocar.panel.roles import marker_hint
 
 if TYPE_CHECKING:
@@ -144,14 +144,18 @@ def _stated_thresholds(
     file: Path, config: StudyConfig, strategy: GateTree, samples: pd.DataFrame | None
 ) -> Iterator[Problem]:
     known = None if samples is None else [str(sample) for sample in samples[keys.SAMPLE]]
+    stated: dict[str, str] = {}
     for name, value in config.thresholds.items():
         where = f"{file} (thresholds.{name})"
-        if name not in strategy.thresholds:
-            yield Problem(
-                where,
-                f"gating {strategy.name!r} has no threshold {name!r}",
-                did_you_mean(name, strategy.thresholds) if strategy.thresholds else "it has none at all",
-            )
+        try:
+            meant = strategy.threshold_name(name)
+        except GateError as error:
+            what, _, hint = str(error).partition("; ")
+            yield Problem(where, what, hint)
+        else:
+            if meant in stated:
+                yield Problem(where, f"{stated[meant]!r} states the same threshold", "state it once")
+            stated[meant] = name
         if isinstance(value, dict) and known is not None:
             yield from (
                 Problem(where, f"there is no sample {sample!r}", did_you_mean(sample, known))
@@ -190,14 +194,11 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
 
 def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]:
     if isinstance(config.beads, list):
-        isotopes = [parse_isotope(str(channel)) for channel in panel.frame[keys.CHANNEL]]
+        known = [str(channel) for channel in panel.var[keys.CHANNEL]]
         for name in config.beads:
-            isotope = parse_isotope(name)
-            if panel.find(name) is None and (isotope is None or isotope not in isotopes):
-                known = [str(channel) for channel in panel.var[keys.CHANNEL]]
-                yield Problem(
-                    f"{file} (beads)", f"the panel has no channel {name!r}", did_you_mean(name, known)
-                )
+            if panel.find_channel(name) is None:
+                what = f"the panel has no channel {name!r}"
+                yield Problem(f"{file} (beads)", what, did_you_mean(name, known))
     markers = config.clustering.markers
     wanted = config.clustering.method != "off" or config.embedding != "off"
     if isinstance(markers, list):
