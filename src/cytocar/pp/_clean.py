@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -47,11 +47,11 @@ def with_role(adata: AnnData, role: str) -> list[int]:
     return [int(i) for i in np.flatnonzero(adata.var[keys.ROLE].to_numpy().astype(str) == role)]
 
 
-def strongest(counts: NDArray[np.float32], columns: list[int]) -> int | None:
-    """Return the column with the highest upper quartile: the isotope that is seen best."""
-    if len(columns) < 2 or not counts.shape[0]:
-        return columns[0] if columns else None
-    return max(columns, key=lambda column: float(np.percentile(counts[:, column], 75)))
+def strongest(signals: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> str | None:
+    """Return the channel with the highest upper quartile, the isotope that is seen best; `None` of none."""
+    if len(names) < 2 or not signals[names[0]].size:
+        return names[0] if names else None
+    return max(names, key=lambda name: float(np.percentile(signals[name], 75)))
 
 
 def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[int]], str]:
@@ -191,11 +191,9 @@ def clean(
     samples = _samples(adata, sample_key)
     names = [str(name) for name in adata.var_names]
     length = technical(adata, "event_length")
-    dna = strongest(counts, with_role(adata, "dna"))
-    viability = strongest(counts, with_role(adata, "viability"))
+    dna, viability = with_role(adata, "dna"), with_role(adata, "viability")
 
-    columns = {column for chosen in sets for column in chosen}
-    columns |= {column for column in (dna, viability) if column is not None}
+    columns = {column for chosen in [*sets, dna, viability] for column in chosen}
     values = {names[column]: counts[:, column] for column in sorted(columns)}
     if length is not None:
         values[length] = adata.obs[length].to_numpy(dtype=np.float32)
@@ -207,16 +205,13 @@ def clean(
     code = np.zeros(adata.n_obs, dtype=np.int8)
     kept: dict[str, Any] = {}
     for sample, rows in samples:
-        signals = {
-            name: np.arcsinh(value[rows] * np.float32(1 / COFACTOR)) if rows.size else value[:0]
-            for name, value in values.items()
-        }
+        signals = {name: np.arcsinh(value[rows] * np.float32(1 / COFACTOR)) for name, value in values.items()}
         found, limits = classify(
             signals,
             beads=[tuple(names[column] for column in chosen) for chosen in sets],
             no_beads=no_beads,
-            dna=None if dna is None else names[dna],
-            viability=None if viability is None else names[viability],
+            dna=strongest(signals, [names[column] for column in dna]),
+            viability=strongest(signals, [names[column] for column in viability]),
             length=length,
         )
         if signals:

@@ -213,7 +213,9 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
             np.mean([counts[chosen, column] for column in columns], axis=0), found.index[chosen], bins
         )
 
-    dna, cd45 = strongest(counts, with_role(adata, "dna")), _cd45_column(adata)
+    names = {str(adata.var_names[column]): column for column in with_role(adata, "dna")}
+    dna = strongest({name: counts[:, column] for name, column in names.items()}, list(names))
+    cd45 = _cd45_column(adata)
     general = found.notes.get(-1, "")
     notes = [
         "; ".join(part for part in (general if i == 0 else "", found.notes.get(i, "")) if part)
@@ -227,7 +229,7 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
             "events": events,
             "events_per_s": events / found.active_s,
             "cell_fraction": cell_fraction,
-            "dna_median": median([] if dna is None else [dna], is_cell),
+            "dna_median": median([] if dna is None else [names[dna]], is_cell),
             "bead_median": median(_bead_columns(adata), is_bead),
             "cd45_median": median([] if cd45 is None else [cd45], is_cell),
             "note": notes,
