@@ -123,7 +123,14 @@ def test_a_car_t_study_is_ready_to_run(tmp_path: Path) -> None:
     assert result.problems == ()
     assert result.strategy is not None
     assert result.strategy.name == "car_t"
-    assert notes == ["samples.csv: what was guessed from the file names needs a look"]
+    gated = "CD45, CD66b, CD19, CD14, CD11b, CD11c, VHH, CD3, CD7"
+    assert notes == [
+        f"panel.csv: {gated} gate the CAR-T cells and are not used for clustering",
+        "samples.csv: what was guessed from the file names needs a look",
+    ]
+    frame = Panel.read(out / "panel.csv").var
+    assert not frame.loc[gated.split(", "), "used_for_clustering"].any()
+    assert frame.loc[["CD4", "CD8a", "Ki67"], "used_for_clustering"].all()
     assert "reference: 2mo, against: 5yr" in (out / "study.yaml").read_text()
 
 
@@ -191,8 +198,8 @@ def test_channels_that_contradict_each_other_or_are_missing_are_told(tmp_path: P
     out = tmp_path / "study"
     notes = init(fcs, out)
     panel = Panel.read(out / "panel.csv")
-    assert list(panel.frame["channel"]) == ["Time", "Er170Di", "Yb171Di", "Nd142Di"]
-    assert list(panel.frame["marker"]) == ["Time", "CD3", "GZMB", "CXCR5"]
+    assert list(panel.frame["channel"]) == ["Er170Di", "Yb171Di", "Nd142Di", "Time"]
+    assert list(panel.frame["marker"]) == ["CD3", "GZMB", "CXCR5", "Time"]
     told = "\n".join(notes)
     assert (
         "channel Yb171Di is 'GZMB' in P1_2mo.fcs, P3_2mo.fcs; 'CD20' in P2_2mo.fcs: panel.csv says 'GZMB'"

@@ -58,7 +58,7 @@ def guess_panel(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
         partial.append((Panel.from_channels([name]), text))
         called = marker_name(*name)
         notes.append(f"channel {isotope.channel} ({called}) is {text}: it is a comment in panel.csv")
-    panel = Panel.from_channels([*_without_mass(files), *common])
+    panel = Panel.from_channels([*common, *_without_mass(files)])
     return GuessedPanel(panel, partial, notes + _remarks(panel))
 
 

@@ -6,9 +6,11 @@ import csv
 import io
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from cytocar._core import keys
 from cytocar._core.errors import CytocarError, Problem, StudyError
 from cytocar._core.files import write_text
 from cytocar.io._fcs_header import FcsHeader, read_header
@@ -85,7 +87,8 @@ def init(
     names = [(str(header.path.relative_to(fcs_dir)), header.names) for header in headers]
     if panel is None:
         guessed = guess_panel(names)
-        chosen, text = guessed.panel, _panel_text(guessed.panel, guessed.partial)
+        chosen = _for_gated_cells(guessed.panel, notes)
+        text = _panel_text(chosen, guessed.partial)
         notes += guessed.notes
     else:
         chosen = _given(panel)
@@ -150,6 +153,28 @@ def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[Fcs
         f"{Path(problem.where).relative_to(fcs_dir)} is left out: {problem.what}" for problem in problems
     ]
     return headers
+
+
+def _for_gated_cells(panel: Panel, notes: list[str]) -> Panel:
+    """Return the panel without the gate markers in clustering: all CAR-T cells are alike in them."""
+    from cytocar import gate
+
+    strategy = gate.car_t()
+    if lacking(strategy, panel)[0]:
+        return panel
+    subsets = {term.threshold for terms in strategy.subsets.values() for term in terms}
+    gated = {
+        panel.find(marker)
+        for name, threshold in strategy.thresholds.items()
+        if name not in subsets
+        for marker in threshold.markers
+    }
+    frame = panel.frame.copy()
+    left_out = frame[keys.MARKER].isin([marker for marker in gated if marker])
+    frame[keys.CLUSTERING] &= ~left_out
+    names = ", ".join(frame.loc[left_out, keys.MARKER])
+    notes.append(f"panel.csv: {names} gate the CAR-T cells and are not used for clustering")
+    return replace(panel, frame=frame)
 
 
 def _stems(paths: Sequence[Path]) -> list[str]:
