@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 from cytocar import get
 from cytocar._core.errors import ParameterError, StateError
 
-# anndata asks pandas 3.1 for an option that pandas is about to drop
-pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:Warning")
+# anndata asks pandas 3.1 for options that pandas is about to drop
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")
 
 NAMES = ["CD3", "PD-1", "TCRγδ", "HLA-DR", "DNA1"]
 

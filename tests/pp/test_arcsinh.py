@@ -18,8 +18,8 @@ from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
 from cytocar.pp._arcsinh import arcsinh_values
 
-# anndata asks pandas 3.1 for an option that pandas is about to drop
-pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:Warning")
+# anndata asks pandas 3.1 for options that pandas is about to drop
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")
 
 
 def events(x: np.ndarray, cofactor: float | None = 5.0) -> anndata.AnnData:

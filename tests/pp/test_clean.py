@@ -14,8 +14,8 @@ from cytocar import datasets, io, pp
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
 
-# anndata asks pandas 3.1 for an option that pandas is about to drop
-pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:Warning")
+# anndata asks pandas 3.1 for options that pandas is about to drop
+pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")
 
 CLASSES = ["cell", "bead", "cell_bead", "debris", "doublet", "dead"]
 
