@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytocar.panel import Panel
@@ -18,6 +18,7 @@ def panel_of(*rows: tuple[str, str]) -> Panel:
 SPELLINGS = ("{s}{m}Di", "({s}{m})Di", "({s}{m})Dd", "{s}{m}Dd", "{m}{s}", "{m}{s}_X", "X({s}{m})Di")
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_channels_are_found_in_any_order_and_spelling(data: st.DataObject) -> None:
     rows = LEGEND2.frame.to_dict("records")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cytocar.panel.names import (
@@ -37,6 +37,8 @@ from cytocar.panel.names import (
         ("170Er-CD3", "Er", 170),
         ("CD3_170Er", "Er", 170),
         ("CD3 (170Er)", "Er", 170),
+        ("CD3_Er170", "Er", 170),
+        ("CD3-Er170Di", "Er", 170),
         ("I127Di", "I", 127),
         ("W183Di", "W", 183),
         ("Pd107Di", "Pd", 107),
@@ -108,6 +110,7 @@ isotopes = st.sampled_from([Isotope(symbol, mass) for symbol, masses in ISOTOPES
 markers = st.from_regex(r"(CD[0-9]{1,3}[a-z]?|[a-z][A-Za-z]{2,8}|HLA-DR|PD-1|CAR_ID)", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(isotopes, markers)
 def test_every_spelling_gives_isotope_and_marker_back(isotope: Isotope, marker: str) -> None:
     symbol, mass = isotope.symbol, isotope.mass
@@ -121,12 +124,15 @@ def test_every_spelling_gives_isotope_and_marker_back(isotope: Isotope, marker: 
         (f"{marker}({symbol}{mass})Di", f"{marker} (v)"),
         (f"{marker}({symbol}{mass})Dd", ""),
         (marker, f"{symbol}{mass}"),
+        (isotope.channel, f"{marker}_{mass}{symbol}"),
+        (f"{marker}_{symbol}{mass}Di", ""),
         (isotope.channel, f" {marker}  "),
     ]:
         assert channel_isotope(pnn, pns) == isotope
         assert marker_name(pnn, pns) == marker
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_taken(text: str) -> None:
     isotope = parse_isotope(text)

@@ -137,6 +137,9 @@ class TestFiles:
         text = "channel,marker,cofactor\nYb171Di,CD3,2.5\n".replace(",", separator).replace("2.5", "2,5")
         assert Panel.read(write(tmp_path, text)).frame["cofactor"][0] == 2.5
 
+    def test_a_separator_named_in_the_first_line(self, tmp_path: Path) -> None:
+        assert Panel.read(write(tmp_path, "sep=;\nchannel;marker\nYb171Di;a,b,c\n")).markers == ("a,b,c",)
+
     def test_comments_empty_lines_and_trailing_separators_are_skipped(self, tmp_path: Path) -> None:
         text = "# my panel\n\nchannel,marker,,\n# no more\nYb171Di,CD3,,\n,,,\n"
         assert Panel.read(write(tmp_path, text)).markers == ("CD3",)
@@ -261,6 +264,16 @@ class TestFromChannels:
             assert list(match.columns) == list(range(len(channels)))
             assert not match.problems
             assert not match.extra
+
+    def test_a_panel_file_of_another_package_fits_its_files(self, test_data: Path) -> None:
+        from cytocar.io._fcs_header import read_header
+
+        panel = Panel.read(test_data / "cohort" / "PanelInfo_Data29_Panel3.csv")
+        channels = read_header(test_data / "cohort" / "Data29_Panel3_base_R7.fcs").names
+        match = panel.match(channels, where="R7")
+        assert not match.problems
+        assert not match.notes
+        assert len(match.extra) == len(channels) - len(panel)
 
     def test_roles_of_a_raw_helios_file(self, test_data: Path) -> None:
         from cytocar.io._fcs_header import read_header

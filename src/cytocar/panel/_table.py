@@ -100,7 +100,11 @@ def _parse(path: Path, text: str, aliases: dict[str, str]) -> tuple[Table | None
     first = next((index for index, line in enumerate(lines) if line), None)
     if first is None:
         return None, [Problem(str(path), "the table is empty", "give a header line and a row a line")]
-    separator = max(_SEPARATORS, key=lines[first].count)
+    if lines[first].casefold() in [f"sep={separator}" for separator in _SEPARATORS]:
+        # Spreadsheets write and read this line to say how cells are parted.
+        separator, lines[first] = lines[first][4], ""
+    else:
+        separator = max(_SEPARATORS, key=lines[first].count)
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
     columns: tuple[str, ...] = ()
     rows: list[Row] = []

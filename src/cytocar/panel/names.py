@@ -82,6 +82,7 @@ _RANGE_CHANNEL: Final = re.compile(r"(?P<label>.*)\((?P<first>[0-9]{2,3}):(?P<la
 _MASS_FIRST: Final = re.compile(_MASS + _SYMBOL + r"(?:D[id])?(?:[ _-]+(?P<label>.+))?")
 _BARE: Final = re.compile(_SYMBOL + _MASS + r"(?:[ _-]+(?P<label>.+))?")
 _MASS_LAST: Final = re.compile(r"(?P<label>.+?)[ _-]+" + _MASS + _SYMBOL)
+_SYMBOL_LAST: Final = re.compile(r"(?P<label>.+?)[ _-]+" + _SYMBOL + _MASS + r"(?:D[id])?")
 _BRACKET_MASS_LAST: Final = re.compile(r"(?P<label>.*?)\s*\(" + _MASS + _SYMBOL + r"\)(?:D[id])?")
 
 _GREEK: Final = str.maketrans(
@@ -180,7 +181,7 @@ def _split(text: str) -> tuple[Isotope | None, str]:
         found = _isotope(symbol, match["mass"], natural=not certain)
         if found:
             return found, (match["label"] or "").strip()
-    for pattern in (_MASS_FIRST, _BARE, _MASS_LAST, _BRACKET_MASS_LAST):
+    for pattern in (_MASS_FIRST, _BARE, _MASS_LAST, _SYMBOL_LAST, _BRACKET_MASS_LAST):
         match = pattern.fullmatch(text)
         if match and (found := _isotope(match["symbol"], match["mass"], natural=True)):
             return found, (match["label"] or "").strip()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar._core.errors import CytocarError, FcsError, GateError, Problem, did_you_mean
+from cytocar._core.errors import CytocarError, GateError, Problem, did_you_mean
 from cytocar.io._samples import CONTROL_ROLE, timepoint_order
 from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_source, load_parts
 from cytocar.panel.names import channel_isotope, marker_key
@@ -239,7 +239,6 @@ def _remarks(parts: StudyParts) -> Iterator[str]:
 
 def _files(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) -> list[Problem]:
     """Read the header of every file; return what is wrong with it, and append to `notes` what was tolerated."""
-    from cytocar._core.provenance import plain
     from cytocar.io._fcs_header import read_header
 
     problems: list[Problem] = []
@@ -251,8 +250,7 @@ def _files(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) -> list
             header = read_header(path)
         except (CytocarError, OSError) as error:
             text = str(error).removeprefix(f"{path}: ")
-            fix = "export the file again, or leave it out of the study"
-            problems.append(Problem(where, text if isinstance(error, FcsError) else plain(text), fix))
+            problems.append(Problem(where, text, "export the file again, or leave it out of the study"))
             continue
         said = list(header.tolerances)
         if header.n_events == 0:
