@@ -146,14 +146,7 @@ def _draw(
     boxes = grid(
         len(shown), columns=len(shown), left=left, top=head, width=width, height=height, gap_x=gap, gap_y=0
     )
-    reach = (
-        np.nanmax(np.abs(part[["effect_low", "effect_high", "effect"]].to_numpy(dtype=float)), initial=0.5)
-        * 1.05
-    )
-    # one interval from a handful of cells must not squeeze all others
-    reach = min(
-        float(reach), 1.6 * float(np.nanmax(np.abs(part["effect"].to_numpy(dtype=float)), initial=0.5)) + 0.3
-    )
+    reach = _reach(part)
     for place, (name, box) in enumerate(zip(shown, boxes, strict=True)):
         axes = sheet.axes(box, label=name)
         rows = part[subset == name].drop_duplicates("marker").set_index("marker").reindex(order)
@@ -161,7 +154,7 @@ def _draw(
         if host is not None:
             mine = host[host[keys.SUBSET].astype(str) == name]
             beside = mine.drop_duplicates("marker").set_index("marker").reindex(order)
-        _panel(axes, rows, beside, margin)
+        _panel(axes, rows, beside, margin, reach)
         axes.set(xlim=(-reach, reach), ylim=(len(order) - 0.4, -0.6))
         axes.set_yticks(range(len(order)), names if place == 0 else [])
         axes.tick_params(axis="y", length=0)
@@ -180,11 +173,21 @@ def _draw(
     return sheet.figure
 
 
+def _reach(part: pd.DataFrame) -> float:
+    """Return how far the axes go: past nearly all effects; one far off is written at the edge instead."""
+    sizes = np.abs(part["effect"].to_numpy(dtype=float))
+    sizes = sizes[np.isfinite(sizes)]
+    usual = float(np.quantile(sizes, 0.98)) if sizes.size else 0.0
+    return max(1.25 * usual, 0.6)
+
+
 def _finite(value: float) -> float:
     return float(value) if np.isfinite(value) else -np.inf
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, beside: pd.DataFrame | None, margin: float | None) -> None:
+def _panel(
+    axes: Axes, rows: pd.DataFrame, beside: pd.DataFrame | None, margin: float | None, reach: float
+) -> None:
     if margin:
         axes.axvspan(-margin, margin, color="#EFEFEF", linewidth=0, zorder=0)
     axes.axvline(0, color=_style.SOFT, linewidth=0.6, zorder=1)
@@ -198,8 +201,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, beside: pd.DataFrame | None, margin: 
         _style.CALL_COLOURS["unchanged"] if c not in ("up", "down") else _style.CALL_COLOURS[c] for c in calls
     ]
     axes.hlines(place, low, high, color=colours, linewidth=1.0, label="intervals", zorder=2)
+    far = np.abs(effect) > reach
     for call in _CALLS:
-        mine = calls == call
+        mine = (calls == call) & ~far
         if mine.any():
             face = _style.CALL_COLOURS[call]
             axes.plot(
@@ -207,6 +211,19 @@ def _panel(axes: Axes, rows: pd.DataFrame, beside: pd.DataFrame | None, margin: 
                 markerfacecolor=face, markeredgewidth=0.8, zorder=3, label=call,
                 markeredgecolor=_style.CALL_COLOURS["unchanged"] if call == "inconclusive" else face,
             )  # fmt: skip
+    for row in np.flatnonzero(far):
+        side = float(np.sign(effect[row]))
+        axes.text(
+            side * reach, float(row), f"{effect[row]:+.1f} ▸" if side > 0 else f"◂ {effect[row]:+.1f}",
+            size=_style.SMALL,
+            color=colours[row], ha="right" if side > 0 else "left", va="center", zorder=3,
+            bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"},
+        )  # fmt: skip
+    if not np.isfinite(effect).any():
+        axes.text(
+            0.5, 0.5, "too few cells\nto compare", transform=axes.transAxes, ha="center", va="center",
+            color=_style.SOFT, bbox={"boxstyle": "square,pad=0.3", "fc": "white", "ec": "none"},
+        )  # fmt: skip
 
 
 def _key(sheet: Sheet, left: float, host: bool) -> None:

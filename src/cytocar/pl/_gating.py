@@ -48,8 +48,9 @@ def gating(
 ) -> Figure:
     """Draw every biaxial of the strategy for every sample: density, threshold lines, and the share that goes on.
 
-    Colour is the logarithm of the number of cells in a bin. In a panel stands which part of the cells drawn (in
-    per cent) goes into the population that a later panel starts from, or into each child population.
+    Colour is the logarithm of the number of cells in a bin, up to the fullest bin of this biaxial in any sample.
+    Above a panel stand the cells drawn, their number, and which part of them (in per cent) goes into the population
+    that a later panel starts from, or into each child population.
 
     Parameters
     ----------
@@ -82,8 +83,8 @@ def gating(
     >>> found = pandas.DataFrame({"sample_id": ["a"], "marker": ["CD3"], "value": [2.0]})
     >>> counts = pandas.DataFrame({"sample_id": "a", "population": ["cells", "T cells"], "parent": ["", "cells"],
     ...                            "events": [100, 90]})
-    >>> [text.get_text() for text in gating(bins, found, counts).axes[0].texts]
-    ['T cells 90 %', 'n = 100']
+    >>> gating(bins, found, counts).axes[0].get_title("left").splitlines()
+    ['cells', 'n = 100', 'T cells 90 %']
     """
     _data.require(
         plots,
@@ -108,7 +109,7 @@ def gating(
     lines = rows_of(len(panels), columns)
     tag, left, gap_x = 6.0, 13.0, 4.6
     side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 30.0)
-    head, foot = 7.5, 5.5
+    head, foot = 11.0, 6.5
     row_height = lines * (head + side + foot)
     top = 6.5
     sheet = Sheet(top + len(drawn) * row_height + 3)
@@ -118,11 +119,12 @@ def gating(
         else ""
     )
     sheet.text(
-        left, 1.0, f"Gates: {shown}axes in arcsinh units, colour: log of cells a bin, %: of the cells drawn",
+        left, 1.0,
+        f"Gates: {shown}arcsinh units; colour: cells a bin, logarithmic; above: the cells drawn, and which % of them goes on",
         size=_style.SMALL, color=_style.SOFT,
     )  # fmt: skip
     leads_to = _next_populations(panels, ledger)
-    most = float(plots["n"].max())
+    most = plots.groupby(plots["plot"].astype(str))["n"].max().astype(float)
     for row, sample in enumerate(drawn):
         counts = _counts(ledger, sample)
         lines_at = _thresholds_of(thresholds, sample)
@@ -141,7 +143,7 @@ def gating(
             )
             axes = sheet.axes(box, label=f"{sample} {panel['plot']}")
             bins = mine[mine["plot"].astype(str) == panel["plot"]]
-            _panel(axes, bins, panel, lines_at, most)
+            _panel(axes, bins, panel, lines_at, float(most[panel["plot"]]))
             if row == len(drawn) - 1 or lines > 1:
                 axes.set_xticks(
                     axes.get_xticks(), [f"{tick:g}" for tick in axes.get_xticks()], size=_style.SMALL
@@ -150,7 +152,9 @@ def gating(
                 axes.set_yticks(
                     axes.get_yticks(), [f"{tick:g}" for tick in axes.get_yticks()], size=_style.SMALL
                 )
-            _write_shares(axes, panel, leads_to[panel["plot"]], counts, side)
+            axes.set_title(
+                _head(panel, leads_to[panel["plot"]], counts, side), size=_style.SMALL, pad=2, linespacing=1.1
+            )
     return sheet.figure
 
 
@@ -251,42 +255,15 @@ def _panel(
     axes.set_ylabel(_text.label(panel["y"], 12), size=_style.SMALL, labelpad=1)
 
 
-def _write_shares(
-    axes: Axes, panel: dict[str, Any], populations: Sequence[str], counts: dict[str, float], side: float
-) -> None:
+def _head(panel: dict[str, Any], populations: Sequence[str], counts: dict[str, float], side: float) -> str:
+    """Return what stands above a panel: the cells drawn, their number, and the share of each population."""
     whole = counts.get(panel["parent"], 0.0)
-    axes.set_title(_text.label(panel["parent"], 14, spoken=False), size=_style.SMALL, pad=2)
-    how: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "size": _style.SMALL}
-    box = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
-    for place, name in enumerate(populations):
-        if name not in counts:
-            continue
+    shares = []
+    for name in populations:
         short = name.removeprefix(panel["parent"]).strip() or name
-        share = f"{_text.percent(100 * counts[name] / whole)} %" if whole else "–"
-        x, y, ha, va = _corner(short, place, len(populations), panel)
-        axes.annotate(
-            f"{_text.label(short, 8 if len(populations) > 2 else 10, spoken=False)} {share}", (x, y),
-            xytext=(1.5 if x == 0 else -1.5, -1.5 if y == 1 else 1.5), ha=ha, va=va, bbox=box, **how,
-        )  # fmt: skip
-    axes.annotate(
-        f"n = {_text.count(whole)}", (0, 1), xytext=(0, 10), ha="left", va="bottom", color=_style.SOFT, **how
-    )
-
-
-def _corner(name: str, place: int, n: int, panel: dict[str, Any]) -> tuple[float, float, str, str]:
-    """Return where the share of a population is written: in its quadrant where its name tells it."""
-    if n >= 3:
-        x, y = panel["x"], panel["y"]
-        corners = {"DN": (0, 0), "DP": (1, 1)}
-        if name in corners:
-            at = corners[name]
-        elif name and x.startswith(name):
-            at = (1, 0)
-        elif name and y.startswith(name):
-            at = (0, 1)
-        else:
-            at = ((0, 1), (1, 1), (0, 0), (1, 0))[place]
-    else:
-        # CAR-T lies above host T; a single population has the upper edge
-        at = (1, 1) if place == 0 else (1, 0)
-    return at[0], at[1], "left" if at[0] == 0 else "right", "top" if at[1] == 1 else "bottom"
+        share = f"{_text.percent(100 * counts.get(name, 0.0) / whole)} %" if whole else "–"
+        room = (side - 1.0) / (2 if len(populations) > 2 else 1) - _text.width_mm(f" {share}", _style.SMALL)
+        shares.append(f"{_text.fit(short, room, _style.SMALL)} {share}")
+    if len(shares) > 2:
+        shares = ["  ".join(shares[:2]), "  ".join(shares[2:])]
+    return "\n".join([_text.fit(panel["parent"], side, _style.SMALL), f"n = {_text.count(whole)}", *shares])

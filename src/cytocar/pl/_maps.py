@@ -118,7 +118,11 @@ def _number_groups(
 
 
 def _densest(points: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the member with the most members near it, found on a coarse grid."""
+    """Return the middle of a group if its cells are there, else the middle of where most of them are."""
+    middle = np.median(points, axis=0)
+    reach = 0.25 * np.ptp(points, axis=0) + 1e-9
+    if (np.abs(points - middle) <= reach).all(axis=1).mean() >= 0.3:
+        return float(middle[0]), float(middle[1])
     bins = int(np.clip(np.sqrt(len(points)) / 2, 1, 24))
     counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=bins)
     column, row = np.unravel_index(int(counts.argmax()), counts.shape)

@@ -106,6 +106,17 @@ def _names(samples: list[str], parts: list[pd.DataFrame], slot: float) -> list[s
     return [f"{name}  {events}" for name, (events, _) in zip(names, more, strict=True)]
 
 
+def _broken(
+    start: np.ndarray, end: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Break a line at pauses: between bins that do not touch, and about a bin that holds a pause."""
+    usual = float(np.median(end - start))
+    apart = np.flatnonzero(start[1:] - end[:-1] > 2 * usual) + 1
+    paused = np.flatnonzero(end - start > 3 * usual)
+    places = np.concatenate([apart, paused, paused + 1])
+    return np.insert(x, places, np.nan), np.insert(y, places, np.nan)
+
+
 def _draw(axes: Axes, parts: list[pd.DataFrame], name: str) -> None:
     factor = 100.0 if name == "cell_fraction" else 1.0
     top = 0.0
@@ -120,11 +131,7 @@ def _draw(axes: Axes, parts: list[pd.DataFrame], name: str) -> None:
             continue
         whole = max(float(end.max() - start.min()), 1e-9)
         middle = ((start + end) / 2 - start.min()) / whole
-        # a pause is a gap in the line, not a slope across it
-        usual = float(np.median(end - start))
-        pause = np.flatnonzero(start[1:] - end[:-1] > 2 * usual) + 1
-        x = np.insert(place + _SPACE / 2 + (1 - _SPACE) * middle, pause, np.nan)
-        y = np.insert(values, pause, np.nan)
+        x, y = _broken(start, end, place + _SPACE / 2 + (1 - _SPACE) * middle, values)
         colour = _COLOURS[place % len(_COLOURS)]
         axes.plot(
             x,

@@ -114,7 +114,7 @@ def subsets(table: pd.DataFrame, samples: pd.DataFrame | None = None) -> Figure:
         axes = sheet.axes(Box(left + bars + gap, top, lines, height), label=f"{compartment} intervals")
         _intervals(axes, wide, shown)
         sample_axis(axes, names, lines)
-        axes.set_ylabel(f"% of {_text.label(title)} cells, 95 % interval")
+        axes.set_ylabel("%, with 95 % interval")
     from matplotlib.patches import Patch
 
     sheet.legend(

@@ -97,7 +97,7 @@ def _letter(letter: str) -> float:
     return _NARROW.get(letter) or _WIDE.get(letter, _USUAL)
 
 
-def fit(text: object, width: float, size: float = _style.FONT) -> str:
+def fit(text: object, width: float, size: float = _style.FONT, *, spoken: bool = False) -> str:
     """Return a text of the data, as `label` does, short enough for a width in millimetres.
 
     Examples
@@ -106,10 +106,10 @@ def fit(text: object, width: float, size: float = _style.FONT) -> str:
     ('2mo', True)
     """
     for longest in range(len(str(text)), 1, -1):
-        short = label(text, longest)
+        short = label(text, longest, spoken=spoken)
         if width_mm(short, size) <= width:
             return short
-    return label(text, 1)
+    return label(text, 1, spoken=spoken)
 
 
 def height_mm(size: float = _style.FONT) -> float:

@@ -21,6 +21,12 @@ FOUND, STATED, SECOND = _style.INK, "#0072B2", "#D55E00"
 """Colours of a threshold that the first rule found, that was stated, that a fallback rule gave."""
 
 _OVERLAP = 1.35
+_RULES = {
+    "lower_limit_of_positives": "below positives",
+    "upper_limit_of_negatives": "above negatives",
+    "negatives": "known negatives",
+}
+"""Rules in the words that fit beside a line; others are written as they are called."""
 
 
 @_style.styled
@@ -113,7 +119,9 @@ def thresholds(
             found["n_cells"].to_numpy(dtype=float)[np.isfinite(found["value"].to_numpy(dtype=float))]
         )
         axes.set_title(_text.label(name, 18))
-        axes.set_title(n, loc="right", size=_style.SMALL, color=_style.SOFT)
+        places = set(found["found_in"].astype(str)) if "found_in" in found else set()
+        where = _text.label(places.pop(), 12, spoken=False) + "  " if len(places) == 1 else ""
+        axes.set_title(where + n, loc="right", size=_style.SMALL, color=_style.SOFT)
         if place + columns >= len(shown):
             axes.set_xlabel("arcsinh units")
     _key(sheet, tag_mm + 2)
@@ -139,9 +147,9 @@ def _panel(
             y = np.sqrt(np.clip(y, 0, None))
             y = _OVERLAP * y / y.max() if y.max() > 0 else y
             axes.fill_between(
-                x, base, base + y, color="#C9D6DF", linewidth=0, zorder=2 * place, label=f"density {sample}"
-            )
-            axes.plot(x, base + y, color="white", linewidth=0.7, zorder=2 * place)
+                x, base, base + y, facecolor="#C9D6DF", edgecolor="white", linewidth=0.7, zorder=2 * place,
+                label=f"density {sample}",
+            )  # fmt: skip
         if sample in rows:
             _line(axes, rows[sample], base, 2 * len(samples) + 1)
     axes.set_yticks([len(samples) - 1 - place + 0.12 for place in range(len(samples))], tags)
@@ -168,7 +176,8 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
         axes.plot(
             [value], [base + 0.95], marker=marker, markersize=3.5, color=colour, zorder=zorder, label="mark"
         )
-    words = "stated" if pinned else _text.label(str(row["rule"]).replace("_", " "), 16)
+    rule = str(row["rule"])
+    words = "stated" if pinned else _text.label(_RULES.get(rule, rule.replace("_", " ")), 16)
     confidence = row["confidence"]
     if not pinned and confidence is not None and np.isfinite(float(confidence)):
         words += f" {float(confidence):.2f}"

@@ -50,6 +50,18 @@ class _Violin:
     side: int = 0
 
 
+def _outline(
+    place: int, y: NDArray[np.float64], width: NDArray[np.float64], side: int
+) -> NDArray[np.float64]:
+    """Return the corners of a violin, or of the half of it on one side of the middle."""
+    if side:
+        curve = np.column_stack([place + side * width, y])
+        return np.concatenate([[[place, y[0]]], curve, [[place, y[-1]]]])
+    return np.column_stack(
+        [np.concatenate([place - width, (place + width)[::-1]]), np.concatenate([y, y[::-1]])]
+    )
+
+
 def _draw_violins(axes: Axes, violins: Sequence[_Violin], mark: float) -> None:
     """Draw densities of equal width; median as a dot, quartiles as a bar; points where there are few cells."""
     from matplotlib.collections import LineCollection, PolyCollection
@@ -67,11 +79,9 @@ def _draw_violins(axes: Axes, violins: Sequence[_Violin], mark: float) -> None:
                 edgecolors=_style.INK, zorder=3, label="few cells",
             )  # fmt: skip
             continue
-        y, width = density(violin.values)
+        y, width = density(violin.values, bins=96)
         width = _HALF * width / width.max()
-        left = violin.place - width * (violin.side <= 0)
-        right = violin.place + width * (violin.side >= 0)
-        outlines.append(np.column_stack([np.concatenate([left, right[::-1]]), np.concatenate([y, y[::-1]])]))
+        outlines.append(_outline(violin.place, y, width, violin.side))
         faces.append(violin.colour)
         low, median, high = np.quantile(violin.values, [0.25, 0.5, 0.75])
         x = violin.place + violin.side * 0.07
@@ -107,14 +117,13 @@ class _Panel:
     names: tuple[str, ...]
 
 
-def _write_counts(axes: Axes, panel: _Panel, width_mm: float) -> None:
+def _write_counts(axes: Axes, panel: _Panel, width_mm: float, *, spelt: bool) -> None:
     """Write above each place how many cells it has, CAR-T over host where there are two; a range if too many."""
     by_place: dict[int, list[int]] = {place: [] for place in range(len(panel.names))}
     for violin in sorted(panel.violins, key=lambda v: (v.place, v.side)):
         by_place[violin.place].append(len(violin.values))
     slot = width_mm / len(panel.names)
     counts = [n for of_place in by_place.values() for n in of_place]
-    spelt = slot >= max(_text.width_mm(f"n = {_text.count(n)}", _style.SMALL) for n in counts) + 0.3
     how: dict[str, Any] = {
         "size": _style.SMALL,
         "color": _style.SOFT,
@@ -186,6 +195,8 @@ def _lay_out(
                 # one cell in thousands must not squeeze all violins
                 known[1] = max(known[1], float(np.quantile(violin.values, 0.9995, method="higher")))
     every = _every(len(names), slot) if turned else 1
+    largest = max(len(violin.values) for panel in panels for violin in panel.violins)
+    spelt = slot >= _text.width_mm(f"n = {_text.count(largest)}", _style.SMALL) + 0.3
     mark = float(np.clip(slot / 5.0, 0.45, 1.0))
     for place, (panel, box) in enumerate(zip(panels, boxes, strict=True)):
         column, row = place % columns, place // columns
@@ -197,7 +208,7 @@ def _lay_out(
         axes.set_xlim(middle - half_width, middle + half_width)
         axes.set(ylim=(low - 0.04 * span, low + 1.04 * span / (1 - room)))
         _draw_violins(axes, panel.violins, mark)
-        _write_counts(axes, panel, box.width)
+        _write_counts(axes, panel, box.width, spelt=spelt)
         lowest = place + columns >= len(panels)
         axes.set_xticks(range(0, len(names), every), names[::every] if lowest else [""] * len(names[::every]))
         if lowest and turned:
@@ -251,7 +262,12 @@ def _colours_for(adata: AnnData, key: str, names: Sequence[str]) -> dict[str, st
 
 
 def _violins(
-    adata: AnnData, markers: Sequence[str], groupby: str, split: str | None, rows: NDArray[np.bool_]
+    adata: AnnData,
+    markers: Sequence[str],
+    groupby: str,
+    split: str | None,
+    rows: NDArray[np.bool_],
+    shown: Sequence[str] | None = None,
 ) -> Figure:
     values = _data.expression(adata, markers)
     names = _data.names_of(adata, markers)
@@ -262,7 +278,8 @@ def _violins(
     parts: list[tuple[str, NDArray[np.bool_]]] = [("", rows)]
     if split is not None:
         column = _data.column(adata, split)
-        parts = [(name, rows & (column == name)) for name in _data.levels(adata, split, within=rows)]
+        names_of_parts = _data.levels(adata, split, within=rows) if shown is None else shown
+        parts = [(name, rows & (column == name)) for name in names_of_parts]
     if not parts:
         raise ParameterError(f"no cell drawn has a value in obs[{split!r}], so there is nothing to split by")
     if split is not None and len(parts) > 1:
@@ -357,6 +374,20 @@ def violin(
     return _violins(adata, asked, groupby, split, np.ones(adata.n_obs, dtype=bool))
 
 
+_RARE = 0.05
+
+
+def _usual_subsets(adata: AnnData, rows: NDArray[np.bool_]) -> list[str]:
+    """Return the subsets drawn: CD4, CD8 and DN where they occur, and others that are not just stray cells."""
+    found = _data.column(adata, keys.SUBSET)[rows]
+    known = int(np.isin(found, keys.SUBSETS).sum())
+    return [
+        name
+        for name in _data.levels(adata, keys.SUBSET, within=rows)
+        if name in ("CD4", "CD8", "DN") or (name in keys.SUBSETS and (found == name).sum() >= _RARE * known)
+    ]
+
+
 def _published(adata: AnnData, markers: Sequence[str] | None, published: Sequence[str]) -> list[str]:
     """Return the markers asked for; by default those published that the panel has, else the first five."""
     if markers is not None:
@@ -369,6 +400,8 @@ def _published(adata: AnnData, markers: Sequence[str] | None, published: Sequenc
 @_style.styled
 def violins_subsets(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:
     """Draw markers of CAR-T cells by timepoint, one column of panels a subset.
+
+    DP cells are drawn where they are 5 % or more of the CAR-T cells; fewer are mostly doublets and stray cells.
 
     Parameters
     ----------
@@ -398,8 +431,9 @@ def violins_subsets(adata: AnnData, *, markers: Sequence[str] | None = None) -> 
     ['Ki67 CD8', 'Ki67 DN']
     """
     chosen = _published(adata, markers, MARKERS)
-    split = keys.SUBSET if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET) else None
-    return _violins(adata, chosen, keys.TIMEPOINT, split, _data.of_interest(adata))
+    rows = _data.of_interest(adata)
+    shown = _usual_subsets(adata, rows) if keys.SUBSET in adata.obs else []
+    return _violins(adata, chosen, keys.TIMEPOINT, keys.SUBSET if shown else None, rows, shown or None)
 
 
 @_style.styled
@@ -413,7 +447,8 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     """Draw markers of CAR-T cells (left halves) beside host T cells of the same sample (right halves).
 
     CAR-T and host T cells differ in their mix of subsets, so each subset is compared on its own too: a
-    difference in ``all`` may be one of mix alone.
+    difference in ``all`` may be one of mix alone. DP cells have their own panels where they are 5 % or more of
+    the CAR-T cells.
 
     Parameters
     ----------
@@ -460,8 +495,7 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     parts = [(keys.ALL, everything)]
     if keys.SUBSET in adata.obs:
         subset = _data.column(adata, keys.SUBSET)
-        shown = [name for name in _data.levels(adata, keys.SUBSET, within=cars) if name in keys.SUBSETS]
-        parts = [(name, subset == name) for name in shown] + parts
+        parts = [(name, subset == name) for name in _usual_subsets(adata, cars)] + parts
     masks = {
         (part, time, name): mask & (when == time) & (compartment == name)
         for part, mask in parts
