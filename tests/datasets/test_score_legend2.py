@@ -122,6 +122,17 @@ def test_signs_are_matched_by_what_they_compare(study: Path, tmp_path: Path) -> 
     assert np.isnan(signs.loc[("CD8", "PD1"), "effect"])
 
 
+def test_inconclusive_does_not_contradict_equal_but_a_sign_does(study: Path, tmp_path: Path) -> None:
+    perfect_run(study, tmp_path)
+    path = tmp_path / "tables" / "comparisons.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    table.loc[(table["subset"] == "DN") & (table["marker"] == "Ki67"), "call"] = "inconclusive"
+    table.loc[(table["subset"] == "DN") & (table["marker"] == "CD38"), "call"] = "up"
+    table.to_csv(path, index=False)
+    signs = datasets.score_legend2(study, tmp_path)["signs"].set_index(["subset", "marker"])
+    assert list(signs.index[~signs["agrees"]]) == [("DN", "CD38")]
+
+
 def test_a_run_without_comparisons_still_has_a_score(study: Path, tmp_path: Path) -> None:
     perfect_run(study, tmp_path)
     (tmp_path / "tables" / "comparisons.csv").unlink()

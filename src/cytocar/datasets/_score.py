@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _SUBSETS = ("CD4", "CD8", "DN")
-_AS_CALLED = {"up": "up", "down": "down", "equal": "unchanged"}
+# Equal groups may be too few to say so: "inconclusive" does not contradict them, a sign does.
+_AGREEING = {"up": {"up"}, "down": {"down"}, "equal": {"unchanged", "inconclusive"}}
 _EVENTS = "events"
 
 
@@ -52,7 +53,8 @@ def score_legend2(study: str | os.PathLike[str], out: str | os.PathLike[str]) ->
     doi:10.1007/BF01908075).
 
     ``signs``: `comparison`, `compartment`, `timepoint`, `subset`, `marker`, `expected` (up, down, equal), `call`,
-    `effect`, `agrees`; `call` is empty where the run did not compare.
+    `effect`, `agrees` (for equal groups also where the call is inconclusive); `call` is empty where the run did
+    not compare.
 
     Raises
     ------
@@ -329,7 +331,7 @@ def _signs(expected: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd.DataF
     signs["call"] = [call for call, _ in found]
     signs["effect"] = [effect for _, effect in found]
     signs["agrees"] = [
-        _AS_CALLED[sign] == call for sign, call in zip(signs["expected"], signs["call"], strict=True)
+        call in _AGREEING[sign] for sign, call in zip(signs["expected"], signs["call"], strict=True)
     ]
     return signs
 

@@ -48,8 +48,11 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
     )
     signs = score["signs"]
     calls = (
-        signs.assign(agrees=signs["agrees"].map({True: "agrees", False: "differs"}))
-        .groupby(["comparison", "compartment", "subset", "expected", "agrees"], sort=False)["marker"]
+        signs.assign(
+            called=signs["call"].replace("", "not compared"),
+            agrees=signs["agrees"].map({True: "yes", False: "no"}),
+        )
+        .groupby(["comparison", "subset", "expected", "called", "agrees"], sort=False)["marker"]
         .agg(", ".join)
         .reset_index()
     )
