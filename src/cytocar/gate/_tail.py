@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 EMPIRICAL_FROM = 20
 """With at least this many expected cells above it, a quantile is read off the cells themselves."""
 
-# Exceedances: 2 % of the non-zero values, but at least 400. Fewer make the number noisy; more reach into the body.
-SHARE, LEAST = 0.02, 400
-# The largest of them count as large, but not by how much: three stray positive cells among 15,000 negatives would
-# otherwise push the number up by 0.3, and so by 0.1. Without strays this makes the number a sixth noisier.
-CENSORED = 0.02
+# Exceedances: the largest 6 % of all values, and no more than a fifth of those above 0; from 200 to 800 of them, or
+# 2 % of those above 0 where that is more. Fewer make the number noisy, more reach into the body. On simulated
+# background of 20,000 cells the number scatters by 0.08 arcsinh units.
+SHARE_OF_ALL, SHARE_ABOVE_ZERO, LEAST_SHARE, FEWEST, MOST = 0.06, 0.2, 0.02, 200, 800
+# Stray positive cells among the negatives would push the number up: three in 20,000 by 0.4. Where the largest excess is
+# as good as impossible (5 %) under a fit that takes the largest 2 % as large, but not as how large, that fit is used.
+CENSORED, IMPOSSIBLE = 0.02, 0.05
 # Tails of background in arcsinh units are lighter than exponential, by little. A few hundred exceedances know the
 # shape to about 0.07 only, so it is held near that by a normal prior, which halves the scatter of the quantile.
 SHAPE_MEAN, SHAPE_SD, SHAPE_RANGE = -0.05, 0.1, (-0.5, 0.3)
@@ -29,8 +31,8 @@ def upper_quantile(x: NDArray[Any], rate: float) -> tuple[float, bool]:
     With few cells to be expected above it, a generalised Pareto distribution is fitted to the excesses over a high
     quantile u (peaks over threshold; Pickands 1975, doi 10.1214/aos/1176343003) and
     ``u + scale / shape * ((k / (n rate))^shape - 1)`` returned, k being the number of excesses. Scale and shape
-    are estimated by maximum likelihood, with a normal prior of the shape (-0.05, SD 0.1) and the largest 2 % of the
-    excesses censored.
+    are estimated by maximum likelihood, with a normal prior of the shape (-0.05, SD 0.1), and again with the largest
+    2 % of the excesses censored where the largest of all does not belong to the tail.
 
     Parameters
     ----------
@@ -57,13 +59,27 @@ def upper_quantile(x: NDArray[Any], rate: float) -> tuple[float, bool]:
     if n * rate >= EMPIRICAL_FROM:
         return float(np.quantile(ordered, 1.0 - rate)), False
     above_zero = int(n - np.searchsorted(ordered, 0.0, side="right"))
-    k = min(max(round(SHARE * above_zero), LEAST), max(above_zero // 2, 1), n - 1)
+    k = round(min(SHARE_OF_ALL * n, SHARE_ABOVE_ZERO * above_zero, MOST))
+    k = max(k, round(LEAST_SHARE * above_zero), FEWEST)
+    k = min(k, max(above_zero // 2, 1), n - 1)
     u = ordered[n - k - 1]
     excess = ordered[n - k :] - u
-    scale, shape = fit_tail(excess, censored=math.ceil(CENSORED * k))
+    scale, shape = _fit_without_strays(excess)
     ratio = k / (n * rate)
     far = scale * np.log(ratio) if abs(shape) < 1e-6 else scale / shape * (ratio**shape - 1.0)
     return float(min(u + far, 2.0 * ordered[-1] - u)), True
+
+
+def _fit_without_strays(excess: NDArray[np.float64]) -> tuple[float, float]:
+    """Return scale and shape of a tail, not moved by a few values that do not belong to it."""
+    scale, shape = fit_tail(excess, censored=math.ceil(CENSORED * excess.size))
+    if scale <= 0.0:
+        return scale, shape
+    far = float(excess[-1]) / scale
+    beyond = math.exp(-far) if abs(shape) < 1e-6 else max(1.0 + shape * far, 0.0) ** (-1.0 / shape)
+    if -math.expm1(excess.size * math.log1p(-min(beyond, 0.5))) < IMPOSSIBLE:
+        return scale, shape
+    return fit_tail(excess)
 
 
 def fit_tail(excess: NDArray[np.float64], *, censored: int = 0) -> tuple[float, float]:

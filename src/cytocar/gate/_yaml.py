@@ -224,9 +224,8 @@ def _population(entry: Any) -> Population:
         all_of, any_of, none_of = (_texts(entry.get(key, []), key) for key in booleans)
         gate = Boolean(all_of, any_of, none_of)
     else:
+        # An empty list is all of the parent: what is left where the markers of every term are optional and missing.
         gate = Terms(_terms(entry["gate"], "gate"))
-        if not gate.terms:
-            raise _Wrong("gate is empty; give at least one term such as CD3+")
     return Population(str(entry["name"]), str(entry.get("parent", ROOT)), gate)
 
 

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytocar import GateError, ParameterError, StateError, gate
+from cytocar.gate import GateTree, ThresholdNotFound
+
+
+def test_it_sets_the_fields_it_says(tube, small) -> None:
+    adata = tube()
+    assert gate.apply(adata, GateTree.from_yaml(small)) is None
+    gates = adata.obsm["gates"]
+    assert list(gates.columns) == [
+        "cells", "T cells", "CAR-T", "Host T", "CAR-T CD4", "CAR-T not CD4", "Host T CD4", "Host T not CD4",
+    ]  # fmt: skip
+    assert all(dtype.kind == "b" for dtype in gates.dtypes)
+    assert gates.index.equals(adata.obs_names)
+    assert list(adata.obs["compartment"].cat.categories) == ["car", "host", ""]
+    assert list(adata.obs["subset"].cat.categories) == ["CD4", "not CD4", ""]
+    assert ((adata.obs["compartment"] == "car") == gates["CAR-T"]).all()
+    assert ((adata.obs["compartment"] == "") == ~gates["T cells"]).all()
+    assert ((adata.obs["subset"] == "CD4") == (gates["CAR-T CD4"] | gates["Host T CD4"])).all()
+    assert (gates["CAR-T"] == adata.obs["is_car"]).mean() > 0.999
+    gating = json.loads(adata.uns["cytocar"]["gating"])
+    assert GateTree.from_yaml(gating["strategy"]) == GateTree.from_yaml(small)
+    assert json.loads(adata.uns["cytocar"]["steps"])[-1]["step"] == "gate.apply"
+
+
+def test_a_copy_leaves_the_input_alone_and_gives_the_same(tube, small, tmp_path) -> None:
+    adata = tube()
+    before = adata.copy()
+    changed = gate.apply(adata, GateTree.from_yaml(small), copy=True)
+    assert changed is not None
+    assert adata.uns == before.uns
+    assert "gates" not in adata.obsm
+    assert list(adata.obs) == list(before.obs)
+    gate.apply(adata, GateTree.from_yaml(small))
+    assert adata.uns["cytocar"] == changed.uns["cytocar"]
+
+    changed.write_h5ad(tmp_path / "a.h5ad")
+    again = anndata.read_h5ad(tmp_path / "a.h5ad")
+    pd.testing.assert_frame_equal(again.obsm["gates"], changed.obsm["gates"], check_index_type=False)
+    pd.testing.assert_frame_equal(gate.table(again), gate.table(changed))
+    assert again.obs["compartment"].tolist() == changed.obs["compartment"].tolist()
+    again.write_h5ad(tmp_path / "b.h5ad")
+
+
+def test_samples_do_not_touch_each_other(tube, joined, small) -> None:
+    one, two = tube(), tube(seed=1, sample="S2")
+    two.X = two.X * np.float32(1.3)
+    both = joined(one, two)
+    mixed = both[np.random.default_rng(0).permutation(both.n_obs)].copy()
+    for adata in (one, two, both, mixed):
+        gate.apply(adata, GateTree.from_yaml(small))
+    for single in (one, two):
+        for several in (both, mixed):
+            same = several.obsm["gates"].loc[single.obs_names]
+            pd.testing.assert_frame_equal(same, single.obsm["gates"])
+    numbers = gate.thresholds(both).set_index(["sample_id", "name"])["value"]
+    assert numbers["S2", "CD3"] != numbers["S1", "CD3"]
+
+
+def test_gating_starts_from_cells(tube, small) -> None:
+    adata = tube()
+    classes = np.where(np.arange(adata.n_obs) % 10 == 0, "debris", "cell")
+    adata.obs["event_class"] = pd.Categorical(classes)
+    gate.apply(adata, GateTree.from_yaml(small))
+    assert adata.obsm["gates"]["cells"].tolist() == (classes == "cell").tolist()
+    assert not adata.obsm["gates"][classes == "debris"].any(axis=None)
+
+
+def test_numbers_can_be_stated(tube, joined, small) -> None:
+    adata = joined(tube(), tube(seed=1, sample="S2"))
+    gate.apply(
+        adata, GateTree.from_yaml(small), thresholds={"cd3": 2.0, "CD4": {"S2": 3.0, "elsewhere": 1.0}}
+    )
+    found = gate.thresholds(adata).set_index(["sample_id", "name"])
+    assert found.loc[("S1", "CD3"), "value"] == found.loc[("S2", "CD3"), "value"] == 2.0
+    assert found.loc[("S2", "CD4"), "value"] == 3.0
+    assert found["pinned"].to_dict() == {
+        ("S1", "CD3"): True, ("S1", "CD4"): False, ("S1", "VHH"): False,
+        ("S2", "CD3"): True, ("S2", "CD4"): True, ("S2", "VHH"): False,
+    }  # fmt: skip
+    with pytest.raises(GateError, match=r"no threshold 'CD5'; did you mean 'CD3'|known"):
+        gate.apply(adata, GateTree.from_yaml(small), thresholds={"CD5": 1.0})
+
+
+def test_a_small_sample_takes_the_median_of_the_others(tube, joined, small) -> None:
+    tree = GateTree.from_yaml(small.replace("in: T cells, range: [0.8, 4.5]}", "in: T cells, value: 2}"))
+    tree = tree.with_threshold("VHH", 2.5)
+    tiny = tube(100, seed=3, sample="tiny")
+    with pytest.raises(ThresholdNotFound, match="sample tiny") as caught:
+        gate.apply(tiny, tree)
+    assert caught.value.needs_others
+    gate.apply(tiny, tree, others={"CD3": [1.9, 2.0, 2.3]})
+    assert gate.thresholds(tiny).set_index("name").loc["CD3", "value"] == 2.0
+
+    adata = joined(tube(100, seed=3, sample="tiny"), tube(), tube(seed=1, sample="S2"))
+    gate.apply(adata, tree)
+    found = gate.thresholds(adata).set_index(["sample_id", "name"])
+    assert list(gate.thresholds(adata)["sample_id"].unique()) == ["tiny", "S1", "S2"]
+    row = found.loc[("tiny", "CD3")]
+    assert row["fallback"]
+    assert row["value"] == pytest.approx(found.loc[[("S1", "CD3"), ("S2", "CD3")], "value"].median())
+    with pytest.raises(ThresholdNotFound, match="sample tiny"):
+        gate.apply(joined(tiny, tube(90, sample="tiny too")), tree)
+
+
+def test_control_tubes_decide_the_car_threshold(tube, joined, small) -> None:
+    tree = GateTree.from_yaml(small)
+    control = tube(20_000, seed=5, car=0.0, sample="HD")
+    values = gate.control_values(control, tree)
+    assert list(values) == ["VHH"]
+    assert values["VHH"].dtype == np.float32
+    assert values["VHH"].size == pytest.approx(10_000, abs=100)
+
+    alone = tube()
+    gate.apply(alone, tree, controls=values)
+    handed = gate.thresholds(alone).set_index("name").loc["VHH"]
+    assert handed["found_in"] == "control tubes"
+    assert handed["n_cells"] == values["VHH"].size
+
+    adata = joined(tube(), control)
+    adata.obs["role"] = np.where(adata.obs["sample_id"] == "HD", "negative_control", "patient")
+    gate.apply(adata, tree)
+    found = gate.thresholds(adata).query("name == 'VHH'").set_index("sample_id")
+    assert found.loc["S1", "value"] == handed["value"]
+    assert found.loc["S1", "found_in"] == "control HD"
+    gate.apply(adata, tree, controls={})
+    assert gate.thresholds(adata).query("name == 'VHH'")["found_in"].tolist() == ["cells CD3-"] * 2
+    with pytest.raises(GateError, match="no threshold 'CD56'"):
+        gate.apply(adata, tree, controls={"CD56": values["VHH"]})
+
+
+def test_a_strategy_says_whether_it_uses_controls(small) -> None:
+    assert GateTree.from_yaml(small).uses_controls()
+    assert gate.car_t().controlled() == ("VHH",)
+    assert not gate.load("cells").uses_controls()
+
+
+def test_markers_match_however_they_are_spelt(tube, small) -> None:
+    adata = tube()
+    gate.apply(adata, GateTree.from_yaml(small))
+    other = tube()
+    other.var_names = ["cd-3", "CD 4", "car_id"]
+    gate.apply(other, GateTree.from_yaml(small))
+    pd.testing.assert_frame_equal(other.obsm["gates"], adata.obsm["gates"])
+    assert set(gate.thresholds(other)["marker"]) == {"cd-3", "CD 4", "car_id"}
+
+
+def test_missing_markers_are_all_named_with_the_nearest(tube) -> None:
+    adata = tube()
+    adata.var_names = ["CD33", "CD4", "VH"]
+    with pytest.raises(GateError) as caught:
+        gate.apply(adata, "car_t")
+    text = str(caught.value)
+    assert "needs 10 markers that the panel does not have" in text
+    assert "CD3 (threshold CD3): did you mean 'CD33'?" in text
+    assert "VHH or CAR or CAR_ID (threshold VHH): did you mean 'VH'?" in text
+    assert "CD45 (threshold CD45)" in text
+
+
+def test_an_optional_marker_is_left_out_and_told(tube, small) -> None:
+    text = small + "optional_markers: [cd4]\n"
+    adata = tube()[:, ["CD3", "VHH"]].copy()
+    gate.apply(adata, GateTree.from_yaml(text))
+    assert adata.obsm["gates"]["CAR-T"].sum() > 0
+    assert (adata.obs["subset"] == "").all()
+    row = gate.thresholds(adata).set_index("name").loc["CD4"]
+    assert row["rule"] == "left out"
+    assert np.isnan(row["value"])
+    assert "marker CD4 is not in the panel" in row["note"]
+    with pytest.raises(GateError, match="CD3"):
+        gate.apply(tube()[:, ["CD4", "VHH"]].copy(), GateTree.from_yaml(text))
+
+
+def test_without_a_name_all_events_are_one_sample(tube, small) -> None:
+    adata = tube()
+    del adata.obs["sample_id"]
+    gate.apply(adata, GateTree.from_yaml(small))
+    assert gate.table(adata)["sample_id"].unique().tolist() == ["sample"]
+    with pytest.raises(ParameterError, match=r"sample_key is 'is_caar'; did you mean 'is_car'\?"):
+        gate.apply(adata, GateTree.from_yaml(small), sample_key="is_caar")
+    adata.obs["sample_id"] = ["S1", None] * (adata.n_obs // 2)
+    with pytest.raises(ParameterError, match="2000 events have no sample_id"):
+        gate.apply(adata, GateTree.from_yaml(small))
+
+
+def test_counts_are_refused(tube, small) -> None:
+    adata = tube()
+    adata.uns["cytocar"]["state"] = "counts"
+    with pytest.raises(StateError, match="gating needs arcsinh"):
+        gate.apply(adata, GateTree.from_yaml(small))
+    with pytest.raises(StateError, match="gating needs arcsinh"):
+        gate.control_values(adata, GateTree.from_yaml(small))
+
+
+def test_overlapping_compartments_are_refused(tube, small) -> None:
+    tree = GateTree.from_yaml(small.replace("host: Host T", "host: T cells"))
+    with pytest.raises(GateError, match=r"events are in two compartments, 'car' and 'host'"):
+        gate.apply(tube(), tree)
+
+
+def test_negatives_that_are_the_divided_cells_are_refused(tube, small) -> None:
+    tree = GateTree.from_yaml(small.replace("{in: cells, gate: [CD3-]}", "{in: T cells}"))
+    with pytest.raises(GateError, match="negatives of threshold 'VHH' are the very cells it divides"):
+        gate.apply(tube(), tree)
+
+
+def test_all_cells_is_a_strategy(tube) -> None:
+    adata = tube()
+    gate.apply(adata, "cells")
+    assert (adata.obs["compartment"] == "cells").all()
+    assert gate.table(adata)["events"].tolist() == [4000, 4000]
+    assert gate.thresholds(adata).empty
+    assert gate.densities(adata).empty
+    assert gate.plots(adata).empty
+    assert gate.reference_counts(adata).empty
