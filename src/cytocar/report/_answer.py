@@ -38,6 +38,7 @@ class SmallTable:
     rows: tuple[Row, ...]
     source: str
     numeric_from: int = 1
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,16 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
     for patient, rows in _patients(frequency).groupby("patient_id", sort=False):
         ordered = rows.sort_values("months")
         first, last = ordered.iloc[0], ordered.iloc[-1]
-        who = "" if frequency["patient_id"].nunique() == 1 else f"{patient}: "
+        who = "At" if frequency["patient_id"].nunique() == 1 else f"{patient}: at"
         if last["call"] == "not_detected":
             text = (
-                f"{who}at {last['timepoint']} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
+                f"{who} {last['timepoint']} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
                 f"are no more than the background allows (limit of blank {last['lob_events']:g} events); "
                 f"at most {percent(last['pct_high'])} % of CD45+ cells."
             )
         else:
             text = (
-                f"{who}at {last['timepoint']} CAR-T cells were {percent(last['pct_of_cd45'])} % of CD45+ cells "
+                f"{who} {last['timepoint']} CAR-T cells were {percent(last['pct_of_cd45'])} % of CD45+ cells "
                 f"(95 % interval {percent(last['pct_low'])} to {percent(last['pct_high'])}; {int(last['n_car']):,} of "
                 f"{int(last['n_cd45']):,} cells)"
             )
@@ -171,9 +172,9 @@ def _frequency(table: pd.DataFrame) -> SmallTable:
 
 def _label(timepoint: Any, sample: Any) -> str:
     timepoint, sample = str(timepoint), str(sample)
-    if timepoint in ("", "nan") or timepoint == sample:
+    if timepoint in ("", "nan") or timepoint in sample:
         return sample
-    return f"{timepoint} ({sample})"
+    return f"{timepoint}, {sample}"
 
 
 def _subsets(run: FinishedRun) -> SmallTable:
@@ -190,58 +191,68 @@ def _subsets(run: FinishedRun) -> SmallTable:
             row = by_subset.loc[name]
             text = _interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
             if np.isfinite(row.get("background_n", np.nan)) and row["n"] > 0:
-                text += f"; {row['background_n']:.1f} of {int(row['n'])} may be false"
+                false = min(row["background_n"], row["n"])
+                text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
             cells.append(text)
         dn = host[(host["sample_id"] == sample) & (host["subset"] == "DN")]["fraction"]
-        cells.append(f"{percent(100 * float(dn.iloc[0]))} %" if len(dn) else "")
+        cells.append(percent(100 * float(dn.iloc[0])) if len(dn) else "")
         rows.append(Row(tuple(cells)))
-    head = ("sample", *(f"{name}, % of CAR-T (95 % interval)" for name in names), "host T cells: DN")
+    head = ("% of CAR-T (95 % interval)", *names, "DN, % of host T")
     return SmallTable(head, tuple(rows), "subsets.csv")
 
 
 def _changes(run: FinishedRun) -> tuple[SmallTable, ...]:
+    """Return who is up, down and unchanged: over time first, then CAR-T against host T, last timepoint first."""
     table = run.tables.get("comparisons")
     if table is None or table.empty:
         return ()
+    judged = table[(table["compartment"] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
     found = []
-    judged = table[table["compartment"] != keys.HOST]
-    order = list(dict.fromkeys(judged["comparison"]))
-    for comparison in order:
+    for comparison in dict.fromkeys(judged["comparison"]):
         part = judged[judged["comparison"] == comparison]
-        over_time = comparison != "car vs host"
-        where = ["subset"] if over_time else ["timepoint", "subset"]
-        if "patient_id" in part and part["patient_id"].nunique() > 1:
-            where = ["patient_id", *where]
-        rows = []
-        for key, group in part.groupby(where, sort=False):
-            words = key if isinstance(key, tuple) else (key,)
-            calls = {
-                call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
-            }
-            unknown = int((group["call"] == "inconclusive").sum())
-            n_a, n_b = int(group["n_cells_a"].max()), int(group["n_cells_b"].max())
-            rows.append(
-                Row(
-                    (
-                        " ".join(str(word) for word in words),
-                        f"{n_b:,} against {n_a:,}",
-                        _names(calls["up"]),
-                        _names(calls["down"]),
-                        _names(calls["unchanged"]),
-                        str(unknown),
-                    )
+        if comparison == "car vs host":
+            for timepoint in reversed(list(dict.fromkeys(part["timepoint"]))):
+                at = part[part["timepoint"] == timepoint]
+                found.append(_change_table(f"CAR-T against host T, {timepoint}", at))
+        else:
+            found.append(_change_table(comparison, part))
+    return tuple(found)
+
+
+def _markers_of_interest(run: FinishedRun) -> set[str]:
+    """Return the markers that tell about the cells: those they were clustered by, not those they were gated by."""
+    panel = run.provenance.get("panel", [])
+    return {row["marker"] for row in panel if row["used_for_clustering"]}
+
+
+def _change_table(title: str, part: pd.DataFrame) -> SmallTable:
+    several = "patient_id" in part and part["patient_id"].nunique() > 1
+    where = ["patient_id", "subset"] if several else ["subset"]
+    rows = []
+    for key, group in part.groupby(where, sort=False):
+        calls = {
+            call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
+        }
+        unknown = int((group["call"] == "inconclusive").sum())
+        n_a, n_b = int(group["n_cells_a"].max()), int(group["n_cells_b"].max())
+        rows.append(
+            Row(
+                (
+                    " ".join(map(str, key)),
+                    f"{n_b:,} : {n_a:,}",
+                    _names(calls["up"]),
+                    _names(calls["down"]),
+                    _names(calls["unchanged"]),
+                    f"{unknown} of {len(group)}",
                 )
             )
-        head = (comparison, "cells", "up", "down", "unchanged", "inconclusive")
-        found.append(SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=9))
-    return tuple(found)
+        )
+    head = ("subset", "cells", "up", "down", "unchanged", "inconclusive")
+    return SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=len(head), title=title)
 
 
 def _names(markers: Sequence[str]) -> str:
     return ", ".join(map(str, markers)) if markers else "none"
-
-
-_MEASURES_FIRST = 12
 
 
 def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
@@ -256,7 +267,8 @@ def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
         name = str(row.measure).replace("_", " ")
         note = row.note if isinstance(row.note, str) else ""
         rows.append(Row((f"{row.patient_id}: {name}" if several else name, value, str(row.unit), note)))
-    return SmallTable(("measure", "value (95 % interval)", "unit", "note"), tuple(rows), "kinetics.csv", 9)
+    head = ("measure", "value (95 % interval)", "unit", "note")
+    return SmallTable(head, tuple(rows), "kinetics.csv", numeric_from=len(head))
 
 
 def _caveats(run: FinishedRun) -> tuple[str, ...]:
