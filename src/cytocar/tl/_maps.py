@@ -30,6 +30,7 @@ def cells_to_fit(
     less than an equal share of 5,000 nor more than one of 50,000; smaller samples give all they have.
     """
     n = adata.n_obs
+    generator = seeds.generator(seed, task, "cells to fit")
     if max_per_sample is not None:
         _input.whole_number(max_per_sample, "max_per_sample", 1)
     if equal_by is None:
@@ -51,7 +52,6 @@ def cells_to_fit(
         limit = max(int(sizes.min()), FIT_ALL_UP_TO // len(sizes)) if len(sizes) > 1 else n
         limit = min(limit, max(1, FIT_AT_MOST // len(sizes)))
     fitted = np.zeros(n, np.bool_)
-    generator = seeds.generator(seed, task, "cells to fit")
     for group in range(len(sizes)):
         members = np.flatnonzero(groups == group)
         if len(members) > limit:
