@@ -137,6 +137,30 @@ def test_control_tubes_decide_the_car_threshold(tube, joined, small) -> None:
         gate.apply(adata, tree, controls={"CD56": values["VHH"]})
 
 
+def test_a_small_control_tube_takes_what_it_lacks_from_the_others(tube, joined, small) -> None:
+    tree = GateTree.from_yaml(small.replace("in: T cells, range: [0.8, 4.5]}", "in: T cells, value: 2}"))
+    control = tube(1000, seed=5, car=0.0, sample="HD")
+    # Hardly any T cells, so that CD3 has no valley in this tube.
+    control = control[(control.X[:, 0] < 2) | (np.arange(control.n_obs) < 20)].copy()
+    adata = joined(tube(), control)
+    adata.obs["role"] = np.where(adata.obs["sample_id"] == "HD", "negative_control", "patient")
+    gate.apply(adata, tree)
+    found = gate.thresholds(adata).set_index(["sample_id", "name"])
+    assert found.loc[("HD", "CD3"), "rule"] == "other_samples"
+    assert found.loc[("HD", "CD3"), "value"] == found.loc[("S1", "CD3"), "value"]
+    assert "control tubes have too few cells" in found.loc[("S1", "VHH"), "note"]
+
+
+def test_a_view_gets_data_of_its_own(tube, small) -> None:
+    adata = tube()
+    part = adata[:3000]
+    gate.apply(part, GateTree.from_yaml(small))
+    assert part.obsm["gates"].shape[0] == 3000
+    assert not part.is_view
+    assert "gates" not in adata.obsm
+    assert "gating" not in adata.uns["cytocar"]
+
+
 def test_a_strategy_says_whether_it_uses_controls(small) -> None:
     assert GateTree.from_yaml(small).uses_controls()
     assert gate.car_t().controlled() == ("VHH",)

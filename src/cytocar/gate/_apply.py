@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -107,14 +108,13 @@ def apply(
     >>> adata.obsm["gates"]["T cells"].tolist()
     [False, True]
     """
-    if copy:
-        adata = adata.copy()
+    adata = adata.copy() if copy else _own(adata)
     tree, columns, left_out = _prepare(adata, strategy, thresholds)
     samples = _samples(adata, sample_key)
     root = _root(adata)
     given = _given_controls(tree, controls) if controls is not None else None
     if given is None:
-        given = _controls_within(adata, tree, columns, samples, root)
+        given = _controls_within(adata, tree, columns, samples, root, others)
     resolved = _resolve_all(adata, tree, columns, samples, root, given, others)
     _store(adata, tree, samples, resolved)
     _store_gating(adata, tree, columns, left_out, samples, resolved, root)
@@ -129,6 +129,13 @@ def apply(
         },
     )
     return adata if copy else None
+
+
+def _own(adata: AnnData) -> AnnData:
+    """Give a view its own data, so that writing to it does not change what it was cut from."""
+    if adata.is_view:
+        adata._init_as_actual(adata.copy())
+    return adata
 
 
 def control_values(
@@ -295,6 +302,7 @@ def _controls_within(
     columns: Mapping[str, int],
     samples: Mapping[str, Rows],
     root: Mask,
+    others: Mapping[str, Sequence[float]] | None,
 ) -> dict[str, dict[str, NDArray[Any]]]:
     """Return the control values of the samples of `adata` that are negative controls."""
     given: dict[str, dict[str, NDArray[Any]]] = {}
@@ -302,11 +310,40 @@ def _controls_within(
         return given
     role = np.asarray(adata.obs[keys.ROLE].astype(str))
     for sample, rows in samples.items():
-        if (role[rows] == CONTROL_ROLE).all() and role[rows].size:
-            values = _control_values(adata, tree, columns, sample, rows, root, None)
-            for name, array in values.items():
-                given.setdefault(name, {})[sample] = array
+        if not (role[rows] == CONTROL_ROLE).all():
+            continue
+        try:
+            values = _control_values(adata, tree, columns, sample, rows, root, others)
+        except ThresholdNotFound as error:
+            if not error.needs_others or others is not None:
+                raise
+            known = _numbers_above(adata, tree, columns, samples, root, leave_out=sample)
+            values = _control_values(adata, tree, columns, sample, rows, root, known)
+        for name, array in values.items():
+            given.setdefault(name, {})[sample] = array
     return given
+
+
+def _numbers_above(
+    adata: AnnData,
+    tree: GateTree,
+    columns: Mapping[str, int],
+    samples: Mapping[str, Rows],
+    root: Mask,
+    *,
+    leave_out: str,
+) -> dict[str, list[float]]:
+    """Return the numbers, in the other samples, of what lies above the populations that controls are asked for."""
+    targets = [Step("population", tree.thresholds[name].population) for name in tree.controlled()]
+    found = []
+    for sample, rows in samples.items():
+        if sample == leave_out:
+            continue
+        data = _columns(adata, columns, rows)
+        # A sample that finds no number itself has none to give.
+        with contextlib.suppress(ThresholdNotFound):
+            found.append(resolve(tree, data, root[rows], sample=sample, targets=targets).found.values())
+    return numbers_for_others(found)
 
 
 def _resolve_all(
