@@ -177,8 +177,10 @@ def _reach(part: pd.DataFrame) -> float:
     """Return how far the axes go: past nearly all effects; one far off is written at the edge instead."""
     sizes = np.abs(part["effect"].to_numpy(dtype=float))
     sizes = sizes[np.isfinite(sizes)]
-    usual = float(np.quantile(sizes, 0.98)) if sizes.size else 0.0
-    return max(1.25 * usual, 0.6)
+    if not sizes.size:
+        return 1.0
+    usual = sizes[sizes <= 2 * np.quantile(sizes, 0.97)]
+    return max(1.12 * float(usual.max(initial=0.0)), 0.6)
 
 
 def _finite(value: float) -> float:

@@ -21,6 +21,7 @@ SAMPLES_PER_PAGE = 6
 """Samples that stand below each other on one page."""
 
 _PANELS_PER_ROW = 8
+_MARGIN = 3
 _LINE = "#D55E00"
 
 
@@ -108,7 +109,7 @@ def gating(
     columns = min(len(panels), _PANELS_PER_ROW)
     lines = rows_of(len(panels), columns)
     tag, left, gap_x = 6.0, 13.0, 4.6
-    side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 30.0)
+    side = min((_style.WIDTH_MM - left - 4 - gap_x * (columns - 1)) / columns, 30.0)
     head, foot = 11.0, 6.5
     row_height = lines * (head + side + foot)
     top = 6.5
@@ -120,7 +121,7 @@ def gating(
     )
     sheet.text(
         left, 1.0,
-        f"Gates: {shown}arcsinh units; colour: cells a bin, logarithmic; above: the cells drawn, and which % of them goes on",
+        f"Gates: {shown}arcsinh units; colour: cells a bin, logarithmic; above: the cells drawn, and what % goes on",
         size=_style.SMALL, color=_style.SOFT,
     )  # fmt: skip
     leads_to = _next_populations(panels, ledger)
@@ -161,7 +162,8 @@ def gating(
 def _panels(plots: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the biaxials in the order of the strategy, with the edges of their bins."""
     step = _bin_width(plots)
-    low = float(min(plots["x"].min(), plots["y"].min())) - step / 2
+    # a margin below: cells without any counts would else lie on the axes
+    low = float(min(plots["x"].min(), plots["y"].min())) - step / 2 - _MARGIN * step
     high = float(max(plots["x"].max(), plots["y"].max())) + step / 2
     n_bins = max(round((high - low) / step), 1)
     firsts = plots.drop_duplicates("plot")
@@ -258,12 +260,14 @@ def _panel(
 def _head(panel: dict[str, Any], populations: Sequence[str], counts: dict[str, float], side: float) -> str:
     """Return what stands above a panel: the cells drawn, their number, and the share of each population."""
     whole = counts.get(panel["parent"], 0.0)
+    few = len(populations) <= 2
     shares = []
     for name in populations:
         short = name.removeprefix(panel["parent"]).strip() or name
-        share = f"{_text.percent(100 * counts.get(name, 0.0) / whole)} %" if whole else "–"
-        room = (side - 1.0) / (2 if len(populations) > 2 else 1) - _text.width_mm(f" {share}", _style.SMALL)
+        part = 100 * counts.get(name, 0.0) / whole if whole else float("nan")
+        share = f"{_text.percent(part)} %" if few else _text.tenth(part)
+        room = side / (1 if few else 2) - _text.width_mm(f" {share}", _style.SMALL) + (0.0 if few else 2.0)
         shares.append(f"{_text.fit(short, room, _style.SMALL)} {share}")
-    if len(shares) > 2:
-        shares = ["  ".join(shares[:2]), "  ".join(shares[2:])]
+    if not few:
+        shares = [" ".join(shares[:2]), " ".join(shares[2:]) + " %"]
     return "\n".join([_text.fit(panel["parent"], side, _style.SMALL), f"n = {_text.count(whole)}", *shares])

@@ -102,19 +102,47 @@ def _coloured(
 
 
 def _number_groups(
-    axes: Axes, points: NDArray[np.float64], groups: NDArray[np.object_], colours: Mapping[str, str]
+    axes: Axes,
+    points: NDArray[np.float64],
+    groups: NDArray[np.object_],
+    colours: Mapping[str, str],
+    side_mm: float,
 ) -> None:
-    """Write every label where its cells are densest, on a disc of its colour."""
-    for name, colour in colours.items():
-        mine = points[groups == name]
-        if name in (_style.NO_CLUSTER, "") or len(mine) == 0:
-            continue
-        x, y = _densest(mine)
+    """Write every label where its cells are, on a plate of its colour; plates that touch are moved apart."""
+    names = [n for n in colours if n not in (_style.NO_CLUSTER, "", "none") and (groups == n).any()]
+    if not names:
+        return
+    texts = [_text.label(name, 10) for name in names]
+    low, high = axes.get_xlim()
+    per_mm = (high - low) / side_mm
+    sizes = np.array([[_text.width_mm(t, _style.SMALL) + 1.3, 3.4] for t in texts]) * per_mm
+    places = _moved_apart(np.array([_densest(points[groups == name]) for name in names]), sizes)
+    for name, text, (x, y) in zip(names, texts, places, strict=True):
         axes.text(
-            x, y, _text.label(name, 10), size=_style.SMALL, ha="center", va="center",
-            color=_style.ink_on(colour),
-            bbox={"boxstyle": "round,pad=0.22", "fc": colour, "ec": "white", "lw": 0.6},
+            x, y, text, size=_style.SMALL, ha="center", va="center", color=_style.ink_on(colours[name]),
+            bbox={"boxstyle": "round,pad=0.22", "fc": colours[name], "ec": "white", "lw": 0.6},
         )  # fmt: skip
+
+
+def _moved_apart(places: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Push rectangles that overlap apart, each by half, along the side on which the overlap is smaller."""
+    places = places.copy()
+    for _ in range(100):
+        moved = False
+        for i in range(len(places)):
+            for j in range(i):
+                apart = places[i] - places[j]
+                overlap = (sizes[i] + sizes[j]) / 2 - np.abs(apart)
+                if (overlap <= 1e-9).any():
+                    continue
+                side = int(overlap.argmin())
+                step = overlap[side] / 2 * (1.0 if apart[side] >= 0 else -1.0)
+                places[i, side] += step
+                places[j, side] -= step
+                moved = True
+        if not moved:
+            break
+    return places
 
 
 def _densest(points: NDArray[np.float64]) -> tuple[float, float]:
@@ -240,7 +268,7 @@ def _draw_map(
         elif by_group:
             _coloured(axes, points, labels[mask], colours, size)
             if len(parts) == 1 and color in (keys.PHENOGRAPH, keys.FLOWSOM):
-                _number_groups(axes, points, labels[mask], colours)
+                _number_groups(axes, points, labels[mask], colours, side)
         else:
             axes.scatter(
                 points[:, 0], points[:, 1], s=size, c=values[mask], vmin=low, vmax=high,
@@ -355,7 +383,7 @@ def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = 
         cells.frame(axes, named=name == "clusters")
         _coloured(axes, cells.points, labels, colours, size)
         if name == "clusters":
-            _number_groups(axes, cells.points, labels, colours)
+            _number_groups(axes, cells.points, labels, colours, side)
         axes.set_title(f"{_heading(column)}  n = {_text.count(cells.rows.size)}")
         title = "cluster" if name == "clusters" else "subset"
         _legend(sheet, left + side + gap, _TITLE_MM, colours, title, height=side)

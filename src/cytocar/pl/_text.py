@@ -73,6 +73,21 @@ def percent(value: float, digits: int = 2) -> str:
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
+def tenth(value: float) -> str:
+    """Return a percentage as short as can be, no finer than a tenth.
+
+    Examples
+    --------
+    >>> tenth(70.4), tenth(5.12), tenth(0.036), tenth(0.0)
+    ('70', '5.1', '<0.1', '0')
+    """
+    if not math.isfinite(value):
+        return "–"
+    if 0 < value < 0.05:
+        return "<0.1"
+    return "0" if value == 0 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+
+
 def n_range(counts: Iterable[float]) -> str:
     """Return ``n = 5`` or ``n = 5–940`` for one or many counts.
 

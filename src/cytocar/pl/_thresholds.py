@@ -120,7 +120,13 @@ def thresholds(
         )
         axes.set_title(_text.label(name, 18))
         places = set(found["found_in"].astype(str)) if "found_in" in found else set()
-        where = _text.label(places.pop(), 12, spoken=False) + "  " if len(places) == 1 else ""
+        room = (
+            box.width
+            - _text.width_mm(_text.label(name, 18), _style.TITLE)
+            - _text.width_mm(n, _style.SMALL)
+            - 4
+        )
+        where = f"{_text.fit(places.pop(), room, _style.SMALL)}  " if len(places) == 1 and room > 8 else ""
         axes.set_title(where + n, loc="right", size=_style.SMALL, color=_style.SOFT)
         if place + columns >= len(shown):
             axes.set_xlabel("arcsinh units")
@@ -147,7 +153,7 @@ def _panel(
             y = np.sqrt(np.clip(y, 0, None))
             y = _OVERLAP * y / y.max() if y.max() > 0 else y
             axes.fill_between(
-                x, base, base + y, facecolor="#C9D6DF", edgecolor="white", linewidth=0.7, zorder=2 * place,
+                x, base, base + y, facecolor="#C9D6DF", edgecolor="white", linewidth=0.5, zorder=2 * place,
                 label=f"density {sample}",
             )  # fmt: skip
         if sample in rows:
@@ -155,6 +161,7 @@ def _panel(
     axes.set_yticks([len(samples) - 1 - place + 0.12 for place in range(len(samples))], tags)
     axes.tick_params(axis="y", length=0, labelsize=_style.SMALL)
     axes.spines["left"].set_visible(False)
+    axes.spines["bottom"].set_zorder(2 * len(samples) + 1)
 
 
 def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:

@@ -193,7 +193,7 @@ def _lay_out(
                 known = limits.setdefault(panel.marker, [np.inf, -np.inf])
                 known[0] = min(known[0], float(violin.values.min()))
                 # one cell in thousands must not squeeze all violins
-                known[1] = max(known[1], float(np.quantile(violin.values, 0.9995, method="higher")))
+                known[1] = max(known[1], float(np.quantile(violin.values, 0.998, method="higher")))
     every = _every(len(names), slot) if turned else 1
     largest = max(len(violin.values) for panel in panels for violin in panel.violins)
     spelt = slot >= _text.width_mm(f"n = {_text.count(largest)}", _style.SMALL) + 0.3
