@@ -72,6 +72,8 @@ def test_mask_is_the_next_power_of_two(write_raw: Write, limit: int, expected: i
         ("4,3,2,1", b"\x04\x03\x02\x01"),
         ("3,4,1,2", b"\x03\x04\x01\x02"),
         ("2,1,4,3", b"\x02\x01\x04\x03"),
+        # not its own inverse
+        ("2,3,4,1", b"\x02\x03\x04\x01"),
     ],
 )
 def test_byte_orders(write_raw: Write, byte_order: str, stored: bytes) -> None:

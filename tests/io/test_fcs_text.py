@@ -91,6 +91,11 @@ def test_delimiter_occurs_nowhere_in_the_text() -> None:
     assert raw.count(b"\x0c") == 5
 
 
+def test_empty_values_are_written_as_a_blank() -> None:
+    # The standard has no empty values: strict readers would take two delimiters for one in the keyword.
+    assert format_text({"A": "", "B": "1"}) == b"|A| |B|1|"
+
+
 def test_text_that_uses_every_character_is_refused() -> None:
     with pytest.raises(FcsError, match="every character that could separate"):
         format_text({"A": "".join(chr(code) for code in range(1, 127))})

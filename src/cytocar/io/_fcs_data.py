@@ -14,7 +14,7 @@ from cytocar._core.errors import FcsError
 from cytocar.io._fcs_header import Channel, FcsHeader, truncation
 
 # A block stays in the processor's cache between reading and swapping bytes.
-_BLOCK_BYTES: Final = 4 << 20
+_BLOCK_BYTES: Final = 1 << 20
 # float32 holds whole numbers exactly up to this.
 _FLOAT32_EXACT: Final = 1 << 24
 
@@ -23,7 +23,7 @@ def read_events(header: FcsHeader) -> npt.NDArray[np.floating[Any]]:
     """Read all events as stored: nothing is truncated at `$PnR`, linearised or scaled.
 
     Integers are masked to the next power of two of `$PnR`, as the standard asks. Log-amplified integer
-    channels (`$PnE`) stay channel values. Cost: one array of the size of the result, and a block of 4 MB.
+    channels (`$PnE`) stay channel values. Cost: one array of the size of the result, and a block of 1 MB.
 
     Parameters
     ----------

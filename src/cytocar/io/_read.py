@@ -52,7 +52,7 @@ def read_fcs(
     Values are as stored: nothing is truncated, linearised or scaled. Channels without a mass (Time,
     Event_length, Gaussian parameters, columns that software appended) become columns of `obs`. A file
     without any mass channel (fluorescence) keeps all channels but time in X, with mass 0 and a cofactor of
-    150. Cost: one copy of the events, and a block of 4 MB.
+    150. Cost: one copy of the events, and a block of 1 MB.
 
     Parameters
     ----------
