@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from cytocar._core.errors import FcsError, ParameterError
+from cytocar.io._fcs_offsets import delimited_segment, place_data
 from cytocar.io._fcs_text import parse_text
 
 VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
 HEADER_BYTES: Final = 58
-# HEADER offsets have eight characters.
-LARGEST_OFFSET: Final = 99_999_999
 
 
 @dataclass(frozen=True)
@@ -265,11 +264,11 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
     row_bytes = _row_bytes(channels, path)
     in_text = (_integer(keywords.get("$BEGINDATA", "")), _integer(keywords.get("$ENDDATA", "")))
     if delimited:
-        begin, n_bytes = _delimited_segment(in_header, in_text, path)
+        begin, n_bytes = delimited_segment(in_header, in_text, path)
         if total is None:
             raise FcsError(f"{path}: $TOT is missing, and the number of events cannot be told without it")
     else:
-        begin, n_bytes, total, told = _place_data(
+        begin, n_bytes, total, told = place_data(
             in_header, in_text, row_bytes=row_bytes, total=total, available=file_bytes - start, path=path
         )
         tolerances += told
@@ -340,96 +339,6 @@ def _row_bytes(channels: tuple[Channel, ...], path: Path) -> int:
     if "A" in kinds and len(kinds) > 1:
         raise FcsError(f"{path}: $PnDATATYPE mixes ASCII with {', '.join(sorted(kinds - {'A'}))}")
     return sum(channel.bits if channel.datatype == "A" else channel.bits // 8 for channel in channels)
-
-
-def _place_data(
-    in_header: tuple[int, int],
-    in_text: tuple[int, int],
-    *,
-    row_bytes: int,
-    total: int | None,
-    available: int,
-    path: Path,
-) -> tuple[int, int, int, list[str]]:
-    """Return begin and length of DATA, the number of events, and the tolerances taken.
-
-    Parameters
-    ----------
-    in_header, in_text
-        First and last byte of DATA as HEADER and TEXT give them, (0, 0) where they do not.
-    row_bytes
-        Bytes of an event.
-    total
-        `$TOT`, None where the file (FCS 2.0) has none.
-    available
-        Bytes of the file from the start of the data set on.
-    path
-        For messages.
-    """
-    tolerances: list[str] = []
-    given = [
-        (name, pair)
-        for name, pair in (("HEADER", in_header), ("TEXT", in_text))
-        if pair[0] > 0 and pair[1] >= pair[0] - 1
-    ]
-    if total is None:
-        lengths = {pair[1] - pair[0] + 1 for _, pair in given}
-        late = {length - 1 for length in lengths}
-        counts = {length // row_bytes for length in (lengths | late) if length % row_bytes == 0}
-        if len(counts) != 1:
-            raise FcsError(
-                f"{path}: $TOT is missing, and the DATA segment ({_pairs(given)}) is no multiple of the "
-                f"{row_bytes} bytes of an event"
-            )
-        total = counts.pop()
-        tolerances.append(f"$TOT is missing: {total} events counted from the length of DATA")
-    need = total * row_bytes
-    if need == 0:
-        return max(in_header[0], in_text[0], 0), 0, 0, tolerances
-    exact = [(name, pair) for name, pair in given if pair[1] - pair[0] + 1 == need]
-    late_by_one = [(name, pair) for name, pair in given if pair[1] - pair[0] == need]
-    fitting = exact or late_by_one
-    if not fitting:
-        raise FcsError(
-            f"{path}: no pair of DATA offsets fits: $TOT {total} x {row_bytes} bytes an event = {need} bytes, "
-            f"but {_pairs(given) or 'neither HEADER nor TEXT gives offsets'}; the file has {available} bytes"
-        )
-    within = [(name, pair) for name, pair in fitting if pair[0] + need <= available]
-    begins = {pair[0] for _, pair in (within or fitting)}
-    if len(begins) > 1:
-        raise FcsError(
-            f"{path}: HEADER and TEXT give different DATA offsets of the right length ({_pairs(given)}; "
-            f"{need} bytes are due): which one holds the events cannot be told"
-        )
-    begin = begins.pop()
-    if not exact:
-        tolerances.append(
-            f"DATA ends one byte late ({_pairs(given)}; {need} bytes are due), as DVS and Cytobank write it"
-        )
-    name = (within or fitting)[0][0]
-    others = [entry for entry in given if entry not in (within or fitting)]
-    if exact and others:
-        tolerances.append(
-            f"DATA offsets disagree ({_pairs(given)}): {name} fits the {need} bytes that are due"
-        )
-    elif not exact and others:
-        tolerances.append(f"DATA offsets disagree ({_pairs(given)}): {name} was taken")
-    if in_header[0] <= 0 and begin + need - 1 <= LARGEST_OFFSET:
-        tolerances.append(
-            f"HEADER leaves the DATA offsets empty though they would fit: {begin} to {begin + need - 1} from TEXT"
-        )
-    return begin, need, total, tolerances
-
-
-def _delimited_segment(in_header: tuple[int, int], in_text: tuple[int, int], path: Path) -> tuple[int, int]:
-    for begin, end in (in_header, in_text):
-        if 0 < begin <= end:
-            return begin, end - begin + 1
-    raise FcsError(f"{path}: neither HEADER nor TEXT gives offsets of the delimited ASCII DATA segment")
-
-
-def _pairs(given: list[tuple[str, tuple[int, int]]]) -> str:
-    return ", ".join(f"{name} {pair[0]} to {pair[1]} = {pair[1] - pair[0] + 1} bytes" for name, pair in given)
 
 
 def _byte_order(text: str, path: Path) -> tuple[int, ...]:

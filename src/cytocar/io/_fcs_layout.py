@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cytocar._core.errors import FcsError
-from cytocar.io._fcs_header import HEADER_BYTES, LARGEST_OFFSET
+from cytocar.io._fcs_header import HEADER_BYTES
+from cytocar.io._fcs_offsets import LARGEST_OFFSET
 from cytocar.io._fcs_text import format_text
 
 # Keywords that describe the layout of the file itself; they are computed anew, never copied.
