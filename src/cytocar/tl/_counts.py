@@ -41,7 +41,7 @@ def whole(table: pd.DataFrame, column: str, what: str) -> np.ndarray:
         row = int(np.flatnonzero(wrong)[0])
         name = f" of sample {str(table[keys.SAMPLE].iloc[row])!r}" if keys.SAMPLE in table else ""
         raise ParameterError(
-            f"{what}: {column}{name} is {table[column].iloc[row]!r}; a count is a whole number of at least 0"
+            f"{what}: {column}{name} is {table[column].iloc[row]}; a count is a whole number of at least 0"
         )
     return values
 

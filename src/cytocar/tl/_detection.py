@@ -30,6 +30,7 @@ def detection(
     data: AnnData | pd.DataFrame,
     *,
     background_rate: float | None = None,
+    transfer: float = 2.0,
     cv: float = 0.2,
     level: float = 0.95,
     car: str = "CAR-T",
@@ -44,7 +45,8 @@ def detection(
     are set for its one-sided upper 95 % Clopper-Pearson limit:
     ``background_events = upper rate x (n_host_t + n_car)``, because a blank is a tube in which every T cell is a
     host cell. ``background_expected`` is the point estimate of how many of the CAR-T events are false,
-    ``rate / (1 - rate) x n_host_t``.
+    ``rate / (1 - rate) x n_host_t``. Known-negative cells are no T cells, which may bind more of the
+    antibody: to the upper rate from them, `transfer` - 1 times the rate is added.
 
     **Limits** in events, for a Poisson background (CLSI EP17; Armbruster & Pry 2008, PMID 18852857): limit of
     blank, limit of detection, and the limit of quantitation: the events at which the coefficient of variation
@@ -62,6 +64,8 @@ def detection(
         `n_negative_above`, `wbc_per_ul`, `lymphocytes_per_ul`, `n_lymphocytes`; or an AnnData with gates applied.
     background_rate
         False events per host T cell, if it is known from elsewhere; it is then taken as exact.
+    transfer
+        How many times more often T cells may be falsely positive than known-negative cells, at least 1.
     cv
         Coefficient of variation that a quantified count must reach, as a share.
     level
@@ -103,7 +107,7 @@ def detection(
     ... )
     >>> found = detection(counts).iloc[0]
     >>> found["call"], float(found["lob_events"]), round(float(found["pct_low"]), 3)
-    ('quantified', 18.0, 0.211)
+    ('quantified', 23.0, 0.211)
     """
     import pandas as pd
 
@@ -129,7 +133,7 @@ def detection(
             "CAR-T cells are a part of the CD45+ cells"
         )
 
-    rate, upper, source = _rates(table, n_car, n_host, background_rate)
+    rate, upper, source = _rates(table, n_car, n_host, background_rate, transfer)
     events = upper * (n_host + n_car)
     expected = np.minimum(rate / np.maximum(1.0 - rate, 1e-12) * n_host, n_car)
     lob = np.asarray(limit_of_blank(events))
@@ -180,10 +184,12 @@ def detection(
 
 
 def _rates(
-    table: pd.DataFrame, n_car: np.ndarray, n_host: np.ndarray, given: float | None
+    table: pd.DataFrame, n_car: np.ndarray, n_host: np.ndarray, given: float | None, transfer: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return per sample the false events per host T cell, its upper limit, and where it was measured."""
     n = len(table)
+    if not transfer >= 1.0:
+        raise ParameterError(f"transfer is {transfer!r}; T cells are at least as often false, so at least 1")
     if given is not None:
         if not 0.0 <= given < 1.0:
             raise ParameterError(f"background_rate is {given!r}; it must be from 0 to below 1")
@@ -208,7 +214,8 @@ def _rates(
             )
         known = negative > 0
         rate[known] = above[known] / negative[known]
-        upper_rate[known] = upper_limit(above[known], negative[known])
+        limit = np.asarray(upper_limit(above[known], negative[known]))
+        upper_rate[known] = np.minimum(limit + (transfer - 1.0) * rate[known], 1.0)
         source[known] = "known_negative"
     return rate, upper_rate, source
 
