@@ -160,6 +160,39 @@ def test_float32_and_float64_agree() -> None:
     assert wide.value == pytest.approx(narrow.value, abs=0.05)
 
 
+def test_a_valley_is_in_the_middle_of_an_empty_stretch() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 0.2, 3000), rng.normal(8, 0.2, 300)])
+    valley = find_valley(x)
+    assert valley is not None
+    assert valley.value == pytest.approx(4, abs=0.4)
+    assert valley.depth == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_single_events_in_between_do_not_move_the_valley(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(0, 0.2, 3000), rng.uniform(1, 5, 8), rng.normal(6, 0.2, 3000)])
+    valley = find_valley(x)
+    assert valley is not None
+    assert valley.value == pytest.approx(3, abs=0.6)
+
+
+def test_narrow_humps_near_each_other_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    valley = find_valley(np.concatenate([rng.normal(6, 0.1, 3000), rng.normal(6.6, 0.1, 3000)]))
+    assert valley is not None
+    assert valley.value == pytest.approx(6.3, abs=0.05)
+    assert valley.depth > 0.7
+
+
+def test_a_clump_of_few_events_is_no_hump() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 0.3, 5000), rng.normal(4, 0.05, 15)])
+    assert find_valley(x) is None
+    assert find_valley(x, min_events=10) is not None
+
+
 def test_too_few_values_have_no_valley() -> None:
     assert find_valley([0.0] * 10 + [5.0] * 10) is None
     assert find_valley([0.0] * 10 + [5.0] * 10, min_events=5) is not None

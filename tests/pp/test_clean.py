@@ -274,6 +274,23 @@ def test_a_file_that_was_cleaned_before_stays_nearly_whole() -> None:
     assert rules["dead"].startswith("fallback: 3 SD above")
 
 
+def test_a_little_less_dna_is_no_debris() -> None:
+    adata = made(3000)
+    rng = np.random.default_rng(1)
+    adata.X[:, 0] = 400 * np.exp(0.08 * rng.standard_normal(3000))
+    adata.X[:15, 0] *= 0.4
+    pp.clean(adata)
+    assert (classes(adata)[:15] == "cell").all()
+
+
+def test_two_kinds_of_live_cells_that_take_up_different_stain_are_not_dead() -> None:
+    adata = made(10_000)
+    rng = np.random.default_rng(1)
+    adata.X[:, 1] = np.where(np.arange(10_000) < 4000, 60, 20) * np.exp(0.15 * rng.standard_normal(10_000))
+    pp.clean(adata)
+    assert np.mean(classes(adata) == "dead") < 0.01
+
+
 def test_few_events_get_fixed_limits() -> None:
     adata = made(100, doublet=5, debris=20, dead=10)
     pp.clean(adata)
