@@ -124,8 +124,6 @@ def test_all_events_of_all_files_are_joined_by_channel(study: Path) -> None:
     assert step["settings"]["files"][0]["extra_channels"] == ["Ce140Di"]
 
 
-# anndata asks pandas 3 for an option that pandas is about to drop.
-@pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:Warning")
 def test_what_was_read_goes_through_h5ad(study: Path, tmp_path: Path) -> None:
     adata = cc.io.read_study(study)
     adata.write_h5ad(tmp_path / "a.h5ad")

@@ -93,11 +93,12 @@ class TestDerived:
             "channel,marker,marker_class,role,used_for_clustering,cofactor\n"
             "Yb171Di,CD3,none,barcode,1,2.5\n"
             "Er170Di,X,,,0,\n"
+            "Er168Di,Y,none,marker,,\n"
         )
         frame = Panel.read(write(tmp_path, text), cofactor=7).frame
         assert list(frame.iloc[0])[2:4] == ["none", "barcode"]
-        assert list(frame["used_for_clustering"]) == [True, False]
-        assert list(frame["cofactor"]) == [2.5, 7]
+        assert list(frame["used_for_clustering"]) == [True, False, False]
+        assert list(frame["cofactor"]) == [2.5, 7, 7]
 
     @pytest.mark.parametrize(
         "header", ["fcs_colname,antigen", "channel_name,marker_name", "Channel,Antigen", "fcs_colname,Marker"]
@@ -181,6 +182,7 @@ class TestProblems:
             ",CD25,type,marker,,,1,5",
             "Time,Time,none,time,,,1,",
             "Nd146Di,a/b,state,marker,,,1,0",
+            "Nd148Di,CD27,state,marker,Nd,150,1,5",
         ]
         found = problems_of(write(tmp_path, "\n".join(rows)))
         told = {(int(problem.where.rsplit("line ", 1)[1]), problem.what) for problem in found}
@@ -202,6 +204,7 @@ class TestProblems:
             (13, "channel 'Time' is used for clustering, but it has no mass"),
             (14, "marker 'a/b' has a slash"),
             (14, "cofactor is '0'"),
+            (15, "channel 'Nd148Di' is Nd148, but metal and mass say Nd150"),
         }
         fixes = {problem.what: problem.fix for problem in found}
         assert fixes["role is 'markr'"] == "did you mean 'marker'?"
