@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, matching, provenance
 from cytocar._core.errors import ParameterError, StateError
+from cytocar.panel.names import marker_key
 from cytocar.pp._clean_kernels import CLASSES, COFACTOR, Limit, classify
 from cytocar.pp._shell import counts_of, own
 
@@ -24,6 +25,8 @@ BEAD_KITS: Final[dict[str, tuple[int, ...]]] = {
     "EQ4": (140, 151, 153, 165, 175),
     "EQ6": (89, 115, 140, 159, 175, 209),
 }
+# The marker whose signal doubles when two blood cells are one event.
+_ON_ALL_CELLS: Final = "cd45"
 # With fewer channels a cell that carries all their antibodies could pass for a bead.
 _FEWEST_BEAD_CHANNELS: Final = 3
 
@@ -134,8 +137,8 @@ def clean(
     - *debris*: below the valley between debris and cells of DNA, or of DNA and Event_length added with the
       weights of Fisher's discriminant;
     - *dead*: above the valley of the viability stain;
-    - *doublet*: DNA and Event_length, added with the weights that tell two cells from one best, above the 99 %
-      quantile of single cells, with DNA nearer to that of two cells, and longer than a typical cell; so most
+    - *doublet*: DNA, Event_length and CD45, added with the weights that tell two cells from one best, above the
+      99.5 % quantile of single cells, with DNA nearer to that of two cells, and longer than a typical cell; so most
       cells in division, which have twice the DNA at the usual length, stay. The mode and the lower half of the
       cells tell where that quantile is.
 
@@ -193,7 +196,8 @@ def clean(
     length = technical(adata, "event_length")
     dna, viability = with_role(adata, "dna"), with_role(adata, "viability")
 
-    columns = {column for chosen in [*sets, dna, viability] for column in chosen}
+    stain = [column for column, name in enumerate(names) if marker_key(name) == _ON_ALL_CELLS]
+    columns = {column for chosen in [*sets, dna, viability, stain] for column in chosen}
     values = {names[column]: counts[:, column] for column in sorted(columns)}
     if length is not None:
         values[length] = adata.obs[length].to_numpy(dtype=np.float32)
@@ -213,6 +217,7 @@ def clean(
             dna=strongest(signals, [names[column] for column in dna]),
             viability=strongest(signals, [names[column] for column in viability]),
             length=length,
+            stain=names[stain[0]] if stain else None,
         )
         if signals:
             code[rows] = found

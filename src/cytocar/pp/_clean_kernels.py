@@ -20,15 +20,18 @@ UNIT_SUM: Final = "weighted sum of arcsinh(counts / 5)"
 # Below this many events a density says too little, and fixed limits are taken.
 FEWEST: Final = 200
 # Share of single cells that the doublet limit may cost, and the normal quantile that belongs to it.
-SINGLETS_LOST: Final = 0.01
-_QUANTILE: Final = 2.326
+SINGLETS_LOST: Final = 0.005
+_QUANTILE: Final = 2.576
 # Without Event_length, cells in division have the DNA of a doublet: the limit goes up.
 _QUANTILE_DNA_ALONE: Final = 3.0
-# Two cells have twice the DNA of one, and as a rule 1.4 times its length.
+# Two cells have twice the DNA and the CD45 of one, and as a rule 1.4 times its length.
 _DOUBLET_DNA: Final = float(np.log(2.0))
 _DOUBLET_LENGTH: Final = 0.35
+_DOUBLET_STAIN: Final = float(np.log(2.0))
 # A doublet is longer than the typical single cell; what is not has the DNA of a cell in division.
 _LONGER: Final = 0.75
+# Where CD45 counts too, a cell in division is known by having no more of it than others, and length may say less.
+_LONGER_WITH_STAIN: Final = 0.0
 # Nearer than this (a ratio of 2.2), two humps of DNA are one and two cells, or two kinds of cell.
 _APART: Final = 0.8
 # Debris has less than a quarter or so of the DNA of a cell.
@@ -331,13 +334,25 @@ def dead_limit(signal: NDArray[np.floating], name: str) -> Limit:
 
 
 def doublet_limits(
-    dna: NDArray[np.floating], length: NDArray[np.floating] | None, dna_name: str, length_name: str
+    dna: NDArray[np.floating],
+    length: NDArray[np.floating] | None,
+    stain: NDArray[np.floating] | None,
+    names: tuple[str, str, str],
 ) -> list[Limit]:
-    """Return the limits that a doublet is above: of DNA and length together, of DNA, and of length.
+    """Return the limits that a doublet is above: of DNA, length and stain together, of DNA, and of length.
 
-    The score is Fisher's discriminant for an event of twice the DNA and 1.4 times the length of a cell, with
-    scales from the lower halves. Its limit is the 99 % quantile of single cells, as their lower half tells it.
+    The score is Fisher's discriminant for an event of twice the DNA, 1.4 times the length and twice the CD45 of a
+    cell, with scales from the lower halves. Its limit is the 99.5 % quantile of single cells, as their lower half
+    tells it. A stain on all cells (CD45) weighs little where it varies much from cell to cell.
+
+    Parameters
+    ----------
+    dna, length, stain
+        arcsinh(x / 5) of shape (events,); `None` where the file has no such channel.
+    names
+        Their channels.
     """
+    dna_name, length_name, stain_name = names
     if dna.size < FEWEST:
         return [not_judged("doublet", f"{dna.size} single cells are fewer than {FEWEST}")]
     dna_centre, dna_scale = centre_and_scale(dna)
@@ -361,7 +376,15 @@ def doublet_limits(
     weight = (_DOUBLET_LENGTH / length_scale**2) / (_DOUBLET_DNA / dna_scale**2)
     weight = float(np.float32(np.clip(weight, 0.2, 2.0)))
     score = dna + np.float32(weight) * length
+    channels, weights = (dna_name, length_name), (1.0, weight)
+    if stain is not None:
+        _, stain_scale = centre_and_scale(stain)
+        of_stain = (_DOUBLET_STAIN / stain_scale**2) / (_DOUBLET_DNA / dna_scale**2)
+        of_stain = float(np.float32(min(of_stain, 1.0)))
+        score = score + np.float32(of_stain) * stain
+        channels, weights = (*channels, stain_name), (*weights, of_stain)
     centre, scale = centre_and_scale(score)
+    longer = _LONGER if stain is None else _LONGER_WITH_STAIN
     return [
         Limit(
             "doublet",
@@ -369,8 +392,8 @@ def doublet_limits(
             UNIT_SUM,
             "above",
             "sum",
-            (dna_name, length_name),
-            (1.0, weight),
+            channels,
+            weights,
             f"{100 * SINGLETS_LOST:g} % of single cells above it, by the lower half of their score",
             f"mode {centre:.3f}, SD of the lower half {scale:.3f}",
         ),
@@ -387,13 +410,13 @@ def doublet_limits(
         ),
         Limit(
             "doublet_length",
-            length_centre + _LONGER * length_scale,
+            length_centre + longer * length_scale,
             UNIT,
             "above",
             "sum",
             (length_name,),
             (1.0,),
-            f"{_LONGER:g} SD above the mode: what is not longer than a cell is one cell, maybe in division",
+            f"{longer:g} SD above the mode: what is not longer than a cell is one cell, maybe in division",
             f"mode {length_centre:.3f}, SD of the lower half {length_scale:.3f}",
         ),
     ]
@@ -417,6 +440,7 @@ def classify(
     dna: str | None,
     viability: str | None,
     length: str | None,
+    stain: str | None = None,
 ) -> tuple[NDArray[np.int8], list[Limit]]:
     """Return the class of every event of one file (index into `CLASSES`), and the limits that made it.
 
@@ -428,8 +452,8 @@ def classify(
         Sets of bead channels to try; the set whose valley is surest is taken.
     no_beads
         Why there is no set, where there is none.
-    dna, viability, length
-        Names of the channels in `signals`, or `None` where the file has none.
+    dna, viability, length, stain
+        Names of the channels in `signals`, or `None` where the file has none; `stain` is on all cells (CD45).
     """
     n = next(iter(signals.values())).size if signals else 0
     code = np.zeros(n, dtype=np.int8)
@@ -480,7 +504,10 @@ def classify(
         cells &= ~is_dead
     if dna is not None:
         found = doublet_limits(
-            signals[dna][cells], signals[length][cells] if length else None, dna, length_name
+            signals[dna][cells],
+            signals[length][cells] if length else None,
+            signals[stain][cells] if stain else None,
+            (dna, length_name, stain or ""),
         )
         limits.extend(found)
         if found[0].judged:
