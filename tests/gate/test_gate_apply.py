@@ -110,6 +110,21 @@ def test_a_small_sample_takes_the_median_of_the_others(tube, joined, small) -> N
     with pytest.raises(ThresholdNotFound, match="sample tiny"):
         gate.apply(joined(tiny, tube(90, sample="tiny too")), tree)
 
+    # A number that is itself a stand-in is nothing to go by; a stated one is.
+    text = small.replace(
+        "fallback: {rule: other_samples}",
+        "fallback: [{rule: other_samples}, {rule: upper_limit_of_negatives}]",
+    )
+    tree = GateTree.from_yaml(text.replace("in: T cells, range: [0.8, 4.5]}", "in: T cells, value: 2}"))
+    tree = tree.with_threshold("VHH", 2.5).with_threshold("CD3", 2.1, sample="stated")
+    flat = tube(seed=2, sample="flat")
+    flat.X[:, 0] = np.random.default_rng(0).exponential(0.3, flat.n_obs)
+    adata = joined(tiny, flat, tube(300, sample="stated"))
+    gate.apply(adata, tree)
+    found = gate.thresholds(adata).query("name == 'CD3'").set_index("sample_id")
+    assert found["rule"].to_dict() == {"tiny": "other_samples", "flat": "other_samples", "stated": "value"}
+    assert (found["value"] == 2.1).all()
+
 
 def test_control_tubes_decide_the_car_threshold(tube, joined, small) -> None:
     tree = GateTree.from_yaml(small)

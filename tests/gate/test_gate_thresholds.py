@@ -76,7 +76,7 @@ def test_a_missing_valley_is_an_error_that_shows_and_tells() -> None:
         (UpperLimit(low=4.0), ONE_HUMP, "outside the range of 4 to inf"),
         (LowerLimit(high=-3.0), ONE_HUMP, "outside the range of -inf to -3"),
         (LowerLimit(min_cells=9000), ONE_HUMP, "5,000 cells"),
-        (OtherSamples(), TWO_HUMPS, "no other sample has a number of its own"),
+        (OtherSamples(), TWO_HUMPS, "their numbers are not known here"),
         (Negatives(controls="only"), TWO_HUMPS, "wants control tubes, and there are none"),
         (Negatives(population="cells"), TWO_HUMPS, "known negatives are too few"),
     ],
@@ -109,9 +109,22 @@ def test_other_samples_give_their_median() -> None:
     found = find(threshold, Known(TWO_HUMPS[:50], others=[2.0, 2.6, 9.0]), "S1")
     assert (found.value, found.rule, found.fallback) == (2.6, "other_samples", True)
     assert "median of 3 other samples" in found.note
-    with pytest.raises(ThresholdNotFound) as caught:
+    with pytest.raises(ThresholdNotFound, match=r"others=\{\} to go on without") as caught:
         find(threshold, Known(TWO_HUMPS[:50]), "S1")
     assert caught.value.needs_others
+    with pytest.raises(ThresholdNotFound, match="no other sample has a number of its own") as caught:
+        find(threshold, Known(TWO_HUMPS[:50], others=[]), "S1")
+    assert not caught.value.needs_others
+
+
+def test_a_later_fallback_does_not_step_in_for_numbers_that_are_not_known_yet() -> None:
+    chain = (OtherSamples(), UpperLimit())
+    threshold = Threshold("CD4", ("CD4",), "T cells", Valley(low=1.0), chain)
+    with pytest.raises(ThresholdNotFound) as caught:
+        find(threshold, Known(ONE_HUMP), "S1")
+    assert caught.value.needs_others
+    assert find(threshold, Known(ONE_HUMP, others=[2.0]), "S1").rule == "other_samples"
+    assert find(threshold, Known(ONE_HUMP, others=[]), "S1").rule == "upper_limit_of_negatives"
 
 
 def test_a_stated_number_is_taken_as_it_is() -> None:

@@ -67,7 +67,7 @@ def apply(
         Stated numbers, in arcsinh units: ``{name: number}``, or ``{name: {sample: number}}``.
     others
         Name of a threshold to its numbers in other samples, for strategies that fall back on them when `adata`
-        is not the whole study.
+        is not the whole study; a threshold that is not in it has none.
     sample_key
         Column of obs that names the sample; without this column all events are one sample.
     copy
@@ -315,7 +315,7 @@ def _controls_within(
         try:
             values = _control_values(adata, tree, columns, sample, rows, root, others)
         except ThresholdNotFound as error:
-            if not error.needs_others or others is not None:
+            if not error.needs_others:
                 raise
             known = _numbers_above(adata, tree, columns, samples, root, leave_out=sample)
             values = _control_values(adata, tree, columns, sample, rows, root, known)
@@ -363,7 +363,7 @@ def _resolve_all(
         try:
             done[sample] = resolve(tree, data, root[rows], sample=sample, controls=controls, others=others)
         except ThresholdNotFound as error:
-            if not error.needs_others or others is not None or len(samples) == 1:
+            if not error.needs_others or len(samples) == 1:
                 raise
             waiting.append(sample)
     if waiting:

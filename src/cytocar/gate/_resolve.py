@@ -64,7 +64,7 @@ def resolve(
     ThresholdNotFound
         A threshold has no clear place and the strategy has no fallback for it.
     """
-    controls, others = controls or {}, others or {}
+    controls = controls or {}
     populations = {population.name: population for population in tree.expanded()}
     numbers: dict[str, float] = {}
     found: dict[str, Found] = {}
@@ -80,7 +80,7 @@ def resolve(
             values=column[masks[threshold.population]],
             negatives=_known_negatives(tree, step.name, column, masks, positive),
             controls=controls.get(step.name, {}),
-            others=others.get(step.name),
+            others=None if others is None else others.get(step.name, ()),
         )
         result = find(threshold, known, sample)
         found[step.name] = result

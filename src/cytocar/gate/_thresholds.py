@@ -105,7 +105,7 @@ class Known:
     controls
         Control tube to the marker in its cells of the same population.
     others
-        Numbers of this threshold in other samples, or None where they are not known (yet).
+        Numbers of this threshold in other samples; None where they are not known (yet), empty where there are none.
     """
 
     values: NDArray[Any]
@@ -135,6 +135,10 @@ def find(threshold: Threshold, known: Known, sample: str) -> Found:
         return Found(value=stated, rule="value", pinned=True, reference=reference, **in_population, **common)  # type: ignore[arg-type]  # the two mappings hold fields of Found
     reasons: list[str] = []
     for rule in threshold.rules():
+        if isinstance(rule, OtherSamples) and known.others is None:
+            # Not yet known is not the same as none: no further fallback is taken in the place of this one.
+            reasons.append("other samples: their numbers are not known here")
+            break
         try:
             result = _apply(rule, known)
             _check_range(rule, result["value"])
@@ -293,6 +297,7 @@ def _density(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 def _not_found(threshold: Threshold, known: Known, sample: str, reasons: Sequence[str]) -> ThresholdNotFound:
     middle = _suggestion(threshold, known)
+    wants_others = known.others is None and any(isinstance(rule, OtherSamples) for rule in threshold.rules())
     lines = [
         f"sample {sample}: no threshold {threshold.name} (marker {threshold.marker}) "
         f"in {threshold.population} ({known.values.size:,} cells)",
@@ -301,13 +306,16 @@ def _not_found(threshold: Threshold, known: Known, sample: str, reasons: Sequenc
         f"Look at the density and state a number in study.yaml, such as  thresholds: {{{threshold.name}: {middle}}}"
         f"  for all samples, or  thresholds: {{{threshold.name}: {{{sample}: {middle}}}}}  for this one.",
     ]
-    wants_others = any(isinstance(rule, OtherSamples) for rule in threshold.fallback)
+    if wants_others:
+        lines.append(
+            "Or hand over what other samples have (others={name: numbers}; others={} to go on without them)."
+        )
     return ThresholdNotFound(
         "\n".join(lines),
         name=threshold.name,
         sample=sample,
         marker=threshold.marker,
-        needs_others=wants_others and not known.others,
+        needs_others=wants_others,
     )
 
 
