@@ -36,7 +36,9 @@ class FinishedRun:
     @cached_property
     def clustered(self) -> AnnData:
         """The cells that carry cluster labels and maps."""
-        chosen = self.cells.obs[keys.COMPARTMENT].astype(str).isin([keys.CAR, keys.CELLS])
+        obs = self.cells.obs
+        chosen = obs[keys.COMPARTMENT].astype(str).isin([keys.CAR, keys.CELLS])
+        chosen &= obs[keys.ROLE].astype(str) != "negative_control"
         part = self.cells[chosen.to_numpy()].copy()
         for method in self.methods:
             part.obs[method] = part.obs[method].cat.remove_unused_categories()

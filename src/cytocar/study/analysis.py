@@ -41,7 +41,7 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
     order = samples.sort_values([keys.MONTHS], kind="stable")
     labels = list(dict.fromkeys(order[keys.TIMEPOINT].astype(str)))
     joined.obs[keys.TIMEPOINT] = pd.Categorical(joined.obs[keys.TIMEPOINT].astype(str), labels, ordered=True)
-    for column in (keys.SAMPLE, keys.PATIENT):
+    for column in (keys.SAMPLE, keys.PATIENT, keys.ROLE):
         values = samples[column].astype(str)
         joined.obs[column] = pd.Categorical(joined.obs[column].astype(str), list(dict.fromkeys(values)))
     compartments = [
@@ -197,10 +197,16 @@ def methods_of(cells: AnnData) -> list[str]:
     return [method for method in (keys.PHENOGRAPH, keys.FLOWSOM) if method in cells.obs]
 
 
+def _interesting(cells: AnnData) -> np.ndarray:
+    """Return which cells are clustered: no CAR-T gate of a tube without CAR-T cells holds any."""
+    inside = np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
+    control = np.asarray(cells.obs[keys.ROLE].astype(str)) == "negative_control"
+    return np.asarray(inside & ~control)
+
+
 def of_interest(cells: AnnData) -> AnnData:
     """Return the clustered cells: CAR-T cells, or all cells of a study without CAR-T cells."""
-    chosen = np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
-    part = cells[np.flatnonzero(chosen)].copy()
+    part = cells[np.flatnonzero(_interesting(cells))].copy()
     for method in methods_of(part):
         part.obs[method] = part.obs[method].cat.remove_unused_categories()
     return part

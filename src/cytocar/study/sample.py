@@ -89,6 +89,7 @@ def _read_and_clean(task: SampleTask) -> AnnData:
     adata.obs[keys.PATIENT] = task.patient_id
     adata.obs[keys.TIMEPOINT] = task.timepoint
     adata.obs[keys.MONTHS] = task.months
+    adata.obs[keys.ROLE] = task.role
     if settings.clean == "auto":
         beads = settings.beads if isinstance(settings.beads, str) else list(settings.beads)
         pp.clean(adata, beads=beads)
