@@ -10,6 +10,11 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from cytocar.pl import _style
 
 MARKERS = [
     "CD57", "CCR6", "CXCR5", "CD45RA", "CD4", "CD8a", "CD16", "CD25", "LAG-3", "CD107a", "TCRgd",
@@ -304,10 +309,10 @@ def make_gates(samples: Sequence[str], bins: int = 64) -> dict[str, Any]:
             ledger.append((sample, order, child, parent, events, share, events / 60_000))
         for place, marker in enumerate(("CD45", "CD3", "VHH", "CD4", "CD8a")):
             value = 2.0 + 0.1 * rng.normal()
-            rule = ("valley", "valley", "quantile", "fallback", "pinned")[place]
+            rule = ("valley", "valley", "negatives", "other_samples", "stated")[place]
             thresholds.append(
-                (sample, marker, marker, value, rule, 0.9 if place != 3 else 0.2, "T cells", 20_000, rule == "pinned",
-                 "no valley; the threshold of the other samples" if rule == "fallback" else "")
+                (sample, marker, marker, value, rule, 0.9 if place != 3 else 0.2, "T cells", 20_000, rule == "stated",
+                 rule == "other_samples", "no valley" if rule == "other_samples" else "")
             )  # fmt: skip
             grid = np.linspace(-0.3, 6.5, 128)
             curve = np.exp(-(((grid - 0.4) / 0.4) ** 2)) + 0.6 * np.exp(-(((grid - 4) / 0.6) ** 2))
@@ -328,7 +333,8 @@ def make_gates(samples: Sequence[str], bins: int = 64) -> dict[str, Any]:
         "thresholds": pd.DataFrame(
             thresholds,
             columns=[
-                "sample_id", "name", "marker", "value", "rule", "confidence", "found_in", "n_cells", "pinned", "note",
+                "sample_id", "name", "marker", "value", "rule", "confidence", "found_in", "n_cells", "pinned",
+                "fallback", "note",
             ],
         ),
         "densities": pd.concat(densities, ignore_index=True),
@@ -363,3 +369,44 @@ def tables_maker() -> Callable[..., SimpleNamespace]:
 @pytest.fixture(scope="session")
 def times_maker() -> Callable[[int], tuple[tuple[str, float, float], ...]]:
     return many_times
+
+
+def _drawn_texts(figure: Figure) -> list[tuple[str, Bbox, float]]:
+    """Return every text that is drawn, with its box in pixels and its size; ticks beyond the axis are not."""
+    with _style.style():
+        figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    found, of_ticks = [], set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                for text in (tick.label1, tick.label2):
+                    of_ticks.add(id(text))
+                    if text.get_visible() and text.get_text() and low - 1e-9 <= tick.get_loc() <= high + 1e-9:
+                        found.append(text)
+    others = [
+        t for t in figure.findobj(Text) if id(t) not in of_ticks and t.get_visible() and t.get_text().strip()
+    ]
+    return [(t.get_text(), Text.get_window_extent(t, renderer), t.get_fontsize()) for t in [*found, *others]]
+
+
+def unreadable(figure: Figure) -> list[str]:
+    """Return what a reader could not read: texts on each other, beyond the page, or below 6 points."""
+    texts = _drawn_texts(figure)
+    complaints = [f"{name!r} is {size:g} points" for name, _, size in texts if size < 6]
+    page = figure.bbox
+    for name, box, _ in texts:
+        if box.x0 < -2 or box.y0 < -2 or box.x1 > page.width + 2 or box.y1 > page.height + 2:
+            complaints.append(f"{name!r} leaves the page")
+    x0, y0, x1, y1 = np.array([box.extents for _, box, _ in texts]).T
+    wide = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
+    high = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)
+    for i, j in np.argwhere(np.tril((wide > 2) & (high > 3), -1)):
+        complaints.append(f"{texts[i][0]!r} lies on {texts[j][0]!r}")
+    return complaints
+
+
+@pytest.fixture(scope="session")
+def complaints() -> Callable[[Figure], list[str]]:
+    return unreadable

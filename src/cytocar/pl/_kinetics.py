@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,10 @@ _COLUMNS = (
     keys.SAMPLE, keys.PATIENT, keys.MONTHS, "n_cd45", "n_car", "pct_of_cd45", "pct_low", "pct_high", "lod_events",
     "loq_events", "call",
 )  # fmt: skip
+_LIMITS = {
+    "lod_events": ("LoD", "limit of detection", (0, (1, 1.5))),
+    "loq_events": ("LoQ", "limit of quantitation", (0, (4, 2))),
+}
 _CALLS = ("quantified", "detected", "not_detected")
 
 
@@ -29,8 +33,8 @@ def kinetics(frequency: pd.DataFrame, kinetics: pd.DataFrame | None = None) -> F
     """Draw the CAR-T share of CD45+ cells over months, on a logarithmic axis, one panel a patient.
 
     Filled marks are measured shares with their exact 95 % interval; a sample without detection is an arrow down
-    from the upper end of its interval, since it is an upper limit and not 0. Lines show the limits of detection
-    (LoD) and of quantitation (LoQ) of each sample. The broken line is the log-linear fall by the half-life in
+    from the upper end of its interval, since it is an upper limit and not 0. Grey lines show the limits of
+    detection and of quantitation of each sample. The broken line is the log-linear fall by the half-life in
     `kinetics`, through the quantified samples from the largest on.
 
     Parameters
@@ -93,14 +97,25 @@ def kinetics(frequency: pd.DataFrame, kinetics: pd.DataFrame | None = None) -> F
             textcoords="offset points", size=_style.SMALL, color=_style.SOFT,
         )  # fmt: skip
         if place % columns == 0:
-            axes.set_ylabel("CAR-T, % of CD45+ cells")
+            axes.set_ylabel("CAR-T, % of CD45+ cells" if columns < 5 else "CAR-T, %")
+        elif columns == 5:
+            axes.tick_params(axis="y", labelleft=False)
         if place + columns >= len(patients):
             axes.set_xlabel("months after infusion")
         if columns == 1:
-            _write_measures(sheet, left + width + 6, head + 22, measures)
+            _write_measures(sheet, left + width + 6, head + 25, measures)
     calls = [call for call in _CALLS if (table["call"].astype(str) == call).any()]
     fitted = any(line.get_label() == "fit" for axes in sheet.figure.axes for line in axes.lines)
-    _key(sheet, calls, fitted, beside=left + width + 6 if columns == 1 else None, left=left, top=head)
+    limits = {line.get_label() for axes in sheet.figure.axes for line in axes.lines}
+    _key(
+        sheet,
+        calls,
+        fitted,
+        [limit for limit in _LIMITS.values() if limit[0] in limits],
+        beside=left + width + 6 if columns == 1 else None,
+        left=left,
+        top=head,
+    )
     return sheet.figure
 
 
@@ -108,9 +123,10 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
     """Return one axis for all panels, from below the lowest limit to above the highest interval."""
     lod = 100 * table["lod_events"].to_numpy(dtype=float) / table["n_cd45"].to_numpy(dtype=float)
     detected = table["call"].astype(str).to_numpy() != "not_detected"
-    low = np.concatenate([lod, table["pct_low"].to_numpy(dtype=float)[detected]])
-    low = low[np.isfinite(low) & (low > 0)]
     high = table["pct_high"].to_numpy(dtype=float)
+    # an upper limit has an arrow below it, which must be on the page too
+    low = np.concatenate([lod, table["pct_low"].to_numpy(dtype=float)[detected], 0.45 * high[~detected]])
+    low = low[np.isfinite(low) & (low > 0)]
     high = high[np.isfinite(high) & (high > 0)]
     top = float(high.max()) if high.size else 100.0
     bottom = float(low.min()) if low.size else top / 100
@@ -140,8 +156,8 @@ def _draw(
     call = part["call"].astype(str).to_numpy()
     whole = part["n_cd45"].to_numpy(dtype=float)
     span = float(months.max() - months.min()) or 12.0
-    axes.set_xlim(min(0.0, float(months.min())) - 0.03 * span, float(months.max()) + 0.09 * span)
-    for column, name, line in (("lod_events", "LoD", (0, (1, 1.5))), ("loq_events", "LoQ", (0, (4, 2)))):
+    axes.set_xlim(min(0.0, float(months.min())) - 0.03 * span, float(months.max()) + 0.04 * span)
+    for column, (name, _, line) in _LIMITS.items():
         limit = 100 * part[column].to_numpy(dtype=float) / whole
         known = np.isfinite(limit) & (limit > 0)
         if not known.any():
@@ -151,10 +167,6 @@ def _draw(
         if x.size == 1:
             x, y = np.array([x[0] - 0.03 * span, x[0] + 0.03 * span]), np.repeat(y, 2)
         axes.plot(x, y, linestyle=line, color=_style.SOFT, linewidth=0.8, label=name, zorder=1)
-        axes.annotate(
-            name, (x[-1], y[-1]), xytext=(3, 0), textcoords="offset points", size=_style.SMALL, color=_style.SOFT,
-            va="center", annotation_clip=False,
-        )  # fmt: skip
     half_life = measures.get("half_life", (np.nan,))[0]
     use = call == "quantified"
     if np.isfinite(half_life) and half_life > 0 and use.sum() > 1:
@@ -275,7 +287,14 @@ def _number(value: float) -> str:
 
 
 def _key(
-    sheet: Sheet, calls: Sequence[str], fitted: bool, *, beside: float | None, left: float, top: float
+    sheet: Sheet,
+    calls: Sequence[str],
+    fitted: bool,
+    limits: Sequence[tuple[str, str, Any]],
+    *,
+    beside: float | None,
+    left: float,
+    top: float,
 ) -> None:
     from matplotlib.lines import Line2D
 
@@ -295,7 +314,10 @@ def _key(
             Line2D([], [], color=_style.subset_colour(keys.CAR), linestyle=(0, (6, 2)), linewidth=1.0)
         )
         names.append("log-linear fall")
+    for _, words, line in reversed(limits):
+        handles.append(Line2D([], [], color=_style.SOFT, linestyle=line, linewidth=0.8))
+        names.append(words)
     if beside is not None:
-        sheet.legend(beside, top, handles, names)
+        sheet.legend(beside, top, handles, names, handlelength=1.8)
     else:
-        sheet.legend(left, 2.0, handles, names, ncols=len(names))
+        sheet.legend(left, 2.0, handles, names, ncols=len(names), handlelength=1.8)

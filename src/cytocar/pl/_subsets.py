@@ -27,23 +27,29 @@ def sample_axis(axes: Axes, names: Sequence[str], width_mm: float, *, longest: i
     -------
     The height in millimetres that the names take.
     """
-    texts = [_text.label(name, longest) for name in names]
-    slot = width_mm / max(len(texts), 1)
-    widest = max(map(_text.width_mm, texts))
-    turned = widest > slot - 0.6
+    texts, turned = _names_on(names, width_mm, longest)
+    slot = _slot(len(texts), width_mm)
     every = max(1, int(np.ceil((_text.height_mm() + 0.2) / slot))) if turned else 1
     axes.set_xticks(range(0, len(texts), every), texts[::every], rotation=90 if turned else 0)
-    # a few bars are not made wide: they stand in the middle
-    half = max(len(texts), width_mm / _WIDEST_SLOT) / 2
-    axes.set_xlim((len(texts) - 1) / 2 - half - 0.1, (len(texts) - 1) / 2 + half + 0.1)
-    return widest + 2.0 if turned else _text.height_mm() + 2.0
+    middle, half = (len(texts) - 1) / 2, width_mm / slot / 2 + 0.1
+    axes.set_xlim(middle - half, middle + half)
+    return names_height(names, width_mm, longest=longest)
+
+
+def _slot(n: int, width_mm: float) -> float:
+    """Return the room of one sample: a few bars are not made wide, they stand in the middle."""
+    return min(width_mm / max(n, 1), _WIDEST_SLOT)
+
+
+def _names_on(names: Sequence[str], width_mm: float, longest: int) -> tuple[list[str], bool]:
+    texts = [_text.label(name, longest) for name in names]
+    return texts, max(map(_text.width_mm, texts)) > _slot(len(texts), width_mm) - 0.6
 
 
 def names_height(names: Sequence[str], width_mm: float, *, longest: int = 16) -> float:
     """Return what `sample_axis` will return."""
-    texts = [_text.label(name, longest) for name in names]
-    widest = max(map(_text.width_mm, texts))
-    return widest + 2.0 if widest > width_mm / len(texts) - 0.6 else _text.height_mm() + 2.0
+    texts, turned = _names_on(names, width_mm, longest)
+    return (max(map(_text.width_mm, texts)) if turned else _text.height_mm()) + 2.0
 
 
 @_style.styled

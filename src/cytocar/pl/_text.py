@@ -10,7 +10,7 @@ from cytocar.pl import _style
 
 # Widths of letters of DejaVu Sans as shares of the font size, rounded up.
 _NARROW = dict.fromkeys(" ,.:;|'!()[]ijl", 0.36) | dict.fromkeys("-frtIJ/", 0.42)
-_WIDE = dict.fromkeys("mwMW%@=", 0.95) | dict.fromkeys("ABCDGHKNOPQRSTUVXYZ", 0.74)
+_WIDE = dict.fromkeys("mwMW%@=", 1.0) | dict.fromkeys("ABCDGHKNOPQRSTUVXYZ", 0.74)
 _USUAL = 0.64
 _MM_PER_POINT = 25.4 / 72
 

@@ -165,7 +165,7 @@ def _lay_out(
     lines = 2 if any(violin.side for violin in panels[0].violins) else 1
     names = [_text.label(name, 14) for name in panels[0].names]
     width = _style.WIDTH_MM - left - 2
-    slot = (width - gap_x * (columns - 1)) / columns / max(len(names), 1)
+    slot = min((width - gap_x * (columns - 1)) / columns / max(len(names), 1), _WIDEST_SLOT)
     turned = max(map(_text.width_mm, names)) > slot - 0.5
     foot = (
         (max(map(_text.width_mm, names)) if turned else _text.height_mm())

@@ -1,0 +1,105 @@
+"""Figures of tables of shares: bars, intervals and names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cytocar import pl
+from cytocar._core.errors import ParameterError
+
+
+def by_label(figure: object) -> dict[str, object]:
+    return {axes.get_label(): axes for axes in figure.axes}
+
+
+def heights(axes: object) -> dict[str, list[float]]:
+    return {c.get_label(): [bar.get_height() for bar in c.patches] for c in axes.containers}
+
+
+def test_subsets_bars_are_the_shares_of_the_table(tables: SimpleNamespace) -> None:
+    axes = by_label(pl.subsets(tables.subsets, tables.frequency))
+    for compartment in ("car", "host"):
+        part = tables.subsets[tables.subsets["compartment"] == compartment]
+        found = heights(axes[f"{compartment} bars"])
+        for subset, rows in part.groupby("subset"):
+            assert found[subset] == pytest.approx((100 * rows["fraction"]).tolist())
+    assert axes["car bars"].get_ylabel() == "% of CAR-T cells"
+    assert [t.get_text() for t in axes["car bars"].get_xticklabels()] == ["2mo", "1yr", "3yr", "5yr"]
+    counts = [t.get_text() for t in axes["car bars"].texts]
+    part = tables.subsets[tables.subsets["compartment"] == "car"]
+    assert counts[:4] == [f"{n:,}" for n in part.groupby("sample_id", sort=False)["n"].sum()]
+
+
+def test_subsets_intervals_are_those_of_the_table(tables: SimpleNamespace) -> None:
+    axes = by_label(pl.subsets(tables.subsets, tables.frequency))["car intervals"]
+    part = tables.subsets.query("compartment == 'car' and subset == 'DN'")
+    bars = next(c for c in axes.containers if c.get_label() == "DN")
+    ends = np.array([segment[:, 1] for segment in bars[2][0].get_segments()])
+    assert ends[:, 0] == pytest.approx(100 * part["low"].to_numpy())
+    assert ends[:, 1] == pytest.approx(100 * part["high"].to_numpy())
+
+
+def test_samples_go_by_months_and_are_called_by_sample_where_timepoints_repeat(
+    tables: SimpleNamespace,
+) -> None:
+    shuffled = tables.subsets.iloc[::-1]
+    ticks = by_label(pl.subsets(shuffled, tables.frequency))["car bars"].get_xticklabels()
+    assert [t.get_text() for t in ticks] == ["2mo", "1yr", "3yr", "5yr"]
+    ticks = by_label(pl.subsets(tables.subsets))["car bars"].get_xticklabels()
+    assert [t.get_text() for t in ticks] == ["P01_2mo", "P01_1yr", "P01_3yr", "P01_5yr"]
+    twice = tables.frequency.assign(timepoint="2mo")
+    ticks = by_label(pl.subsets(tables.subsets, twice))["car bars"].get_xticklabels()
+    assert [t.get_text() for t in ticks] == ["P01_2mo", "P01_1yr", "P01_3yr", "P01_5yr"]
+
+
+def test_cluster_bars_stack_to_100(tables: SimpleNamespace) -> None:
+    axes = by_label(pl.cluster_frequencies(tables.clusters, tables.profiles, samples=tables.frequency))
+    found = heights(axes["samples"])
+    assert list(found) == [*map(str, range(1, 10)), "-1"]
+    for cluster, rows in tables.clusters.groupby("cluster"):
+        assert found[cluster] == pytest.approx((100 * rows["fraction"]).tolist())
+    assert np.sum(list(found.values()), axis=0) == pytest.approx([100] * 4)
+
+
+def test_clusters_that_make_up_a_subset(tables: SimpleNamespace) -> None:
+    axes = by_label(pl.cluster_frequencies(tables.clusters, tables.profiles))["subsets"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["CD4", "CD8", "DN"]
+    found = heights(axes)
+    n = tables.clusters.groupby("cluster")["n"].sum()
+    dn = n[["4", "7", "8", "9"]].sum()
+    assert found["9"] == pytest.approx([0, 0, 100 * n["9"] / dn])
+    assert found["6"] == pytest.approx([100, 0, 0])
+    assert found["-1"] == [0, 0, 0]
+
+
+def test_a_panel_a_cluster_with_intervals(tables: SimpleNamespace) -> None:
+    axes = by_label(pl.cluster_frequencies(tables.clusters, tables.profiles))["cluster 9"]
+    rows = tables.clusters[tables.clusters["cluster"] == "9"]
+    ends = np.array([segment[:, 1] for segment in axes.containers[0][2][0].get_segments()])
+    assert ends[:, 1] == pytest.approx(100 * rows["high"].to_numpy())
+    assert axes.get_title("left") == "9 DN"
+    assert axes.get_title("right") == f"n = {rows['n'].sum():,}"
+
+
+def test_method_is_the_first_or_the_one_asked_for(tables: SimpleNamespace) -> None:
+    import pandas as pd
+
+    both = pd.concat(
+        [tables.clusters, tables.clusters.query("cluster in ['1', '2']").assign(method="flowsom")]
+    )
+    assert len(pl.cluster_frequencies(both).axes) == 11
+    assert len(pl.cluster_frequencies(both, method="flowsom").axes) == 3
+    with pytest.raises(ParameterError, match="the table has no method 'flowsum'; did you mean 'flowsom'"):
+        pl.cluster_frequencies(both, method="flowsum")
+
+
+def test_errors_name_the_missing_column(tables: SimpleNamespace) -> None:
+    with pytest.raises(
+        ParameterError, match="the table of subsets lacks the columns low, high; it has sample_id"
+    ):
+        pl.subsets(tables.subsets.drop(columns=["low", "high"]))
+    with pytest.raises(ParameterError, match="the table of clusters has no rows"):
+        pl.cluster_frequencies(tables.clusters.iloc[:0])
