@@ -9,6 +9,8 @@ import pytest
 
 from cytocar import GateError, ParameterError, StateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
+from cytocar.gate._apply import numbers_for_others
+from cytocar.gate._thresholds import Found
 
 
 def test_it_sets_the_fields_it_says(tube, small) -> None:
@@ -124,6 +126,19 @@ def test_a_small_sample_takes_the_median_of_the_others(tube, joined, small) -> N
     found = gate.thresholds(adata).query("name == 'CD3'").set_index("sample_id")
     assert found["rule"].to_dict() == {"tiny": "other_samples", "flat": "other_samples", "stated": "value"}
     assert (found["value"] == 2.1).all()
+
+    # What is not among the numbers handed over has none; the next fallback is due.
+    tiny_too = tube(300, seed=3, sample="tiny too")
+    tiny_too.X[:, 0] = flat.X[:300, 0]
+    gate.apply(tiny_too, tree, others={"CD4": [2.0]})
+    assert gate.thresholds(tiny_too).set_index("name").loc["CD3", "rule"] == "upper_limit_of_negatives"
+
+
+def test_stand_ins_are_not_handed_on_to_other_samples() -> None:
+    own = Found("CD3", "CD3", 2.0, "valley")
+    stand_in = Found("CD3", "CD3", 9.0, "upper_limit_of_negatives", fallback=True)
+    stated = Found("CD3", "CD3", 2.4, "value", pinned=True)
+    assert numbers_for_others([[own], [stand_in], [stated]]) == {"CD3": [2.0, 2.4]}
 
 
 def test_control_tubes_decide_the_car_threshold(tube, joined, small) -> None:
