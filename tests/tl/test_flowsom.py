@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.tl import _flowsom
+from cytocar.tl import _flowsom, _neighbours
 from cytocar.tl._som_kernels import train
 
 
@@ -140,15 +140,22 @@ def test_clusters_far_apart_are_counted_right(blobs: ad.AnnData) -> None:
     assert blobs.obs["flowsom"].value_counts()[["1", "2", "3", "4"]].tolist() == [90, 66, 48, 36]
 
 
-def test_the_number_of_clusters_does_not_grow_with_the_cells() -> None:
+def test_no_more_than_5000_cells_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
-    centres = 5 * np.eye(6)[:4]
-    for n in (1000, 12_000):
-        x = generator.normal(centres[generator.integers(0, 4, n)], 1.0).astype("float32")
-        cells = ad.AnnData(x)
-        cells.uns["cytocar"] = {"state": "arcsinh"}
-        cc.tl.flowsom(cells, markers=list(cells.var_names))
-        assert cells.uns["flowsom"]["n_clusters"] == 4
+    x = generator.normal(5 * np.eye(6)[generator.integers(0, 4, 7000)], 1.0).astype("float32")
+    found = _flowsom.self_organising_map(x, grid=(6, 6), rlen=5)
+    cuts, _ = _flowsom._metaclusters(found, 20, "average_cells", 0)
+    sizes = []
+
+    def counted(rows: np.ndarray, k: int, **settings: object) -> tuple[np.ndarray, str]:
+        sizes.append(len(rows))
+        return nearest(rows, k)
+
+    nearest = _neighbours.nearest_neighbours
+    monkeypatch.setattr(_neighbours, "nearest_neighbours", counted)
+    quality = _flowsom.cut_quality(x, found.node, cuts, 0)
+    assert sizes == [5000]
+    assert _flowsom.choose_cut(quality) + 2 == 4
 
 
 def test_all_numbers_of_metaclusters_are_kept(blobs: ad.AnnData) -> None:

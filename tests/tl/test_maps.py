@@ -120,7 +120,7 @@ def test_same_seed_same_map_whatever_the_threads(
     first, _ = _tsne.embed(x, everyone, perplexity=20, seed=5, n_jobs=1)
     second, _ = _tsne.embed(x, everyone, perplexity=20, seed=5, n_jobs=2)
     assert np.array_equal(first, second)
-    assert purity(first, blobs.obs["truth"]) == 1
+    assert purity(first, blobs.obs["truth"]) > 0.98
 
 
 def test_perplexity_shrinks_with_the_cells(blobs: ad.AnnData) -> None:

@@ -48,16 +48,18 @@ def embed(
     n = len(base)
     number = seeds.integer_seed(seed, "tsne")
     index = _maps.Neighbourhoods(base, min(n - 1, int(3 * perplexity)), n_jobs)
-    affinities = PerplexityBasedNN(knn_index=index, perplexity=perplexity, random_state=number)
+    threads = _neighbours.n_threads(n_jobs)
+    affinities = PerplexityBasedNN(
+        knn_index=index, perplexity=perplexity, n_jobs=threads, random_state=number
+    )
     rate = max(LEAST_LEARNING_RATE, n / EXAGGERATION)
     method = "bh" if n <= TREE_UP_TO else "fft"
-    # one thread: the sums over cells are rounded differently with two, and 750 steps carry that everywhere
     embedding = openTSNE.TSNEEmbedding(
         START * _maps.principal_axes(base),
         affinities,
         negative_gradient_method=method,
         random_state=number,
-        n_jobs=1,
+        n_jobs=threads,
     )
     embedding = embedding.optimize(
         EXAGGERATED_STEPS, exaggeration=EXAGGERATION, learning_rate=rate, momentum=0.8, inplace=True
@@ -121,7 +123,7 @@ def tsne(
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Threads of the neighbour search; -1 for all. The optimisation runs on one, so that the map is the same.
+        Threads; -1 for all.
     key_added
         Name of the result in ``obsm`` and ``uns``.
     copy
