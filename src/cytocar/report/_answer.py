@@ -68,11 +68,13 @@ def answer(run: FinishedRun) -> Answer:
 
 
 def percent(value: float) -> str:
-    """Format a percentage with three significant digits, and no more than three decimals."""
+    """Format a percentage with about three significant digits."""
     if not np.isfinite(value):
         return "not known"
     if value == 0:
         return "0"
+    if abs(value) < 0.0005:
+        return f"{value:.1g}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
     return f"{value:.{digits}f}"
 
