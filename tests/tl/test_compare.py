@@ -100,6 +100,37 @@ def test_effect_and_interval_against_scipy() -> None:
     assert found.p[0] == pytest.approx(stats.ttest_ind(b, a).pvalue)
 
 
+def contrasted(a: np.ndarray, b: np.ndarray, shift: float = 0.0, error: float = 0.0) -> rules.Effect:
+    return rules.contrast(
+        rules.Group.of(ordered(a)), rules.Group.of(ordered(b)), shift=np.array([shift]), error=np.array([error]),
+        margin=0.2, level=0.95, n_boot=2000, rng=np.random.default_rng(0),
+    )  # fmt: skip
+
+
+def test_a_wide_small_group_is_not_sure_by_the_variance_of_the_large_one() -> None:
+    a = np.random.default_rng(0).normal(2, 0.3, 2000)
+    tight = contrasted(a, np.array([2.4, 2.5, 2.6, 2.7, 2.9, 3.0]))
+    wide = contrasted(a, np.array([1.0, 1.2, 2.0, 2.8, 4.5, 4.6]))
+    assert tight.mean[0] == pytest.approx(wide.mean[0], abs=1e-6)
+    assert max(tight.p[0], wide.p[0]) < 0.001
+    assert (tight.direction[0], wide.direction[0]) == (1, 0)
+
+
+def test_the_error_of_staining_goes_into_evidence_and_intervals() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(3, 0.3, 300), rng.normal(3.6, 0.3, 300)
+    sure, unsure = contrasted(a, b), contrasted(a, b, error=0.3)
+    assert (sure.direction[0], unsure.direction[0]) == (1, 0)
+    pooled = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 300)
+    z = unsure.mean[0] / np.hypot(pooled, 0.3 * np.tanh(b).mean())
+    assert unsure.p[0] == pytest.approx(2 * stats.t.sf(z, 598))
+    assert unsure.adjusted_high[0] - unsure.adjusted[0] == pytest.approx(1.96 * 0.3, rel=0.02)
+    np.testing.assert_array_equal(unsure.effect_high, sure.effect_high)
+    corrected = contrasted(a, b, shift=0.6)
+    assert corrected.adjusted[0] == pytest.approx(sure.effect[0] - 0.6, abs=0.01)
+    assert corrected.within[0]
+
+
 def test_a_standardised_group_is_a_replicated_one() -> None:
     rng = np.random.default_rng(4)
     small, large, b = rng.normal(0, 1, 30), rng.normal(3, 1, 60), rng.normal(1, 1, 25)
@@ -446,6 +477,34 @@ def test_cells_without_compartments_are_compared_over_time() -> None:
     assert list(found["call"]) == ["unchanged", "up"] or found["call"][1] == "up"
     assert found["technical_shift"].isna().all()
     assert found["note"].str.contains("SD 0.14 allowed for").all()
+
+
+def test_a_change_that_host_cells_show_too_is_staining() -> None:
+    found = compare(made(compartment=np.tile(["car", "host"], 200)))
+    over_time = found[found["comparison"] == "late vs early"].set_index(["compartment", "marker"])
+    assert over_time.loc[("host", "HLA-DR"), "effect"] == pytest.approx(1, abs=0.15)
+    assert over_time.loc[("host", "HLA-DR"), "call"] == "inconclusive"
+    car = over_time.loc[("car", "HLA-DR")]
+    assert car["effect_low"] > 0.5
+    assert car["technical_shift"] == pytest.approx(1, abs=0.1)
+    assert car["adjusted"] == pytest.approx(0, abs=0.15)
+    assert car["call"] in ("unchanged", "inconclusive")
+
+
+@pytest.mark.parametrize(("cd8", "level"), [(9, 4.0), (1, 1.0)])
+def test_host_is_standardised_to_the_mix_of_the_car_cells(cd8: int, level: float) -> None:
+    compartment = np.tile(["car", "host"], 200)
+    subset = np.where(np.arange(400) % 4 < 2, "CD8", "CD4")
+    car = np.flatnonzero(compartment == "car")
+    subset[car] = np.where(np.arange(200) % 10 < cd8, "CD8", "CD4")
+    adata = made(compartment=compartment, subset=subset)
+    adata.X[:, 0] = np.where(subset == "CD8", 4, 1) + 0.1 * np.sin(np.arange(400))
+    found = compare(adata, markers="CD7")
+    row = found[(found["comparison"] == "car vs host") & (found["subset"] == "all")].iloc[0]
+    assert row["median_a"] == pytest.approx(level, abs=0.15)
+    assert row["effect"] == pytest.approx(0, abs=0.15)
+    assert abs(row["cliffs_delta"]) < 0.1
+    assert f"CD8 {10 * cd8} %" in row["note"]
 
 
 def test_direction_follows_reference_and_against() -> None:

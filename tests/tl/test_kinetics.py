@@ -103,7 +103,7 @@ def test_the_interval_of_a_half_life_covers() -> None:
 
 
 def test_below_quantitation_is_censored_and_not_zero() -> None:
-    found = of(counted([3010, 1040, 22, 3]))
+    found = of(counted([3010, 1040, 26, 3]))
     assert found.loc["last_detected", "value"] == 36
     assert found.loc["last_quantified", "value"] == 12
     assert np.isnan(found.loc["half_life", "value"])

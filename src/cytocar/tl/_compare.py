@@ -45,14 +45,16 @@ def compare(
     **Within a tube** (``"car vs host"``), at every timepoint, CAR-T less host T cells: no staining stands between
     them. For the subset ``all`` the host is standardised to the CAR-T cells' mix of the subsets it has.
 
-    **Calls.** ``up`` or ``down``: the difference after correction, of medians or of means, has a 97 % interval without
-    0 and is beyond `margin` with a confidence of 80 %; the error of staining counts with its 99 % in both.
-    Means see a change of some cells of a two-humped marker that medians miss; their standard error is the pooled one,
-    which for a small group comes from the large one, and the unpooled 90 % interval must not hold 0 either.
-    ``unchanged``: the intervals of both lie within the margin. ``inconclusive``: all else. With equal truth and
-    staining that differs by SD 0.1 between tubes, fewer than 1 in 1000 rows are called where groups have a hundred
-    cells or more, and about 1 in 100 where one has 10 to 30 (benchmarks/calibrate_calls.py); `note` names groups
-    below 30 cells.
+    **Calls.** ``up`` or ``down`` needs size and evidence. Size: the difference of medians or of means, after
+    correction, is beyond `margin` with a confidence of 80 %; the error of staining counts with its 99 %. Evidence:
+    the difference of means differs from 0 by more than sampling and staining explain, and by so much that of the rows
+    called no more than a tenth is expected to be false (Benjamini & Hochberg 1995 within patient, comparison,
+    compartment and timepoint). Means see a change of some cells of a two-humped marker that medians miss; their
+    standard error is the pooled one, which for a small group comes from the large one, and the unpooled 90 %
+    interval must not hold 0 either. ``unchanged``: the intervals of both lie within the margin. ``inconclusive``:
+    all else. With equal truth and staining that differs by SD 0.1 between tubes no row of a study of 100,000 cells
+    a tube is called, about 1 in 1000 where groups have 30 to 150 cells, and 4 in 1000 where one has 10 to 20
+    (benchmarks/calibrate_calls.py); `note` names groups below 30 cells.
 
     Cells of one sample are no replicates of a patient: there is no p value unless asked for, and then it
     is descriptive. `cliffs_delta`, P(b > a) - P(b < a) (Cliff 1993, doi:10.1037/0033-2909.114.3.494), is of the
