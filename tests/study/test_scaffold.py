@@ -194,7 +194,14 @@ def test_channels_that_contradict_each_other_or_are_missing_are_told(tmp_path: P
         ("Yb174Di", "CD279"),
         ("PCA1", ""),
     )
-    write_file(fcs / "P3_2mo.fcs", *common, ("Yb171Di", "GZMB"), ("Nd142Di", "CXCR5"), ("Sm147Di", "CD11c"))
+    write_file(
+        fcs / "P3_2mo.fcs",
+        *common,
+        ("Yb171Di", "GZMB"),
+        ("Nd142Di", "CXCR5"),
+        ("Sm147Di", "CD11c"),
+        ("Width", ""),
+    )
     out = tmp_path / "study"
     notes = init(fcs, out)
     panel = Panel.read(out / "panel.csv")
