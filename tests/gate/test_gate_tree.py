@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cytocar import GateError, gate
+from cytocar import GateError, ParameterError, gate
 from cytocar.gate import GateTree
 from cytocar.gate._rules import FrozenDict, Negatives, OtherSamples, Term, Threshold, UpperLimit, Valley
 from cytocar.gate._tree import Plot, Population, Terms
@@ -116,6 +116,8 @@ def test_with_threshold_takes_a_marker_for_its_threshold(small: str) -> None:
     assert GateTree.from_yaml(small).with_threshold("CAR-ID", 2.0).thresholds["VHH"].value == 2.0
     with pytest.raises(GateError, match=r"no threshold 'CD33'; did you mean 'CD3'\?"):
         GateTree.from_yaml(small).with_threshold("CD33", 2.0)
+    with pytest.raises(ParameterError, match="number for threshold 'CD3' is nan; it must be finite"):
+        GateTree.from_yaml(small).with_threshold("CD3", float("nan"))
 
 
 def test_without_leaves_terms_out_and_drops_subsets_that_would_be_wrong(small: str) -> None:

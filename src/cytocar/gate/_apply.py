@@ -164,6 +164,16 @@ def control_values(
     ------
     StateError, GateError, ThresholdNotFound
         As in `apply`, for the thresholds above that population.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> values = cc.gate.control_values(adata, "car_t")["VHH"]
+    >>> values.dtype.name
+    'float32'
     """
     tree, columns, _ = _prepare(adata, strategy, thresholds)
     samples = _samples(adata, sample_key)

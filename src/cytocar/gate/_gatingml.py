@@ -43,6 +43,19 @@ def write_gatingml(adata: AnnData | Sequence[AnnData], path: str | os.PathLike[s
     ------
     GateError
         The data are not gated, a sample comes twice, or a gate has no form in Gating-ML.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "gates.xml"
+    >>> cc.gate.write_gatingml(adata, path)
+    >>> path.read_text(encoding="utf-8").count("<gating:RectangleGate")
+    18
     """
     several = [adata] if not isinstance(adata, Sequence) else list(adata)
     ids: set[str] = set()

@@ -72,7 +72,32 @@ def gating(adata: AnnData) -> dict[str, Any]:
 
 
 def strategy_of(adata: AnnData) -> GateTree:
-    """Return the strategy that was applied, as it fitted these data, with stated numbers in it."""
+    """Return the strategy that was applied, as it fitted these data, with stated numbers in it.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+
+    Returns
+    -------
+    `GateTree` without the thresholds of optional markers that the panel does not have.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> cc.gate.strategy_of(adata) == cc.gate.car_t()
+    True
+    """
     return GateTree.from_yaml(gating(adata)["strategy"])
 
 
@@ -95,6 +120,17 @@ def table(adata: AnnData) -> pd.DataFrame:
     ------
     GateError
         `apply` has not run.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> table = cc.gate.table(adata).set_index("population")
+    >>> table.loc[["CAR-T", "Host T"], "parent"].tolist()
+    ['T cells', 'T cells']
     """
     import pandas as pd
 
@@ -152,6 +188,17 @@ def thresholds(adata: AnnData) -> pd.DataFrame:
     ------
     GateError
         `apply` has not run.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> found = cc.gate.thresholds(adata).set_index("name")
+    >>> found.loc[["CD3", "VHH"], "rule"].tolist()
+    ['valley', 'negatives']
     """
     import pandas as pd
 
@@ -193,6 +240,16 @@ def densities(adata: AnnData) -> pd.DataFrame:
     ------
     GateError
         `apply` has not run.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> cc.gate.densities(adata).groupby("name").size()["CD4"].item()
+    200
     """
     import pandas as pd
 
@@ -230,6 +287,17 @@ def reference_counts(adata: AnnData) -> pd.DataFrame:
     ------
     GateError
         `apply` has not run.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> reference = cc.gate.reference_counts(adata)
+    >>> reference[["false_positive_rate", "source"]].values.tolist()
+    [[0.0001, 'same tube']]
     """
     import pandas as pd
 
@@ -274,6 +342,16 @@ def membership(adata: AnnData, population: str) -> Mask:
     ------
     GateError
         `apply` has not run, or there is no such population.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> bool((cc.gate.membership(adata, "CAR-T") <= cc.gate.membership(adata, "T cells")).all())
+    True
     """
     if keys.GATES not in adata.obsm:
         raise GateError("these data are not gated; run cytocar.gate.apply first")
@@ -301,6 +379,17 @@ def subset(adata: AnnData, population: str) -> AnnData:
     ------
     GateError
         `apply` has not run, or there is no such population.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> cars = cc.gate.subset(adata, "CAR-T")
+    >>> cars.obs["compartment"].unique().tolist()
+    ['car']
     """
     return adata[membership(adata, population)].copy()
 
@@ -327,6 +416,18 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
         `apply` has not run.
     ParameterError
         `bins` is out of range.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> plots = cc.gate.plots(adata)
+    >>> first = plots[plots["plot"] == 1]
+    >>> bool(first["n"].sum() == cc.gate.membership(adata, "cells").sum())
+    True
     """
     import pandas as pd
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from cytocar._core.errors import GateError, did_you_mean
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._rules import FrozenDict, Negatives, Rule, Term, Threshold
 from cytocar.panel.names import marker_key
 
@@ -174,9 +175,18 @@ class GateTree:
             The number, in arcsinh units.
         sample
             Only for this sample; None states it for all.
+
+        Raises
+        ------
+        GateError
+            There is no such threshold.
+        ParameterError
+            The number is not finite.
         """
         old = self.thresholds[self.threshold_name(name)]
         number = float(value)
+        if not math.isfinite(number):
+            raise ParameterError(f"the number for threshold {old.name!r} is {value}; it must be finite")
         if sample is None:
             new = replace(old, value=number)
         else:
