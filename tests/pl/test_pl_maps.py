@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from cytocar import pl
 from cytocar._core.errors import ParameterError
 from cytocar.pl import _style
-from cytocar.pl._maps import _moved_apart, point_size
+from cytocar.pl._points import moved_apart, point_size
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_points_shrink_with_their_number_within_limits() -> None:
 def test_labels_moved_apart_do_not_overlap_and_others_stay() -> None:
     places = np.array([[0.0, 0.0], [0.1, 0.0], [0.0, 0.05], [9.0, 9.0]])
     sizes = np.full((4, 2), 1.0)
-    moved = _moved_apart(places, sizes)
+    moved = moved_apart(places, sizes)
     for i in range(4):
         for j in range(i):
             assert (np.abs(moved[i] - moved[j]) >= 1.0 - 1e-6).any()

@@ -104,7 +104,7 @@ def cluster_frequencies(
     sample_axis(axes, names, bars)
     write_totals(axes, np.nansum(wide["n"], axis=1), bars)
     axes.set_ylabel("% of clustered cells")
-    sheet.text(left, 1.0, f"{_heading(method)} in every sample", size=_style.TITLE)
+    sheet.text(left, 1.0, f"{_text.heading(method)} in every sample", size=_style.TITLE)
     reach = left + bars
     if made_of:
         width = right - 15.0
@@ -201,8 +201,3 @@ def _made_of(
         if mine.sum() > 0:
             made_of[subset] = (mine / mine.sum(), float(mine.sum()))
     return made_of
-
-
-def _heading(method: str) -> str:
-    known = {keys.PHENOGRAPH: "PhenoGraph clusters", keys.FLOWSOM: "FlowSOM metaclusters"}
-    return known.get(method, _text.label(method))

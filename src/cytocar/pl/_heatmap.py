@@ -160,7 +160,7 @@ def _draw(
     sheet.text(
         2,
         1.5,
-        f"{_heading(groupby)}: median expression, {_text.count(counts.sum())} cells",
+        f"{_text.heading(groupby)}: median expression, {_text.count(counts.sum())} cells",
         size=_style.TITLE,
     )
 
@@ -205,11 +205,6 @@ def _draw(
     scale.set_xlabel("scaled: 1st to 99th percentile of each marker", size=_style.SMALL)
     scale.tick_params(labelsize=_style.SMALL, length=1.5)
     return sheet.figure
-
-
-def _heading(groupby: str) -> str:
-    known = {keys.PHENOGRAPH: "PhenoGraph clusters", keys.FLOWSOM: "FlowSOM metaclusters"}
-    return known.get(groupby, _text.label(groupby))
 
 
 def phenograph(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:

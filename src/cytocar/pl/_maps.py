@@ -2,204 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar.pl import _data, _style, _text
+from cytocar.pl._points import (
+    LEGEND_MM,
+    NARROWEST_SCALE,
+    TITLE_MM,
+    Map,
+    colour_limits,
+    columns_for,
+    draw_groups,
+    draw_legend,
+    draw_points,
+    legend_width,
+    number_groups,
+    panel_title,
+    point_size,
+)
 from cytocar.pl._sheet import Box, Sheet, grid, rows_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
-_LEGEND_MM = 24.0
-_TITLE_MM = 5.0
-_NARROWEST_SCALE = 2.0
-
-
-class _Map:
-    """Coordinates of the cells that have any, in an order in which no group lies on top of all others."""
-
-    def __init__(self, adata: AnnData, basis: str) -> None:
-        if basis not in _NAMES:
-            raise ParameterError(f"basis is {basis!r}; {did_you_mean(basis, _NAMES)}")
-        key = f"X_{basis}"
-        if key not in adata.obsm:
-            raise ParameterError(
-                f"obsm has no {key!r}: run cytocar.tl.{basis} first; it has {', '.join(adata.obsm) or 'no maps'}"
-            )
-        whole = np.asarray(adata.obsm[key], dtype=np.float64)[:, :2]
-        rows = np.flatnonzero(np.isfinite(whole).all(axis=1))
-        if rows.size == 0:
-            raise ParameterError(f"no cell has coordinates in obsm[{key!r}], so there is nothing to draw")
-        # any fixed order that has nothing to do with the groups will do
-        self.rows = rows[np.random.default_rng(0).permutation(rows.size)]
-        self.points = whole[self.rows]
-        self.name = _NAMES[basis]
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
-        self.centre = (low + high) / 2
-        self.half = float((high - low).max()) / 2 * 1.04 or 1.0
-
-    def frame(self, axes: Axes, *, named: bool) -> None:
-        """Give a panel the same square of the map, without ticks: the axes of a map have no unit."""
-        axes.set(
-            xlim=(self.centre[0] - self.half, self.centre[0] + self.half),
-            ylim=(self.centre[1] - self.half, self.centre[1] + self.half),
-            xticks=[], yticks=[],
-        )  # fmt: skip
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=_style.PALE, linewidth=0.6)
-        if named:
-            axes.set_xlabel(f"{self.name} 1", size=_style.SMALL, color=_style.SOFT, loc="left", labelpad=1.5)
-            axes.set_ylabel(
-                f"{self.name} 2", size=_style.SMALL, color=_style.SOFT, loc="bottom", labelpad=1.5
-            )
-
-
-def point_size(n: int, side_mm: float) -> float:
-    """Return the area of a point in square points, so that n points neither vanish nor clot.
-
-    Examples
-    --------
-    >>> point_size(100, 40) > point_size(10_000, 40)
-    True
-    """
-    side = side_mm * 72 / 25.4
-    return float(np.clip(0.16 * side**2 / max(n, 1), 0.35, 9.0))
-
-
-def _limits(values: NDArray[np.floating]) -> tuple[float, float]:
-    """Return the ends of a colour scale: never so near to each other that the noise of a negative marker shows."""
-    low, high = (float(q) for q in np.quantile(values, [0.01, 0.99]))
-    return low, max(high, low + _NARROWEST_SCALE)
-
-
-def _scatter(axes: Axes, points: NDArray[np.float64], colour: Any, size: float, label: str) -> None:
-    if len(points):
-        axes.scatter(points[:, 0], points[:, 1], s=size, c=colour, linewidths=0, rasterized=True, label=label)
-
-
-def _coloured(
-    axes: Axes,
-    points: NDArray[np.float64],
-    groups: NDArray[np.object_],
-    colours: Mapping[str, str],
-    size: float,
-) -> None:
-    """Draw points by group in one layer, in the order they come, so that no group covers another."""
-    from matplotlib.colors import to_rgba
-
-    table = {name: to_rgba(colour) for name, colour in colours.items()}
-    grey = to_rgba(_style.NO_CLUSTER_COLOUR)
-    _scatter(axes, points, np.array([table.get(str(g), grey) for g in groups]).reshape(-1, 4), size, "cells")
-
-
-def _number_groups(
-    axes: Axes,
-    points: NDArray[np.float64],
-    groups: NDArray[np.object_],
-    colours: Mapping[str, str],
-    side_mm: float,
-) -> None:
-    """Write every label where its cells are, on a plate of its colour; plates that touch are moved apart."""
-    names = [n for n in colours if n not in (_style.NO_CLUSTER, "", "none") and (groups == n).any()]
-    if not names:
-        return
-    texts = [_text.label(name, 10) for name in names]
-    low, high = axes.get_xlim()
-    per_mm = (high - low) / side_mm
-    sizes = np.array([[_text.width_mm(t, _style.SMALL) + 1.3, 3.4] for t in texts]) * per_mm
-    places = _moved_apart(np.array([_densest(points[groups == name]) for name in names]), sizes)
-    for name, text, (x, y) in zip(names, texts, places, strict=True):
-        axes.text(
-            x, y, text, size=_style.SMALL, ha="center", va="center", color=_style.ink_on(colours[name]),
-            bbox={"boxstyle": "round,pad=0.22", "fc": colours[name], "ec": "white", "lw": 0.6},
-        )  # fmt: skip
-
-
-def _moved_apart(places: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Push rectangles that overlap apart, each by half, along the side on which the overlap is smaller."""
-    places = places.copy()
-    for _ in range(100):
-        moved = False
-        for i in range(len(places)):
-            for j in range(i):
-                apart = places[i] - places[j]
-                overlap = (sizes[i] + sizes[j]) / 2 - np.abs(apart)
-                if (overlap <= 1e-9).any():
-                    continue
-                side = int(overlap.argmin())
-                step = overlap[side] / 2 * (1.0 if apart[side] >= 0 else -1.0)
-                places[i, side] += step
-                places[j, side] -= step
-                moved = True
-        if not moved:
-            break
-    return places
-
-
-def _densest(points: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the middle of a group if its cells are there, else the middle of where most of them are."""
-    middle = np.median(points, axis=0)
-    reach = 0.25 * np.ptp(points, axis=0) + 1e-9
-    if (np.abs(points - middle) <= reach).all(axis=1).mean() >= 0.3:
-        return float(middle[0]), float(middle[1])
-    bins = int(np.clip(np.sqrt(len(points)) / 2, 1, 24))
-    counts, x, y = np.histogram2d(points[:, 0], points[:, 1], bins=bins)
-    column, row = np.unravel_index(int(counts.argmax()), counts.shape)
-    inside = points[
-        (points[:, 0] >= x[column]) & (points[:, 0] <= x[column + 1])
-        & (points[:, 1] >= y[row]) & (points[:, 1] <= y[row + 1])
-    ]  # fmt: skip
-    middle = np.median(inside, axis=0)
-    return float(middle[0]), float(middle[1])
-
-
-def _legend(
-    sheet: Sheet, left: float, top: float, colours: Mapping[str, str], title: str, *, height: float
-) -> None:
-    """Place coloured dots with names in a column, or in two where one is higher than the page."""
-    from matplotlib.lines import Line2D
-
-    dots = [
-        Line2D([], [], linestyle="none", marker="o", markersize=4, markeredgewidth=0, color=colour)
-        for colour in colours.values()
-    ]
-    names = [_text.label(name, 16) for name in colours]
-    sheet.legend(
-        left, top, dots, names, title=title, ncols=_legend_columns(len(names), height), handlelength=0.8
-    )
-
-
-def _legend_columns(n: int, height: float) -> int:
-    return rows_of(n, max(int((height - 5) // 3.5), 1))
-
-
-def _legend_width(names: Sequence[str], height: float) -> float:
-    """Return how wide the legend of some names will be."""
-    widest = max((_text.width_mm(_text.label(name, 16)) for name in names), default=0.0)
-    return max(12.0, _legend_columns(len(names), height) * (widest + 8.0)) + 3.0
-
-
-def _panel_title(name: str, n: int, side: float) -> dict[str, Any]:
-    """Return the words above a panel and their size: its part, as far as there is room, and its cells."""
-    size = _style.TITLE if side > 28 else _style.SMALL
-    counted = f"n = {_text.count(n)}"
-    if not name:
-        return {"label": counted, "size": size}
-    room = side - _text.width_mm(f"  {counted}", size)
-    return {"label": f"{_text.fit(name, room, size)}  {counted}", "size": size}
-
-
-def _columns_for(n: int) -> int:
-    return n if n <= 4 else 3 if n <= 6 else 4 if n <= 8 else 5 if n <= 15 else 6
 
 
 def _default_grouping(adata: AnnData) -> str | None:
@@ -209,20 +40,11 @@ def _default_grouping(adata: AnnData) -> str | None:
     return None
 
 
-def _colours_of(adata: AnnData, key: str) -> dict[str, str]:
-    names = _data.levels(adata, key)
-    if key == keys.TIMEPOINT:
-        return _style.timepoint_colours(names)
-    if set(names) <= set(_style.SUBSET_COLOURS):
-        return {name: _style.subset_colour(name) for name in names}
-    return _style.cluster_colours(names)
-
-
 def _draw_map(
     adata: AnnData, basis: str, color: str | None, split_by: str | None, layer_markers: Sequence[str] = ()
 ) -> Figure:
     """Draw one panel, or one a value of `split_by`, coloured by a column of obs or by a marker."""
-    cells = _Map(adata, basis)
+    cells = Map(adata, basis)
     color = _default_grouping(adata) if color is None else color
     parts: list[tuple[str, NDArray[np.bool_]]] = [("", np.ones(cells.rows.size, dtype=bool))]
     if split_by is not None:
@@ -231,57 +53,57 @@ def _draw_map(
         parts = [(name, mask) for name, mask in parts if mask.any()]
         if not parts:
             raise ParameterError(f"no cell on the map has a value in obs[{split_by!r}]")
-    columns = _columns_for(len(parts))
-    area = 100.0 if len(parts) == 1 else _style.WIDTH_MM - 6 - _LEGEND_MM
+    columns = columns_for(len(parts))
+    area = 100.0 if len(parts) == 1 else _style.WIDTH_MM - 6 - LEGEND_MM
     gap = 2.5
     side = (area - gap * (columns - 1)) / columns
     boxes = grid(
         len(parts),
         columns=columns,
         left=6,
-        top=_TITLE_MM,
+        top=TITLE_MM,
         width=area,
         height=side,
         gap_x=gap,
-        gap_y=_TITLE_MM,
+        gap_y=TITLE_MM,
     )
     bottom = boxes[-1].top + side + 5
-    sheet = Sheet(bottom, width=area + 6 + _LEGEND_MM)
+    sheet = Sheet(bottom, width=area + 6 + LEGEND_MM)
     size = point_size(cells.rows.size, side)
     by_group = color is not None and color in adata.obs
     drawn = []
     if by_group and color is not None:
-        colours = _colours_of(adata, color)
+        colours = _style.colours_of(color, _data.levels(adata, color))
         labels = _data.column(adata, color)[cells.rows]
     elif color is not None:
         values = _data.expression(adata, [color])[:, 0][cells.rows]
-        low, high = _limits(values)
+        low, high = colour_limits(values)
     for place, ((name, mask), box) in enumerate(zip(parts, boxes, strict=True)):
         axes = sheet.axes(box, label=name or "map")
         drawn.append(axes)
         cells.frame(axes, named=place % columns == 0 and place // columns == rows_of(len(parts), columns) - 1)
         if len(parts) > 1:
-            _scatter(axes, cells.points[~mask], _style.PALE, size, "others")
+            draw_points(axes, cells.points[~mask], _style.PALE, size, "others")
         points = cells.points[mask]
         if color is None:
-            _scatter(axes, points, _style.SOFT, size, "cells")
+            draw_points(axes, points, _style.SOFT, size, "cells")
         elif by_group:
-            _coloured(axes, points, labels[mask], colours, size)
+            draw_groups(axes, points, labels[mask], colours, size)
             if len(parts) == 1 and color in (keys.PHENOGRAPH, keys.FLOWSOM):
-                _number_groups(axes, points, labels[mask], colours, side)
+                number_groups(axes, points, labels[mask], colours, side)
         else:
             axes.scatter(
                 points[:, 0], points[:, 1], s=size, c=values[mask], vmin=low, vmax=high,
                 cmap=_style.expression_map(), linewidths=0, rasterized=True, label="cells",
             )  # fmt: skip
-        axes.set_title(**_panel_title(name, int(mask.sum()), side))
+        axes.set_title(**panel_title(name, int(mask.sum()), side))
     left = area + 6 + 4
     if by_group and color is not None:
         shown = set(labels)
         used = {name: colour for name, colour in colours.items() if name in shown}
-        _legend(sheet, left, _TITLE_MM, used, _text.label(color, 16), height=bottom - _TITLE_MM)
+        draw_legend(sheet, left, TITLE_MM, used, _text.label(color, 16), height=bottom - TITLE_MM)
     elif color is not None:
-        scale = sheet.axes(Box(left, _TITLE_MM + 4, 2.5, min(30.0, side - 4)), label="scale")
+        scale = sheet.axes(Box(left, TITLE_MM + 4, 2.5, min(30.0, side - 4)), label="scale")
         sheet.figure.colorbar(drawn[-1].collections[-1], cax=scale)
         name = _text.label(_data.names_of(adata, [color])[0], 16)
         scale.set_title(name, size=_style.FONT)
@@ -360,7 +182,7 @@ def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = 
     >>> [axes.get_label() for axes in tsne_clusters(cells).axes]
     ['clusters']
     """
-    cells = _Map(adata, basis)
+    cells = Map(adata, basis)
     key = _grouping(adata, groupby)
     panels = [("clusters", key)]
     if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET):
@@ -370,30 +192,29 @@ def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = 
     for _, column in panels:
         labels = _data.column(adata, column)[cells.rows]
         shown = set(labels)
-        colours = {name: colour for name, colour in _colours_of(adata, column).items() if name in shown}
+        colours = {
+            name: colour
+            for name, colour in _style.colours_of(column, _data.levels(adata, column)).items()
+            if name in shown
+        }
         if "" in shown:
             colours["none"] = _style.NO_CLUSTER_COLOUR
-        parts.append((labels, colours, _legend_width(list(colours), side)))
+        parts.append((labels, colours, legend_width(list(colours), side)))
     side = min(side, (_style.WIDTH_MM - 6 - sum(gap + legend for *_, legend in parts)) / len(parts))
-    sheet = Sheet(_TITLE_MM + side + 5)
+    sheet = Sheet(TITLE_MM + side + 5)
     size = point_size(cells.rows.size, side)
     left = 6.0
     for (name, column), (labels, colours, legend) in zip(panels, parts, strict=True):
-        axes = sheet.axes(Box(left, _TITLE_MM, side, side), label=name)
+        axes = sheet.axes(Box(left, TITLE_MM, side, side), label=name)
         cells.frame(axes, named=name == "clusters")
-        _coloured(axes, cells.points, labels, colours, size)
+        draw_groups(axes, cells.points, labels, colours, size)
         if name == "clusters":
-            _number_groups(axes, cells.points, labels, colours, side)
-        axes.set_title(f"{_heading(column)}  n = {_text.count(cells.rows.size)}")
+            number_groups(axes, cells.points, labels, colours, side)
+        axes.set_title(f"{_text.heading(column)}  n = {_text.count(cells.rows.size)}")
         title = "cluster" if name == "clusters" else "subset"
-        _legend(sheet, left + side + gap, _TITLE_MM, colours, title, height=side)
+        draw_legend(sheet, left + side + gap, TITLE_MM, colours, title, height=side)
         left += side + gap + legend
     return sheet.figure
-
-
-def _heading(column: str) -> str:
-    known = {keys.PHENOGRAPH: "PhenoGraph", keys.FLOWSOM: "FlowSOM", keys.SUBSET: "Subsets"}
-    return known.get(column, _text.label(column))
 
 
 def _grouping(adata: AnnData, groupby: str | None) -> str:
@@ -438,7 +259,7 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
     >>> [axes.get_label() for axes in tsne_timepoints(cells).axes]
     ['phenograph 2mo', 'phenograph 5yr']
     """
-    cells = _Map(adata, basis)
+    cells = Map(adata, basis)
     key = _grouping(adata, groupby)
     when = _data.column(adata, keys.TIMEPOINT)[cells.rows]
     times = [name for name in _data.levels(adata, keys.TIMEPOINT) if (when == name).any()]
@@ -447,20 +268,20 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
     blocks = [key]
     if keys.SUBSET in adata.obs and _data.levels(adata, keys.SUBSET):
         blocks.append(keys.SUBSET)
-    columns = _columns_for(len(times))
+    columns = columns_for(len(times))
     gap, left = 2.5, 6.0
     rows = rows_of(len(times), columns)
     # about as high as a row of panels turns out
-    legend = max(_legend_width(_data.levels(adata, c), rows * 150.0 / columns) for c in blocks)
+    legend = max(legend_width(_data.levels(adata, c), rows * 150.0 / columns) for c in blocks)
     area = _style.WIDTH_MM - left - legend
     side = min((area - gap * (columns - 1)) / columns, 70.0)
     area = side * columns + gap * (columns - 1)
-    block_height = rows * (side + _TITLE_MM) + 5
+    block_height = rows * (side + TITLE_MM) + 5
     sheet = Sheet(block_height * len(blocks) + 1)
     size = point_size(cells.rows.size, side)
     for block, column in enumerate(blocks):
-        top = block * block_height + _TITLE_MM
-        colours = _colours_of(adata, column)
+        top = block * block_height + TITLE_MM
+        colours = _style.colours_of(column, _data.levels(adata, column))
         labels = _data.column(adata, column)[cells.rows]
         boxes = grid(
             len(times),
@@ -470,7 +291,7 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
             width=area,
             height=side,
             gap_x=gap,
-            gap_y=_TITLE_MM,
+            gap_y=TITLE_MM,
         )
         for place, (name, box) in enumerate(zip(times, boxes, strict=True)):
             mine = when == name
@@ -478,19 +299,19 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
             cells.frame(
                 axes, named=place // columns == rows_of(len(times), columns) - 1 and place % columns == 0
             )
-            _scatter(axes, cells.points[~mine], _style.PALE, size, "others")
+            draw_points(axes, cells.points[~mine], _style.PALE, size, "others")
             own = min(point_size(int(mine.sum()), side), 4 * size)
-            _coloured(axes, cells.points[mine], labels[mine], colours, own)
-            axes.set_title(**_panel_title(name, int(mine.sum()), side))
+            draw_groups(axes, cells.points[mine], labels[mine], colours, own)
+            axes.set_title(**panel_title(name, int(mine.sum()), side))
         shown = set(labels)
         used = {label: colour for label, colour in colours.items() if label in shown}
-        _legend(
+        draw_legend(
             sheet,
             left + area + 3,
             top,
             used,
             "cluster" if block == 0 else "subset",
-            height=block_height - _TITLE_MM,
+            height=block_height - TITLE_MM,
         )
     return sheet.figure
 
@@ -530,7 +351,7 @@ def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis:
     >>> [axes.get_label() for axes in tsne_markers(cells, markers=["ki-67"]).axes]
     ['Ki67', 'scale']
     """
-    cells = _Map(adata, basis)
+    cells = Map(adata, basis)
     names = _data.clustering_markers(adata) if markers is None else _data.names_of(adata, markers)
     values = _data.expression(adata, names)[cells.rows]
     columns = min(7, max(3, len(names)))
@@ -554,7 +375,7 @@ def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis:
     size = point_size(cells.rows.size, side)
     last = None
     for place, (name, box) in enumerate(zip(names, boxes, strict=True)):
-        low, high = _limits(values[:, place])
+        low, high = colour_limits(values[:, place])
         axes = sheet.axes(box, label=name)
         cells.frame(axes, named=False)
         # high values on top: a few positive cells are what one looks for on a map of a marker
@@ -578,7 +399,7 @@ def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis:
         scale.tick_params(labelsize=_style.SMALL, length=1.5)
     sheet.text(
         left + 44, sheet.height - 8.8,
-        f"of the marker, at least {_NARROWEST_SCALE:g} apart; both stand above its panel, in "
+        f"of the marker, at least {NARROWEST_SCALE:g} apart; both stand above its panel, in "
         f"{_data.value_label(adata, names)}",
         size=_style.SMALL, color=_style.SOFT,
     )  # fmt: skip

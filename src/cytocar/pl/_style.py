@@ -8,7 +8,7 @@ Paul Tol (2021), extended by colours that stay apart in normal, deuteranopic and
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -246,6 +246,15 @@ def expression_map() -> LinearSegmentedColormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("expression", _EXPRESSION)
+
+
+def colours_of(column: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the colours of the values of an obs column: of subsets, timepoints, or clusters."""
+    if column == keys.TIMEPOINT:
+        return timepoint_colours(names)
+    if set(names) <= set(SUBSET_COLOURS):
+        return {name: subset_colour(name) for name in names}
+    return cluster_colours(names)
 
 
 def subset_colour(name: object) -> str:

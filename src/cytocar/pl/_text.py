@@ -6,6 +6,7 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
+from cytocar._core import keys
 from cytocar.pl import _style
 
 # Widths of letters of DejaVu Sans as shares of the font size, rounded up.
@@ -43,6 +44,16 @@ def label(text: object, longest: int = 24, *, spoken: bool = True) -> str:
         head = longest // 2
         clean = f"{clean[:head]}…{clean[len(clean) - (longest - head) :]}"
     return clean.replace("$", r"\$")
+
+
+def heading(column: str) -> str:
+    """Return what a clustering or another column of obs is called above a picture."""
+    known = {
+        keys.PHENOGRAPH: "PhenoGraph clusters",
+        keys.FLOWSOM: "FlowSOM metaclusters",
+        keys.SUBSET: "Subsets",
+    }
+    return known.get(column, label(column))
 
 
 def count(n: float) -> str:
