@@ -39,6 +39,8 @@ _SHOWN = ("CD4", "CD8", "DN")
 
 @dataclass(frozen=True)
 class Settings:
+    """The numbers that `compare` was called with."""
+
     margin: float
     staining_sd: float
     min_cells: int
@@ -48,6 +50,7 @@ class Settings:
     seed: int
 
     def check(self) -> None:
+        """Raise `ParameterError` on the first number outside its domain."""
         for name, value in (("margin", self.margin), ("staining_sd", self.staining_sd)):
             if not (np.isfinite(value) and value >= 0):
                 raise ParameterError(
@@ -84,6 +87,7 @@ def over_time(
     staining: _compare_staining.Staining,
     settings: Settings,
 ) -> Iterator[dict[str, object]]:
+    """Yield the rows of one compartment of one patient: `second` less `first`."""
     comparison = f"{second} vs {first}"
     for subset in (*_SHOWN, keys.ALL) if cells.has_subsets else (keys.ALL,):
         a = cells.group(patient, first, compartment, subset)
@@ -127,6 +131,7 @@ def _time_notes(
 def staining_between(
     cells: Cells, patient: str, first: str, second: str, settings: Settings
 ) -> _compare_staining.Staining:
+    """Measure the change of staining from `first` to `second` in the patient's host T cells."""
     strata = ("CD4", "CD8") if cells.has_subsets else (keys.ALL,)
     pairs = [
         tuple(known(cells.group(patient, label, keys.HOST, s)) for label in (first, second)) for s in strata
@@ -138,6 +143,7 @@ def staining_between(
 
 
 def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> Iterator[dict[str, object]]:
+    """Yield the rows of one tube: CAR-T less host T cells."""
     for subset in (*_SHOWN, keys.ALL) if cells.has_subsets else (keys.ALL,):
         car = cells.group(patient, label, keys.CAR, subset)
         host = cells.group(patient, label, keys.HOST, subset)
@@ -151,7 +157,8 @@ def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> I
         row = _Rows(cells, settings, patient, CAR_VS_HOST, keys.CAR, label, subset, keys.HOST, keys.CAR)
         words = [_few(host, car)]
         group = Group.of(known(host))
-        if not reason and subset == keys.ALL and cells.has_subsets:
+        standardise = subset == keys.ALL and cells.has_subsets
+        if not reason and standardise:
             standard, remark = _standardised(cells, patient, label)
             words.append(remark)
             if standard is None:
@@ -164,7 +171,7 @@ def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> I
         none = np.zeros(len(cells.names))
         effect = row.effect(group, Group.of(known(car)), none, none)
         notes = ["; ".join(filter(None, words))] * len(cells.names)
-        yield from row.full(effect, host, car, notes, None, n_a=group.n, weighted=len(group.strata) > 1)
+        yield from row.full(effect, host, car, notes, None, n_a=group.n, weighted=standardise)
 
 
 def _standardised(cells: Cells, patient: str, label: str) -> tuple[Group | None, str]:
@@ -174,7 +181,7 @@ def _standardised(cells: Cells, patient: str, label: str) -> tuple[Group | None,
     total = cells.group(patient, label, keys.CAR, keys.ALL).shape[1]
     shared = [name for name in keys.SUBSETS if car[name] and host[name].shape[1] >= MIN_HOST]
     n_shared = sum(car[name] for name in shared)
-    lacking = [f"{name}" for name in keys.SUBSETS if car[name] and name not in shared]
+    lacking = [name for name in keys.SUBSETS if car[name] and name not in shared]
     if not n_shared:
         return (
             None,

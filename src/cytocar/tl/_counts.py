@@ -111,9 +111,8 @@ def gated_counts(adata: AnnData, *, car: str, host: str, denominator: str) -> pd
             raise ParameterError(
                 f"population {wanted!r} is not among the gates; {did_you_mean(wanted, names)}"
             )
-    events = {
-        (str(row.sample_id), str(row.population)): int(row.events) for row in ledger.itertuples(index=False)
-    }
+    where = zip(text(ledger, keys.SAMPLE), text(ledger, "population"), strict=True)
+    events = dict(zip(where, whole(ledger, "events", "the ledger").astype(int), strict=True))
     table = sheet_of(adata)
     for column, population in (("n_cd45", denominator), ("n_car", car), ("n_host_t", host)):
         table[column] = [events[sample, population] for sample in table[keys.SAMPLE]]
