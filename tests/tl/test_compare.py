@@ -389,7 +389,9 @@ def test_equal_truth_with_uneven_staining_is_never_called() -> None:
 
 def test_kept_in_uns_and_through_h5ad(planted: anndata.AnnData, table: pd.DataFrame, tmp_path) -> None:
     part = planted[::10].copy()
-    found = compare(part, markers=["Ki67", "PD-1"])
+    found = compare(part, markers=["Ki67", "PD-1", "pd1"])
+    assert list(dict.fromkeys(found["marker"])) == ["Ki67", "PD1"]
+    assert not found.duplicated(CONTRACT[:5]).any()
     pd.testing.assert_frame_equal(part.uns["comparisons"], found)
     part.write_h5ad(tmp_path / "cells.h5ad")
     back = anndata.read_h5ad(tmp_path / "cells.h5ad").uns["comparisons"]

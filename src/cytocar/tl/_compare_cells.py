@@ -47,9 +47,13 @@ class Cells:
         absent: dict[str, str] = {}
         for name in [asked] if isinstance(asked, str) else list(asked):
             try:
-                present.append(str(adata.var_names[get.columns(adata, [name])[0]]))
+                found = str(adata.var_names[get.columns(adata, [name])[0]])
             except ParameterError as error:
                 absent[str(name)] = str(error)
+                continue
+            # Two spellings of one marker are one marker.
+            if found not in present:
+                present.append(found)
         if not present:
             raise ParameterError("none of the markers is in these data: " + "; ".join(absent.values()))
         obs = adata.obs
