@@ -76,7 +76,7 @@ def nearest_neighbours(
     from cytocar.tl._graph_kernels import nearest_of_candidates
 
     n = x.shape[0]
-    # distances come from |a|^2 + |b|^2 - 2ab, which loses digits where the mean is far from 0
+    # with many cells distances come from |a|^2 + |b|^2 - 2ab, which loses digits where the mean is far from 0
     centred = np.ascontiguousarray(x - x.mean(axis=0, dtype=np.float64), dtype=np.float32)
     threads = n_threads(n_jobs)
     wanted = min(n, k + 1 + SPARE)
