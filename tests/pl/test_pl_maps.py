@@ -72,6 +72,13 @@ def test_timepoints_without_order_go_by_months_or_by_their_names(cars: anndata.A
     assert by_months == by_name == ["2mo", "1yr", "3yr", "5yr"]
 
 
+def test_months_decide_where_labels_name_no_time(cars: anndata.AnnData) -> None:
+    visits = {"2mo": "visit d", "1yr": "visit b", "3yr": "visit c", "5yr": "visit a"}
+    cars.obs["timepoint"] = cars.obs["timepoint"].astype(str).map(visits)
+    names = [axes.get_label() for axes in pl.tsne(cars, color="subset", split_by="timepoint").axes]
+    assert names == ["visit d", "visit b", "visit c", "visit a"]
+
+
 def test_markers_show_values_with_high_ones_on_top(cars: anndata.AnnData) -> None:
     figure = pl.tsne_markers(cars, markers=["gzmb", "CD69"])
     gzmb, cd69, _ = figure.axes

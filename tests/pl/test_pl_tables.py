@@ -26,6 +26,10 @@ def test_subsets_bars_are_the_shares_of_the_table(tables: SimpleNamespace) -> No
         found = heights(axes[f"{compartment} bars"])
         for subset, rows in part.groupby("subset"):
             assert found[subset] == pytest.approx((100 * rows["fraction"]).tolist())
+        # every part stands on those below it
+        bars = [c.patches[0] for c in axes[f"{compartment} bars"].containers]
+        heights_below = np.cumsum([0, *(bar.get_height() for bar in bars[:-1])])
+        assert [bar.get_y() for bar in bars] == pytest.approx(heights_below.tolist())
     assert axes["car bars"].get_ylabel() == "% of CAR-T cells"
     assert [t.get_text() for t in axes["car bars"].get_xticklabels()] == ["2mo", "1yr", "3yr", "5yr"]
     counts = [t.get_text() for t in axes["car bars"].texts]
