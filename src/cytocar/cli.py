@@ -94,8 +94,10 @@ def simulate(
 def _simulate(out: Path, cells: int | None, seed: int) -> None:
     from cytocar import datasets
 
-    options = {} if cells is None else {"cells": cells}
-    datasets.write_legend2(out, seed=seed, **options)
+    if cells is None:
+        datasets.write_legend2(out, seed=seed)
+    else:
+        datasets.write_legend2(out, seed=seed, cells=cells)
 
 
 @app.command()

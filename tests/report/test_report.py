@@ -152,9 +152,9 @@ def test_it_opens_in_a_browser_without_errors_or_requests(finished, tmp_path):
     done = subprocess.run(
         [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-            "--disable-background-networking", "--disable-component-update", "--disable-quic", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}", "--window-size=1200,2000",
-            f"--screenshot={shot}", (finished / "report.html").as_uri(),
+            "--disable-background-networking", "--disable-component-update", "--disable-quic",
+            "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}",
+            "--window-size=1200,2000", f"--screenshot={shot}", (finished / "report.html").as_uri(),
         ],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

@@ -376,7 +376,8 @@ def doublet_limits(
     weight = (_DOUBLET_LENGTH / length_scale**2) / (_DOUBLET_DNA / dna_scale**2)
     weight = float(np.float32(np.clip(weight, 0.2, 2.0)))
     score = dna + np.float32(weight) * length
-    channels, weights = (dna_name, length_name), (1.0, weight)
+    channels: tuple[str, ...] = (dna_name, length_name)
+    weights: tuple[float, ...] = (1.0, weight)
     if stain is not None:
         _, stain_scale = centre_and_scale(stain)
         of_stain = (_DOUBLET_STAIN / stain_scale**2) / (_DOUBLET_DNA / dna_scale**2)

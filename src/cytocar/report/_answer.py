@@ -83,6 +83,11 @@ def _interval(value: float, low: float, high: float) -> str:
     return f"{percent(value)} ({percent(low)} to {percent(high)})"
 
 
+def _records(table: pd.DataFrame) -> list[Any]:
+    """Return the rows as named tuples; what their columns hold is known from the table, not from the type."""
+    return list(table.itertuples())
+
+
 def _patients(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["months"].notna()] if "months" in table else table
 
@@ -149,7 +154,7 @@ def _without_car(run: FinishedRun) -> tuple[str, ...]:
 
 def _frequency(table: pd.DataFrame) -> SmallTable:
     rows = []
-    for row in table.itertuples():
+    for row in _records(table):
         cells = (
             _label(row.timepoint, row.sample_id),
             f"{int(row.n_cd45):,}",
@@ -190,7 +195,7 @@ def _subsets(run: FinishedRun) -> SmallTable:
         by_subset = part.set_index("subset")
         cells = [_label(timepoints.get(sample, ""), sample)]
         for name in names:
-            row = by_subset.loc[name]
+            row: Any = by_subset.loc[name]
             text = _interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
             if np.isfinite(row.get("background_n", np.nan)) and row["n"] > 0:
                 false = min(row["background_n"], row["n"])
@@ -262,7 +267,7 @@ def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
         return None
     rows = []
     several = table["patient_id"].nunique() > 1
-    for row in table.itertuples():
+    for row in _records(table):
         value = "not known" if not np.isfinite(row.value) else f"{row.value:.4g}"
         if np.isfinite(row.low) and np.isfinite(row.high):
             value += f" ({row.low:.4g} to {row.high:.4g})"

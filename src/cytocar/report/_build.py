@@ -113,8 +113,7 @@ def _page(run: FinishedRun, found: Answer, figures: list[_Drawn]) -> str:
 def _rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
     if table is None:
         return []
-    records: list[dict[str, Any]] = table.to_dict(orient="records")
-    return records
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def _ledger(table: pd.DataFrame) -> dict[str, Any]:
@@ -126,7 +125,7 @@ def _ledger(table: pd.DataFrame) -> dict[str, Any]:
     by_key = table.set_index(["sample_id", "population"])
     rows = []
     for name, parent in populations.itertuples(index=False):
-        cells = []
+        cells: list[tuple[int, float] | None] = []
         for sample in samples:
             if (sample, name) in by_key.index:
                 row = by_key.loc[(sample, name)]

@@ -172,8 +172,8 @@ def label_cells(
         for column in added.obs:
             values = added.obs[column]
             if isinstance(values.dtype, pd.CategoricalDtype):
-                full = pd.Series("", index=cells.obs_names, dtype=object)
-                full.iloc[chosen] = np.asarray(values.astype(str))
+                full = np.full(cells.n_obs, "", dtype=object)
+                full[chosen] = np.asarray(values.astype(str), dtype=object)
                 cells.obs[column] = pd.Categorical(full, [*map(str, values.cat.categories), ""])
             elif values.dtype == bool:
                 flags = np.zeros(cells.n_obs, bool)

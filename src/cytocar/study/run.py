@@ -107,7 +107,7 @@ def run(
     check_workers(workers)
     require_free(out)
     checked = check(study)
-    if checked.problems or checked.study is None:
+    if checked.problems or checked.study is None or checked.strategy is None:
         raise StudyError(checked.problems)
     folder = checked.study
     strategy = checked.strategy
