@@ -106,7 +106,7 @@ class Populations:
 class Settings:
     """The options of the simulated study, checked."""
 
-    cells: int = 60_000
+    cells: int = 100_000
     seed: int = 0
     spill: bool = True
     drift: bool = True

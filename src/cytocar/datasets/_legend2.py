@@ -75,7 +75,7 @@ samples: samples.csv
 
 def legend2(
     *,
-    cells: int = 60_000,
+    cells: int = 100_000,
     seed: int = 0,
     spill: bool = True,
     drift: bool = True,
@@ -165,7 +165,7 @@ def legend2(
 def write_legend2(
     out: str | os.PathLike[str],
     *,
-    cells: int = 60_000,
+    cells: int = 100_000,
     seed: int = 0,
     spill: bool = True,
     drift: bool = True,

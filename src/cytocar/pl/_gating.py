@@ -28,6 +28,17 @@ _LINE = "#D55E00"
 def gating_pages(plots: pd.DataFrame, *, per_page: int = SAMPLES_PER_PAGE) -> int:
     """Return how many pages `gating` needs for all samples.
 
+    Parameters
+    ----------
+    plots
+        As for `gating`.
+    per_page
+        Samples a page, at least 1.
+
+    Returns
+    -------
+    The number of pages.
+
     Examples
     --------
     >>> import pandas

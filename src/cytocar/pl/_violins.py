@@ -204,7 +204,7 @@ def violins_subsets(adata: AnnData, *, markers: Sequence[str] | None = None) -> 
 
 @_style.styled
 def violins_supplement(adata: AnnData) -> Figure:
-    """Draw the markers of the supplement (CD27, CD28, CD107a, CD38, TIM-3) as `violins_subsets` does."""
+    """Draw CD27, CD28, CD107a, CD38 and TIM-3, the markers of the supplement; see `violins_subsets`."""
     return violins_subsets(adata, markers=_published(adata, None, SUPPLEMENT))
 
 

@@ -63,6 +63,14 @@ def _table(function: str, *names: str) -> Callable[[FinishedRun], Any]:
     return draw
 
 
+def _cluster_frequencies(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.cluster_frequencies(
+        run.tables["clusters"], run.tables.get("cluster_profiles"), samples=run.tables["samples"]
+    )
+
+
 def _cells(function: str) -> Callable[[FinishedRun], Any]:
     def draw(run: FinishedRun) -> Any:
         from cytocar import pl
@@ -78,8 +86,8 @@ def _maps(basis: str, name: str) -> list[FigureOfRun]:
         FigureOfRun(
             f"{basis}_timepoints",
             f"{name} by timepoint",
-            "The same map in every panel; cells of the timepoint in the colour of their cluster, all others grey. "
-            "Distances on the map are for looking only; the clusters were found among the markers.",
+            "The same map in every panel; cells of the timepoint in colour, all others grey: by cluster above, by "
+            "subset below. Distances on the map are for looking only; the clusters were found among the markers.",
             _mapped(key),
             _map("tsne_timepoints", basis),
         ),
@@ -127,18 +135,25 @@ FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "cluster_frequencies",
         "Clusters per sample",
-        "Share of each cluster in each sample; the same colours as in the maps.",
+        "Share of each cluster in each sample, with exact 95 % intervals; the same colours as in the maps.",
         _has("clusters"),
-        _table("cluster_frequencies", "clusters", "cluster_profiles"),
+        _cluster_frequencies,
     ),
     *_maps("tsne", "t-SNE"),
     *_maps("umap", "UMAP"),
     FigureOfRun(
         "violins_subsets",
         "Markers of the subsets over time",
-        "CAR-T cells by subset and timepoint; n below each violin, points where there are few cells.",
+        "CAR-T cells by subset and timepoint; n above each violin, points where there are few cells.",
         _has_car_cells,
         _cells("violins_subsets"),
+    ),
+    FigureOfRun(
+        "violins_supplement",
+        "More markers of the subsets over time",
+        "As above, for the markers of the publication's supplement.",
+        _has_car_cells,
+        _cells("violins_supplement"),
     ),
     FigureOfRun(
         "violins_car_vs_host",
@@ -150,7 +165,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "comparisons",
         "What changed over time",
-        "Difference of medians with bootstrap 95 % intervals; the open mark is the change of the host T cells of the "
+        "Difference of medians with bootstrap 95 % intervals; the grey bar is the change of the host T cells of the "
         "same tubes.",
         _has("comparisons"),
         _table("comparisons", "comparisons"),
