@@ -20,9 +20,10 @@ from cytocar.pl._quality import quality
 from cytocar.pl._save import save
 from cytocar.pl._subsets import subsets
 from cytocar.pl._thresholds import thresholds
-from cytocar.pl._violins import violin, violins_car_vs_host, violins_subsets, violins_supplement
+from cytocar.pl._violins import BESIDE_HOST, violin, violins_car_vs_host, violins_subsets, violins_supplement
 
 __all__ = [
+    "BESIDE_HOST",
     "cluster_frequencies",
     "compare",
     "comparisons",

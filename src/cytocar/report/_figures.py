@@ -36,7 +36,7 @@ def _mapped(key: str) -> Callable[[FinishedRun], bool]:
 
 
 def _has_car_cells(run: FinishedRun) -> bool:
-    return run.has_car and bool((run.cells.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
+    return run.has_car and bool((run.of_patients.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
 
 
 def _heatmap(run: FinishedRun) -> Any:
@@ -75,9 +75,35 @@ def _cells(function: str) -> Callable[[FinishedRun], Any]:
     def draw(run: FinishedRun) -> Any:
         from cytocar import pl
 
-        return getattr(pl, function)(run.cells)
+        return getattr(pl, function)(run.of_patients)
 
     return draw
+
+
+SHOWN_BESIDE_HOST = 6
+
+
+def _car_vs_host(run: FinishedRun) -> Any:
+    """Draw the published markers that the panel has, and those that differ most until there are enough."""
+    from cytocar import pl
+    from cytocar.panel.names import marker_key
+    from cytocar.pl import BESIDE_HOST
+
+    by_key = {marker_key(str(name)): str(name) for name in run.cells.var_names}
+    markers = [by_key[marker_key(name)] for name in BESIDE_HOST if marker_key(name) in by_key]
+    table = run.tables.get("comparisons")
+    if table is not None and len(table):
+        clustered = {row["marker"] for row in run.provenance["panel"] if row["used_for_clustering"]}
+        rows = table[(table["comparison"] == "car vs host") & table["marker"].isin(clustered)]
+        rows = rows[(rows["subset"] != keys.ALL) & ~rows["marker"].isin(["CD4", "CD8", "CD8a"])]
+        # A large difference of a few cells says less than a middling one of thousands.
+        weight = rows[["n_cells_a", "n_cells_b"]].min(axis=1)
+        largest = rows.assign(size=rows["cliffs_delta"].abs() * weight).groupby("marker")["size"].sum()
+        others = [
+            name for name in largest.sort_values(ascending=False, kind="stable").index if name not in markers
+        ]
+        markers += others[: max(SHOWN_BESIDE_HOST - len(markers), 0)]
+    return pl.violins_car_vs_host(run.of_patients, markers=markers or None)
 
 
 def _maps(basis: str, name: str) -> list[FigureOfRun]:
@@ -158,9 +184,10 @@ FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "violins_car_vs_host",
         "CAR-T cells beside host T cells",
-        "The same tube, CAR-T cells beside the sampled host T cells.",
+        "The same tube, CAR-T cells beside the sampled host T cells: the markers of the publication that the panel "
+        "has, and those that differ most.",
         _has_car_cells,
-        _cells("violins_car_vs_host"),
+        _car_vs_host,
     ),
     FigureOfRun(
         "comparisons",

@@ -34,12 +34,18 @@ class FinishedRun:
         return anndata.read_h5ad(self.folder / "cells.h5ad")
 
     @cached_property
+    def of_patients(self) -> AnnData:
+        """The cells of all samples but negative controls."""
+        keep = self.cells.obs[keys.ROLE].astype(str) != "negative_control"
+        part = self.cells[keep.to_numpy()].copy()
+        part.obs[keys.TIMEPOINT] = part.obs[keys.TIMEPOINT].cat.remove_unused_categories()
+        return part
+
+    @cached_property
     def clustered(self) -> AnnData:
         """The cells that carry cluster labels and maps."""
-        obs = self.cells.obs
-        chosen = obs[keys.COMPARTMENT].astype(str).isin([keys.CAR, keys.CELLS])
-        chosen &= obs[keys.ROLE].astype(str) != "negative_control"
-        part = self.cells[chosen.to_numpy()].copy()
+        chosen = self.of_patients.obs[keys.COMPARTMENT].astype(str).isin([keys.CAR, keys.CELLS])
+        part = self.of_patients[chosen.to_numpy()].copy()
         for method in self.methods:
             part.obs[method] = part.obs[method].cat.remove_unused_categories()
         return part
