@@ -224,7 +224,9 @@ def test_a_change_of_the_mix_of_cd4_and_cd8_is_not_staining() -> None:
     a = [host(6000, 0.98, 1.5, rng), host(2000, 0.98, 3.5, rng)]
     b = [host(2000, 0.98, 1.5, rng), host(6000, 0.98, 3.5, rng)]
     found = staining.estimate(a, b, 0.1, rng)
-    assert abs(found.shift[0]) < 3 * found.error[0] < 0.1
+    own = np.sqrt(found.error[0] ** 2 - staining.TRANSFER_ERROR**2)
+    assert abs(found.shift[0]) < 3 * found.error[0]
+    assert 3 * own < 0.1
     pooled = staining.estimate(
         [np.sort(np.concatenate(a, axis=1), axis=1)], [np.sort(np.concatenate(b, axis=1), axis=1)], 0.1, rng
     )
@@ -236,7 +238,8 @@ def test_strata_that_disagree_widen_the_error() -> None:
     a = [host(4000, 0.98, 2.5, rng) for _ in range(2)]
     agree = staining.estimate(a, [host(4000, 0.98, 2.5, rng, 1.2) for _ in range(2)], 0.1, rng)
     differ = staining.estimate(a, [host(4000, 0.98, 2.5, rng, 1.5), host(4000, 0.98, 2.5, rng)], 0.1, rng)
-    assert differ.error[0] > 5 * agree.error[0]
+    own = np.sqrt(np.array([differ.error[0], agree.error[0]]) ** 2 - staining.TRANSFER_ERROR**2)
+    assert own[0] > 5 * own[1]
 
 
 def test_what_the_host_does_not_carry_is_not_measured() -> None:
@@ -593,3 +596,48 @@ def test_counts_are_refused() -> None:
     adata.uns["cytocar"]["state"] = "counts"
     with pytest.raises(StateError, match="needs arcsinh"):
         compare(adata)
+
+
+def test_impurity_is_what_taking_host_cells_out_again_gives() -> None:
+    rng = np.random.default_rng(5)
+    true, host = rng.normal(2.0, 0.4, (1, 400)), rng.normal(0.3, 0.2, (1, 5000))
+    mixed = np.sort(np.concatenate([true, host[:, :100]], axis=1), axis=1)
+    rise = rules.impurity_of(rules.Group.of(mixed), rules.Group.of(np.sort(host, axis=1)), 100 / 500)
+    assert mixed.mean() + rise[0] == pytest.approx(true.mean(), abs=0.01)
+    assert rules.impurity_of(rules.Group.of(mixed), None, 0.2).tolist() == [0.0]
+    assert rules.impurity_of(rules.Group.of(mixed), rules.Group.of(host), 0.0).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(("expected", "call"), [(0.0, "down"), (9.0, "inconclusive")])
+def test_a_fall_that_false_cells_explain_is_not_called(expected: float, call: str) -> None:
+    rng = np.random.default_rng(2)
+
+    def cells(compartment: str, timepoint: str, months: float, values: np.ndarray) -> pd.DataFrame:
+        frame = {"marker": values, "compartment": compartment, "timepoint": timepoint, "months": months}
+        return pd.DataFrame(frame).assign(subset="CD8", patient_id="P1")
+
+    late = np.concatenate([rng.normal(2.0, 0.3, 21), rng.normal(0.1, 0.05, 9)])
+    obs = pd.concat(
+        [
+            cells("car", "2mo", 2.0, rng.normal(2.0, 0.3, 600)),
+            cells("car", "5yr", 60.0, late),
+            cells("host", "2mo", 2.0, rng.normal(0.1, 0.05, 2000)),
+            cells("host", "5yr", 60.0, rng.normal(0.1, 0.05, 2000)),
+        ],
+        ignore_index=True,
+    )
+    obs.index = obs.index.astype(str)
+    adata = anndata.AnnData(
+        obs[["marker"]].to_numpy(np.float32),
+        obs=obs.drop(columns="marker"),
+        var=pd.DataFrame({"role": ["marker"]}, index=["HLADR"]),
+    )
+    adata.uns["cytocar"] = {"state": "arcsinh"}
+    table = compare(adata, false_cells={("P1", "5yr", "CD8"): expected}, staining_sd=0.02)
+    row = (
+        table[(table["compartment"] == "car") & (table["subset"] == "CD8")]
+        .query("comparison == '5yr vs 2mo'")
+        .iloc[0]
+    )
+    assert row["call"] == call
+    assert ("may be false" in row["note"]) == (expected > 0)

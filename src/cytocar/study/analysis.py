@@ -257,8 +257,28 @@ def tabulate(
         margin=config.compare.margin,
         p_values=config.compare.p_values,
         seed=config.seed,
+        false_cells=_false_cells(tables),
     )
     return {name: table for name, table in tables.items() if len(table.columns)}
+
+
+def _false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], float]:
+    """Return how many CAR-T cells of each patient, timepoint and subset are expected to be host T cells."""
+    if "car_frequency" not in tables:
+        return {}
+    subsets = tables["subsets"]
+    host = subsets[subsets[keys.COMPARTMENT] == keys.HOST].set_index([keys.SAMPLE, keys.SUBSET])["fraction"]
+    found = {}
+    for _, row in tables["car_frequency"].iterrows():
+        expected = float(row["background_expected"])
+        if not np.isfinite(expected):
+            continue
+        where = (str(row[keys.PATIENT]), str(row[keys.TIMEPOINT]))
+        found[(*where, keys.ALL)] = expected
+        for subset in keys.SUBSETS:
+            share = float(host.get((row[keys.SAMPLE], subset), 0.0))
+            found[(*where, subset)] = expected * share if np.isfinite(share) else 0.0
+    return found
 
 
 def _thresholds_for_profiles(thresholds: pd.DataFrame | None) -> dict[str, float]:

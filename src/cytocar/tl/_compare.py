@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys, provenance
@@ -31,6 +31,7 @@ def compare(
     n_boot: int = 2000,
     seed: int = 0,
     key_added: str = "comparisons",
+    false_cells: Mapping[tuple[str, str, str], float] | None = None,
 ) -> pd.DataFrame:
     """Return, marker by marker, how far groups of cells differ, how sure that is, and a call.
 
@@ -89,6 +90,10 @@ def compare(
         Seed of the bootstrap.
     key_added
         Where the table is kept in ``adata.uns``.
+    false_cells
+        How many CAR-T cells are expected to be false: ``{(patient, timepoint, subset): number}``. They are host T
+        cells, so what they take from a difference over time is known from the host cells of the same tube and
+        subset; a call over time then has to hold with and without it.
 
     Returns
     -------
@@ -126,7 +131,7 @@ def compare(
     >>> str(found["comparison"]), str(found["call"])
     ('5yr vs 2mo', 'up')
     """
-    settings = Settings(margin, staining_sd, min_cells, level, p_values, n_boot, seed)
+    settings = Settings(margin, staining_sd, min_cells, level, p_values, n_boot, seed, false_cells)
     settings.check()
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing markers")
     cells = Cells.of(adata, groupby, markers)
@@ -163,7 +168,8 @@ def compare(
             "markers": markers,
             "key_added": key_added,
         }
-        | settings.__dict__,
+        | {name: value for name, value in settings.__dict__.items() if name != "false_cells"}
+        | {"false_cells": {" ".join(key): number for key, number in (false_cells or {}).items()}},
     )
     return table
 

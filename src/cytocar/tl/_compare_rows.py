@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from cytocar.tl._compare_rules import (
     Group,
     contrast,
     decide,
+    impurity_of,
     mann_whitney,
     smallest_p,
 )
@@ -34,6 +35,8 @@ CAR_VS_HOST = "car vs host"
 # Fewer host cells than this are gating errors more often than a subset.
 MIN_HOST = 20
 FEW = 30
+# From this expected share of false cells on, the row says so.
+MANY_FALSE = 0.05
 _SHOWN = ("CD4", "CD8", "DN")
 
 
@@ -48,6 +51,7 @@ class Settings:
     p_values: bool
     n_boot: int
     seed: int
+    false_cells: Mapping[tuple[str, str, str], float] | None = None
 
     def check(self) -> None:
         """Raise `ParameterError` on the first number outside its domain."""
@@ -97,9 +101,39 @@ def over_time(
         if too_few:
             yield from row.empty(too_few, a.shape[1], b.shape[1])
             continue
-        effect = row.effect(Group.of(known(a)), Group.of(known(b)), staining.used, staining.used_error)
+        impurity, words = _impurity(cells, patient, (first, second), subset, (a, b), settings)
+        effect = row.effect(
+            Group.of(known(a)),
+            Group.of(known(b)),
+            staining.used,
+            staining.used_error,
+            impurity if compartment == keys.CAR else None,
+        )
         notes = _time_notes(cells, compartment, subset, staining, a, b)
+        if compartment == keys.CAR and words:
+            notes = ["; ".join(filter(None, [note, words])) for note in notes]
         yield from row.full(effect, a, b, notes, staining)
+
+
+def _impurity(
+    cells: Cells,
+    patient: str,
+    labels: tuple[str, str],
+    subset: str,
+    groups: tuple[np.ndarray, np.ndarray],
+    settings: Settings,
+) -> tuple[np.ndarray, str]:
+    """Return what expected false cells take from the difference of two groups, and words where they are many."""
+    changes, words = [], ""
+    for label, group in zip(labels, groups, strict=True):
+        expected = (settings.false_cells or {}).get((patient, label, subset), 0.0)
+        host = cells.group(patient, label, keys.HOST, subset)
+        share = expected / max(group.shape[1], 1)
+        of_host = Group.of(known(host)) if host.shape[1] >= MIN_HOST else None
+        changes.append(impurity_of(Group.of(known(group)), of_host, share))
+        if share >= MANY_FALSE and of_host is not None:
+            words = f"about {expected:.1f} of {group.shape[1]} cells at {label} may be false; a call holds without them"
+    return changes[1] - changes[0], words
 
 
 def _time_notes(
@@ -212,7 +246,14 @@ class _Rows:
     group_a: str
     group_b: str
 
-    def effect(self, a: Group, b: Group, shift: np.ndarray, error: np.ndarray) -> Effect:
+    def effect(
+        self,
+        a: Group,
+        b: Group,
+        shift: np.ndarray,
+        error: np.ndarray,
+        impurity: np.ndarray | None = None,
+    ) -> Effect:
         task = (self.patient, self.comparison, self.compartment, self.timepoint, self.subset)
         return contrast(
             a,
@@ -223,6 +264,7 @@ class _Rows:
             level=self.settings.level,
             n_boot=self.settings.n_boot,
             rng=generator(self.settings.seed, "compare", *task),
+            impurity=impurity,
         )
 
     def empty(self, why: str, n_a: int, n_b: int) -> Iterator[dict[str, object]]:

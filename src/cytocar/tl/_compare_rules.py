@@ -145,6 +145,7 @@ def contrast(
     level: float,
     n_boot: int,
     rng: np.random.Generator,
+    impurity: Floats | None = None,
 ) -> Effect:
     """Compare two groups marker by marker.
 
@@ -162,7 +163,11 @@ def contrast(
         Bootstrap medians.
     rng
         Of this comparison.
+    impurity
+        What the false cells that are expected in the groups take from the difference, see `impurity_of`; a call holds
+        with and without it.
     """
+    impurity = np.zeros_like(shift) if impurity is None else impurity
     median_a, median_b = a.median(), b.median()
     drawn_a, drawn_b = a.drawn_medians(n_boot, rng), b.drawn_medians(n_boot, rng)
     effect = median_b - median_a
@@ -202,12 +207,16 @@ def contrast(
     # The larger group's variance must not make a small, wide group look certain.
     sure = np.abs(mean) > _t(0.9, max(min(n_a, n_b) - 1, 1)) * apart
     far = (of_median(MARGIN_LEVEL, STAINING_LEVEL), of_mean(MARGIN_LEVEL, STAINING_LEVEL))
-    up = sure & (mean > 0) & (np.maximum(far[0][0], far[1][0]) > margin)
-    down = sure & (mean < 0) & (np.minimum(far[0][1], far[1][1]) < -margin)
+    # Where false cells explain a part of the difference, only the rest of it counts.
+    less, more = np.minimum(impurity, 0.0), np.maximum(impurity, 0.0)
+    rest = np.where(mean > 0, np.maximum(mean + less, 0.0), np.minimum(mean + more, 0.0))
+    sure &= np.abs(rest) > _t(0.9, max(min(n_a, n_b) - 1, 1)) * apart
+    up = sure & (mean > 0) & (np.maximum(far[0][0], far[1][0]) + less > margin)
+    down = sure & (mean < 0) & (np.minimum(far[0][1], far[1][1]) + more < -margin)
     within = (np.minimum(adjusted_low, mean_low) > -margin) & (np.maximum(adjusted_high, mean_high) < margin)
     error_of_mean = np.hypot(sampling, mean_error)
     t = np.divide(
-        -np.abs(mean), error_of_mean, out=np.where(mean == 0, 0.0, -np.inf), where=error_of_mean > 0
+        -np.abs(rest), error_of_mean, out=np.where(rest == 0, 0.0, -np.inf), where=error_of_mean > 0
     )
     delta, delta_low, delta_high = cliffs_delta(a, b.strata[0], level)
     return Effect(
@@ -215,6 +224,25 @@ def contrast(
         adjusted, adjusted_low, adjusted_high, mean, mean_low, mean_high,
         2.0 * _t_below(t, degrees), up.astype(np.intp) - down, within,
     )  # fmt: skip
+
+
+def impurity_of(cells: Group, host: Group | None, false_share: float) -> Floats:
+    """Return by how much the mean of each marker rises when the expected false cells are taken out of a group.
+
+    False CAR-T cells are host T cells of the same subset in the same tube: with a share f of them, the mean of the true
+    cells is (mean - f host) / (1 - f).
+
+    Parameters
+    ----------
+    cells, host
+        The group, and the host cells of its subset and tube; None where there are none.
+    false_share
+        Expected share of false cells; no more than half is believed.
+    """
+    share = min(max(false_share, 0.0), 0.5)
+    if host is None or share == 0.0:
+        return np.zeros(len(cells.strata[0]))
+    return np.asarray(share / (1.0 - share) * (cells.mean() - host.mean()))
 
 
 def decide(p: Floats, direction: NDArray[np.intp], within: NDArray[np.bool_]) -> NDArray[np.object_]:

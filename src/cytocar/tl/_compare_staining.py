@@ -31,7 +31,7 @@ MIN_SHARE = 0.02
 _DRAWS = 100
 # What host cells show is not to the last hundredth what CAR-T cells had: the channel may hold signal that spilled from
 # markers the two have more or less of. More cells do not make this error smaller.
-TRANSFER_ERROR = 0.04
+TRANSFER_ERROR = 0.03
 
 
 @dataclass(frozen=True)
