@@ -1,5 +1,6 @@
 """Floor 2: FCS files to AnnData and back, the sample sheet and the study folder."""
 
+from cytocar.io._concat import concat_fcs
 from cytocar.io._config import StudyConfig, load_config
 from cytocar.io._inspect import FileReport, inspect_file
 from cytocar.io._read import read_fcs
@@ -11,6 +12,7 @@ __all__ = [
     "FileReport",
     "StudyConfig",
     "StudyFolder",
+    "concat_fcs",
     "inspect_file",
     "load_config",
     "load_samples",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import FileIO
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from cytocar._core import keys, provenance
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import FcsError, ParameterError, did_you_mean
 from cytocar._core.files import replacing
 from cytocar._core.version import __version__
 from cytocar.io._deidentify import deidentified
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _BLOCK_BYTES: Final = 8 << 20
-_VERSION_KEYWORD: Final = "CYTOCAR_VERSION"
+VERSION_KEYWORD: Final = "CYTOCAR_VERSION"
 
 # First row, row after the last -> rows x channels.
 Rows = Callable[[int, int], npt.NDArray[Any]]
+Blocks = Callable[[], Iterable[npt.NDArray[Any]]]
 
 
 def write_events(
@@ -72,7 +74,8 @@ def write_events(
         raise ParameterError(
             f"events have shape {events.shape}, but {len(channels)} channels are named; one column a channel is due"
         )
-    _stream(path, lambda start, stop: events[start:stop], len(events), channels, keywords or {})
+    blocks = _in_blocks(lambda start, stop: events[start:stop], len(events), len(channels))
+    stream(path, blocks, len(events), channels, keywords or {})
 
 
 def write_fcs(
@@ -125,7 +128,7 @@ def write_fcs(
         keywords = deidentified(keywords)
         history = [{"step": str(step.get("step", ""))} for step in history]
     keywords[STEPS_KEYWORD] = json.dumps(history)
-    keywords[_VERSION_KEYWORD] = __version__
+    keywords[VERSION_KEYWORD] = __version__
     keywords.pop(STATE_KEYWORD, None)
     state = keys.STATE_COUNTS if layer == keys.COUNTS else own.get(keys.STATE)
     if state is not None:
@@ -148,7 +151,8 @@ def write_fcs(
             block[:, column] = values[start:stop]
         return block
 
-    _stream(path, rows, adata.n_obs, [(pnn, pns) for pnn, pns, _ in columns], keywords)
+    blocks = _in_blocks(rows, adata.n_obs, len(columns))
+    stream(path, blocks, adata.n_obs, [(pnn, pns) for pnn, pns, _ in columns], keywords)
 
 
 def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str, int | str]]:
@@ -204,40 +208,75 @@ def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str
     return [entry for _, entry in sorted(found, key=lambda item: item[0])]
 
 
-def _stream(
+def stream(
     path: str | os.PathLike[str],
-    rows: Rows,
+    blocks: Blocks,
     n_events: int,
     channels: Sequence[tuple[str, str]],
     keywords: Mapping[str, str],
+    *,
+    largest: npt.NDArray[np.float64] | None = None,
 ) -> None:
-    """Write rows as they are asked for, block by block; they are asked for twice, first for the maxima."""
+    """Write blocks of rows as FCS 3.1, each as it comes, through a temporary file.
+
+    Parameters
+    ----------
+    path
+        Where to; the folder must exist.
+    blocks
+        Gives the blocks, each rows x channels, from the first to the last; it is called once more before, for
+        the maxima, where `largest` is None.
+    n_events
+        Rows of all blocks together.
+    channels, keywords
+        As for `write_events`.
+    largest
+        The largest finite value of each column, 0 where there is none above it.
+    """
     names = [name.strip() for name, _ in channels]
     if not names or not all(names):
         raise ParameterError(f"channel names are {names}; at least one, and none of them empty, is due")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ParameterError(f"channel names are there more than once: {', '.join(repeated)}")
-    step = max(1, _BLOCK_BYTES // (4 * len(names)))
-    largest = np.zeros(len(names))
-    for start in range(0, n_events, step):
-        largest = np.maximum(largest, _largest(rows(start, start + step)))
+    if largest is None:
+        largest = np.zeros(len(names))
+        for block in blocks():
+            largest = np.maximum(largest, largest_of(block))
     text = build_text(names, channels, keywords, largest, n_events)
     head, text_bytes = place(text, n_bytes=4 * n_events * len(names))
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
-        stream.write(head)
-        stream.write(text_bytes)
-        for start in range(0, n_events, step):
-            block = np.ascontiguousarray(rows(start, start + step), dtype="<f4")
-            stream.write(block.view(np.uint8).data)
+    written = 0
+    with replacing(path) as temporary, open(temporary, "wb", buffering=0) as file:
+        _write_all(file, head + text_bytes)
+        for block in blocks():
+            rows = np.ascontiguousarray(block, dtype="<f4")
+            _write_all(file, rows.view(np.uint8).data)
+            written += len(rows)
+        if written != n_events:
+            raise FcsError(
+                f"{path}: {n_events} events were announced, but {written} came; a file changed meanwhile"
+            )
         # FCS 3.1 ends with eight characters of CRC; zeros say that none was computed.
-        stream.write(b"00000000")
+        _write_all(file, b"00000000")
 
 
-def _largest(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _write_all(file: FileIO, data: bytes | memoryview) -> None:
+    """Write every byte: one call to the system writes 2 GB at most, and may write less."""
+    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+    while len(view):
+        view = view[file.write(view) :]
+
+
+def largest_of(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return the largest finite value of each column, 0 where there is none above it."""
     # fmax passes over NaN by itself; infinities are rare enough to be handled when they occur.
     top = np.fmax.reduce(block, axis=0, initial=0)
     if not np.isfinite(top).all():
         top = np.where(np.isfinite(block), block, 0).max(axis=0, initial=0)
     return np.asarray(top, dtype=np.float64)
+
+
+def _in_blocks(rows: Rows, n_events: int, n_channels: int) -> Blocks:
+    """Return what gives the rows from the first to the last, some MB at a time."""
+    step = max(1, _BLOCK_BYTES // (4 * max(n_channels, 1)))
+    return lambda: (rows(start, min(start + step, n_events)) for start in range(0, n_events, step))
