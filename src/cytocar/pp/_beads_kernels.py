@@ -1,0 +1,250 @@
+"""Bead normalisation on arrays: which events are beads, their signal over time, and the factor of every event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cytocar.pp._clean_kernels import Limit, bead_dna_limit, bead_limit, meets, not_judged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# The noise of a median of so few beads (8 % each) would be as large as the drift it should show.
+FEWEST_BEADS: Final = 50
+# A window that holds more than a third of the beads shows next to nothing of a drift.
+_WINDOWS: Final = 3
+# A step back in Time by more than this share of its range is no jitter of the clock.
+_BACK: Final = 0.01
+# A joined file runs backwards a few times, one whose events were shuffled does so at every other event.
+_JOINTS: Final = 20
+_JOINTS_SHARE: Final = 0.01
+
+
+@dataclass(frozen=True)
+class Found:
+    """The beads of one sample.
+
+    Parameters
+    ----------
+    names
+        The bead channels, keys of the signals they were found in; empty where there is no set.
+    bead, cell_bead
+        Which events are a bead alone, and which a bead with a cell: boolean, shape (events,).
+    why
+        Why there is none, where none was found.
+    """
+
+    names: tuple[str, ...]
+    bead: NDArray[np.bool_]
+    cell_bead: NDArray[np.bool_]
+    why: str
+
+
+def find_beads(
+    signals: dict[str, NDArray[np.floating]],
+    *,
+    sets: Sequence[tuple[str, ...]],
+    no_sets: str,
+    dna: str | None,
+    n: int,
+) -> Found:
+    """Return which events are beads, by the limits that `clean_kernels.classify` finds.
+
+    Parameters
+    ----------
+    signals
+        arcsinh(counts / 5) by channel, each of shape (events,).
+    sets
+        Sets of bead channels to try; the one whose valley is surest is taken.
+    no_sets
+        Why there is no set, where there is none.
+    dna
+        The DNA channel in `signals`; without one, beads with a cell are not told from beads alone.
+    n
+        Number of events.
+    """
+    nothing = np.zeros(n, dtype=bool)
+    if not sets:
+        return Found((), nothing, nothing, no_sets)
+    limit = not_judged("bead", "there are no events")
+    chosen: tuple[str, ...] = tuple(sets[0])
+    if n:
+        tried: list[Limit] = [
+            bead_limit(np.minimum.reduce([signals[name] for name in names]), tuple(names)) for names in sets
+        ]
+        best = max(range(len(tried)), key=lambda i: (tried[i].judged, tried[i].note))
+        limit, chosen = tried[best], tuple(sets[best])
+    if not limit.judged:
+        return Found(chosen, nothing, nothing, limit.rule.removeprefix("not judged: "))
+    is_bead = meets(limit, signals)
+    if dna is None:
+        return Found(chosen, is_bead, nothing, "")
+    with_cell = is_bead & meets(bead_dna_limit(signals[dna][~is_bead], dna), signals)
+    if np.count_nonzero(with_cell) > 0.5 * np.count_nonzero(is_bead):
+        why = "most events that are high in all bead channels have the DNA of a cell, so they are no beads"
+        return Found(chosen, nothing, nothing, why)
+    return Found(chosen, is_bead & ~with_cell, with_cell, "")
+
+
+def time_fault(time_ms: NDArray[np.floating] | None, n: int) -> tuple[str, str]:
+    """Return why beads cannot be put in the order of Time ("" where they can), and what is odd about it.
+
+    Parameters
+    ----------
+    time_ms
+        Time of each event, in the order of the file, or `None`.
+    n
+        Number of events.
+    """
+    if time_ms is None:
+        return "there is no Time", ""
+    bad = int(np.count_nonzero(~np.isfinite(time_ms)))
+    if bad:
+        return f"Time is not finite in {bad} of {n} events", ""
+    if n < 2 or float(np.ptp(time_ms)) == 0.0:
+        return "Time does not move", ""
+    step = np.diff(np.asarray(time_ms, dtype=np.float64))
+    back = int(np.count_nonzero(step < -_BACK * float(np.ptp(time_ms))))
+    if back > max(_JOINTS, _JOINTS_SHARE * n):
+        return (
+            "",
+            f"Time runs backwards {back} times: events are not in the order of Time, and beads were sorted",
+        )
+    if back:
+        times = "once" if back == 1 else f"{back} times"
+        first = int(np.argmin(step)) + 1
+        return (
+            f"Time runs backwards {times} (most at event {first}, from {time_ms[first - 1]:.0f} to "
+            f"{time_ms[first]:.0f}), so that parts of several acquisitions lie over each other"
+        ), ""
+    return "", ""
+
+
+def window_for(n_beads: int, window: int) -> int:
+    """Return the number of beads in a window: as asked, or a third of the beads where that is less.
+
+    Examples
+    --------
+    >>> window_for(5000, 200), window_for(90, 200)
+    (200, 30)
+    """
+    return max(1, min(window, n_beads // _WINDOWS))
+
+
+def sliding_median(values: NDArray[np.floating], window: int) -> NDArray[np.float64]:
+    """Return the median of each column over the `window` rows around each row.
+
+    Row i sees the rows from i - window // 2 to i + (window - 1) // 2, as far as they exist: at the ends a window
+    has half its rows, all on one side.
+
+    Parameters
+    ----------
+    values
+        Shape (beads, channels), in the order of time.
+    window
+        Rows in a window, at least 1.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(np.asarray(values, dtype=np.float64))
+    return frame.rolling(window, center=True, min_periods=1).median().to_numpy()
+
+
+def slopes_of(smooth: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sum_b(smooth_b baseline_b) / sum_b(smooth_b^2): the factor that fits smoothed beads to the baseline best.
+
+    Parameters
+    ----------
+    smooth
+        Shape (beads, channels), counts.
+    baseline
+        Shape (channels,), counts.
+    """
+    # Both sums go the same way, so that beads at the baseline give exactly 1.
+    return np.asarray((smooth * baseline).sum(axis=1) / (smooth * smooth).sum(axis=1))
+
+
+def slopes_at(
+    time: NDArray[np.floating], bead_time: NDArray[np.float64], slopes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the factor at each time: linear between beads, constant before the first and after the last.
+
+    Beads of one time stand for their mean.
+    """
+    unique, at = np.unique(bead_time, return_inverse=True)
+    if unique.size < bead_time.size:
+        slopes = np.bincount(at, weights=slopes) / np.bincount(at)
+    return np.interp(np.asarray(time, dtype=np.float64), unique, slopes)
+
+
+def spread(smooth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return max / min of each column; 1 where nothing changes."""
+    return np.asarray(smooth.max(axis=0) / smooth.min(axis=0))
+
+
+def together(smooth: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the channels of the signal over its baseline: what a single factor can set right."""
+    return np.asarray((smooth / baseline).mean(axis=1))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What the beads of one sample say about its sensitivity.
+
+    Parameters
+    ----------
+    time
+        Time of each bead, sorted.
+    before, after
+        Smoothed signal of the beads, shape (beads, channels), counts, as measured and multiplied by the slope.
+    slope
+        Factor at each bead.
+    factor
+        Factor of each event of the sample.
+    window
+        Beads in a window.
+    """
+
+    time: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    factor: NDArray[np.float32]
+    window: int
+
+
+def drift_of(
+    beads: NDArray[np.floating],
+    bead_time: NDArray[np.floating],
+    event_time: NDArray[np.floating],
+    baseline: NDArray[np.float64],
+    window: int,
+) -> Drift:
+    """Return the smoothed beads before and after, and the factor of every event.
+
+    Parameters
+    ----------
+    beads
+        Counts of the beads, shape (beads, channels).
+    bead_time, event_time
+        Time of the beads and of all events of the sample; both may be unsorted.
+    baseline
+        Shape (channels,), counts.
+    window
+        Beads in a window at most; see `window_for`.
+    """
+    order = np.argsort(bead_time, kind="stable")
+    time = np.asarray(bead_time[order], dtype=np.float64)
+    counts = np.asarray(beads[order], dtype=np.float64)
+    window = window_for(len(counts), window)
+    before = sliding_median(counts, window)
+    at_beads = slopes_of(before, baseline)
+    slope = slopes_at(time, time, at_beads)
+    after = sliding_median(counts * slope[:, None], window)
+    factor = slopes_at(event_time, time, at_beads).astype(np.float32)
+    return Drift(time, before, after, slope, factor, window)
