@@ -297,7 +297,7 @@ def reference_counts(adata: AnnData) -> pd.DataFrame:
     >>> cc.gate.apply(adata, "car_t")
     >>> reference = cc.gate.reference_counts(adata)
     >>> reference[["false_positive_rate", "source"]].values.tolist()
-    [[7e-05, 'same tube']]
+    [[0.0001, 'same tube']]
     """
     import pandas as pd
 
