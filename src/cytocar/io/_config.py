@@ -83,9 +83,13 @@ class StudyConfig(_Strict):
     panel, samples
         Files, relative to `study.yaml`; `panel` may name a panel that comes with cytocar.
     beads
-        ``auto``, ``off``, or the names of the bead channels.
+        ``auto``, ``off``, or the names of the bead channels: files are normalised to their beads, and beads
+        removed.
+    baseline
+        A file with the bead signal that files are normalised to, as an earlier normalisation left it; empty for the
+        median over all beads of the study.
     compensation
-        ``off``.
+        A spillover matrix (CSV), or ``off``.
     cofactor
         Of the arcsinh, above 0, for channels to which the panel gives none.
     gating
@@ -101,6 +105,8 @@ class StudyConfig(_Strict):
         Host T cells kept per sample for maps and comparisons, at least 0; counts come from all.
     clean
         ``auto`` or ``off``: whether debris, doublets and dead cells are removed.
+    time_quality
+        Whether unstable stretches of the acquisition are marked, removed, or not looked for.
     seed
         Of everything random, at least 0.
     title
@@ -116,7 +122,8 @@ class StudyConfig(_Strict):
     panel: Annotated[str, Field(min_length=1)]
     samples: Annotated[str, Field(min_length=1)]
     beads: Literal["auto", "off"] | Annotated[list[str], Field(min_length=1)] = "auto"
-    compensation: Literal["off"] = "off"
+    baseline: str = ""
+    compensation: Annotated[str, Field(min_length=1)] = "off"
     cofactor: PositiveNumber = 5.0
     gating: Annotated[str, Field(min_length=1)] = "car_t"
     thresholds: dict[str, FiniteNumber | dict[str, FiniteNumber]] = Field(default_factory=dict)
@@ -125,6 +132,7 @@ class StudyConfig(_Strict):
     compare: Compare = Compare()
     host_sample: Annotated[int, Field(ge=0)] = 10_000
     clean: Literal["auto", "off"] = "auto"
+    time_quality: Literal["mark", "remove", "off"] = "mark"
     seed: Annotated[int, Field(ge=0)] = 0
     title: str = ""
 
@@ -206,12 +214,6 @@ def _translate(path: Path, error: ValidationError, lines: dict[Key, int]) -> lis
             found[at] = Problem(where, f"setting {name!r} is missing", fix)
         elif item["type"] == "extra_forbidden":
             found[at] = Problem(where, f"setting {name!r} is not known", did_you_mean(name, _known(at[:-1])))
-        elif at[0] == "compensation":
-            found[at] = Problem(
-                where,
-                f"compensation is {item['input']!r}, and compensation is not available yet",
-                "write 'compensation: off', or compensate the files before",
-            )
         else:
             found[at] = Problem(where, f"{'.'.join(map(str, at))} is {item['input']!r}", _domain(at, item))
     return list(found.values())
@@ -243,6 +245,8 @@ _DOMAINS = {
     "panel": "give a file, or the name of a panel that comes with cytocar",
     "samples": "give a file, such as samples.csv",
     "beads": "write auto, off, or a list of bead channels such as [Ce140Di, Eu151Di]",
+    "baseline": "give a file, such as baseline.csv",
+    "compensation": "give a spillover matrix, such as spill.csv, or off",
     "cofactor": "give a number above 0, such as 5",
     "gating": "write car_t, off, or the name of a YAML file",
     "thresholds": "give a number by name (arcsinh units), or a number by sample: {CD3: 2.1, CAR: {s1: 3.2}}",

@@ -29,8 +29,10 @@ samples: samples.csv
 {gating}
 # title: ""                # heading of the report
 # beads: auto              # auto | off | names of the bead channels, such as [Ce140Di, Eu151Di]
+# baseline: ""             # a stored bead signal to normalise to, such as baseline.csv
+# compensation: off        # off | a spillover matrix, such as spill.csv
 # clean: auto              # auto | off: whether debris, doublets and dead cells are removed
-# compensation: off
+# time_quality: mark       # mark | remove | off: unstable stretches of the acquisition
 # cofactor: 5              # of the arcsinh, for channels to which the panel gives none
 # thresholds: {{}}           # thresholds that you state: {{CD3: 2.1, VHH: {{sample_1: 3.2}}}}
 # clustering: {{method: both, k: auto, metaclusters: auto, markers: clustering}}
