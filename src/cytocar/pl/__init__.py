@@ -1,7 +1,9 @@
 """Floor 5: figures. Every function only reads what it is given, and returns the Figure or Axes it drew."""
 
+from cytocar.pl._beads import beads
 from cytocar.pl._cluster_frequencies import cluster_frequencies
 from cytocar.pl._comparisons import compare, comparisons
+from cytocar.pl._debarcode import barcode_events, barcode_separation, barcode_yields
 from cytocar.pl._detection import detection
 from cytocar.pl._gating import gating, gating_pages
 from cytocar.pl._heatmap import flowsom, heatmap, phenograph
@@ -20,10 +22,15 @@ from cytocar.pl._quality import quality
 from cytocar.pl._save import save
 from cytocar.pl._subsets import subsets
 from cytocar.pl._thresholds import thresholds
+from cytocar.pl._time_quality import time_quality
 from cytocar.pl._violins import BESIDE_HOST, violin, violins_car_vs_host, violins_subsets, violins_supplement
 
 __all__ = [
     "BESIDE_HOST",
+    "barcode_events",
+    "barcode_separation",
+    "barcode_yields",
+    "beads",
     "cluster_frequencies",
     "compare",
     "comparisons",
@@ -38,6 +45,7 @@ __all__ = [
     "save",
     "subsets",
     "thresholds",
+    "time_quality",
     "tsne",
     "tsne_clusters",
     "tsne_markers",
