@@ -55,11 +55,13 @@ def debarcode(
     when its separation reaches the cut-off of the sample, and its squared Mahalanobis distance from the events that
     do is at most `mahalanobis` (Zunder et al. 2015, Nat Protoc 10:316, doi 10.1038/nprot.2015.020).
 
-    ``separation="auto"`` takes, per sample, the cut-off where the curve of yields leaves its plateau: the mean,
-    weighted by how badly the other fits, of where a log-logistic curve f(c) = d / (1 + (c / e)^b) begins to fall
-    (\\|f'\\| / f > 0.1) and half-way to where a line is 0 (Chevrier et al. 2018, Cell Syst 6:612,
-    doi 10.1016/j.cels.2018.02.010). All of `adata` is one pool. The result does not depend on the order of the events
-    or channels. Cost: about 1 s and 200 bytes an event per million events of six channels.
+    ``separation="auto"`` takes, per sample, the cut-off where the curve of yields leaves its plateau. It is the mean
+    of two, weighted by how badly the other fits: where a log-logistic curve f(c) = d / (1 + (c / e)^b) begins to
+    fall by more than 0.1 f per unit of separation, and half-way to where a line is 0 (as CATALYST does, Chevrier et
+    al. 2018, Cell Syst 6:612, doi 10.1016/j.cels.2018.02.010).
+
+    All of `adata` is one pool. The result does not depend on the order of events or channels. Cost: less than 1 s
+    for a million events of six channels.
 
     Parameters
     ----------

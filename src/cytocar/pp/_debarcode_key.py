@@ -40,7 +40,7 @@ class Key:
 
 
 def read_barcode_key(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the key of a barcoded pool from a CSV file, and check it.
+    r"""Read the key of a barcoded pool from a CSV file, and check it.
 
     The header names the barcode channels, by mass (``102``) or as channels or markers (``Pd102Di``, ``BC102``);
     every further row is a sample: its name, and 1 (positive) or 0 for each channel. The file may be UTF-8, UTF-16
@@ -69,7 +69,7 @@ def read_barcode_key(path: str | os.PathLike[str]) -> pd.DataFrame:
     --------
     >>> import pathlib, tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "key.csv"
-    >>> _ = file.write_bytes(b"sample,102,104,105\\rA,1,1,0\\rB,0,1,1\\r")
+    >>> _ = file.write_bytes(b"sample,102,104,105\rA,1,1,0\rB,0,1,1\r")
     >>> read_barcode_key(file).loc["B"].tolist()
     [0, 1, 1]
     """
