@@ -20,6 +20,7 @@ from cytocar.pl._maps import (
 )
 from cytocar.pl._quality import quality
 from cytocar.pl._save import save
+from cytocar.pl._spillover import spillover
 from cytocar.pl._subsets import subsets
 from cytocar.pl._thresholds import thresholds
 from cytocar.pl._time_quality import time_quality
@@ -43,6 +44,7 @@ __all__ = [
     "phenograph",
     "quality",
     "save",
+    "spillover",
     "subsets",
     "thresholds",
     "time_quality",
