@@ -27,7 +27,7 @@ def fingerprints(folder: Path) -> dict[str, str]:
 
 
 def test_files_of_the_study(study: Path) -> None:
-    expected = {"study.yaml", "panel.csv", "samples.csv"}
+    expected = {"study.yaml", "panel.csv", "samples.csv", "spillover.csv"}
     expected |= {f"fcs/{sample}.fcs" for sample in SAMPLES} | {
         f"truth/events/{sample}.csv" for sample in SAMPLES
     }

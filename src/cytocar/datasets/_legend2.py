@@ -25,6 +25,9 @@ Gaussian parameters    correlated with the length of the event as on a real Heli
 pause                  two minutes after 55 % of the events
 drift                  the gain falls linearly with acquisition time, without the pause; heavy channels lose more:
                        6 % per 20 Da at the end of the run, counted from 155 Da; ions that spilled are lost alike
+measured spillover     what a laboratory would find on 2000 single-stained beads a channel: the true matrix with the
+                       standard error of a median, rounded to five decimals; no rows of DNA, viability, beads and
+                       background, which no antibody carries
 negative control       a tube of a healthy donor without CAR-T cells: the same host mix with 10 % B cells
 =====================  ==================================================================================
 """
@@ -46,6 +49,7 @@ from cytocar.datasets import _truth
 from cytocar.datasets._design import Settings, Tube, settings, tubes
 from cytocar.datasets._layout import AFTER, BEFORE, Layout, layout
 from cytocar.datasets._simulate import SimulatedFile, simulate
+from cytocar.datasets._single_stains import as_measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,9 +198,9 @@ negative_control
 
     Returns
     -------
-    Nothing. Writes ``study.yaml``, ``panel.csv``, ``samples.csv``, ``fcs/<sample_id>.fcs``, and below ``truth/``:
-    ``events/<sample_id>.csv`` (a row an event), ``spillover.csv`` (rows emit), ``frequencies.csv``,
-    ``clusters.csv`` and ``signs.csv``.
+    Nothing. Writes ``study.yaml``, ``panel.csv``, ``samples.csv``, ``spillover.csv`` (rows emit; as it would be
+    measured), ``fcs/<sample_id>.fcs``, and below ``truth/``: ``events/<sample_id>.csv`` (a row an event),
+    ``spillover.csv`` (the true one), ``frequencies.csv``, ``clusters.csv`` and ``signs.csv``.
 
     Raises
     ------
@@ -211,7 +215,7 @@ negative_control
     >>> folder = pathlib.Path(tempfile.mkdtemp()) / "study"
     >>> cc.datasets.write_legend2(folder, cells=500, timepoints=["5yr"])
     >>> sorted(path.name for path in folder.iterdir())
-    ['fcs', 'panel.csv', 'samples.csv', 'study.yaml', 'truth']
+    ['fcs', 'panel.csv', 'samples.csv', 'spillover.csv', 'study.yaml', 'truth']
     """
     options = settings(
         cells=cells,
@@ -280,10 +284,15 @@ def _write(
         truth = _truth.events(simulated)
         truth.insert(0, "event_index", np.arange(len(truth)))
         _csv(truth, folder / "truth" / "events" / f"{tube.sample_id}.csv")
-    spill = channels.spillover if options.spill else np.eye(len(channels.channels))
-    spillover = pd.DataFrame(spill, columns=list(channels.channels))
-    spillover.insert(0, "channel", list(channels.channels))
-    _csv(spillover, folder / "truth" / "spillover.csv")
+    none = np.eye(len(channels.channels))
+    spills = {
+        "truth/spillover.csv": channels.spillover if options.spill else none,
+        "spillover.csv": as_measured(channels, options.seed) if options.spill else none,
+    }
+    for name, spill in spills.items():
+        spillover = pd.DataFrame(spill, columns=list(channels.channels))
+        spillover.insert(0, "channel", list(channels.channels))
+        _csv(spillover, folder / name)
     _csv(_truth.frequencies(planned), folder / "truth" / "frequencies.csv")
     _csv(_truth.clusters(planned), folder / "truth" / "clusters.csv")
     _csv(_truth.signs(options, planned), folder / "truth" / "signs.csv")

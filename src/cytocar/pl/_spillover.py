@@ -29,7 +29,7 @@ _ROOM_FOR_NUMBER: Final = 4.6
 def spillover(spillover: Spillover) -> Figure:
     """Draw the spillover matrix in percent: rows emit, columns receive, and a list of the largest pairs.
 
-    Colours are logarithmic from 0.01 to 10 %; white is 0, grey rows were never measured. Numbers stand in the
+    Channels stand by mass. Colours are logarithmic from 0.01 to 10 %; white is 0, grey rows were never measured. Numbers stand in the
     cells where these are large enough.
 
     Parameters
@@ -60,14 +60,15 @@ def spillover(spillover: Spillover) -> Figure:
         )
     from matplotlib.colors import LogNorm
 
-    names = [f"{isotope.mass}{isotope.symbol}" for isotope in spillover.isotopes]
+    # By mass, whatever the order of the panel: neighbours and oxides then stand in lines beside the diagonal.
+    order = sorted(range(len(spillover)), key=lambda place: spillover.isotopes[place].mass)
+    names = [f"{isotope.mass}{isotope.symbol}" for isotope in (spillover.isotopes[place] for place in order)]
     n = len(names)
-    percent = 100 * np.array(spillover.matrix)
-    known = np.array(spillover.measured, dtype=bool)
-    off = percent.copy()
+    known = np.array(spillover.measured, dtype=bool)[order]
+    off = 100 * np.array(spillover.matrix)[np.ix_(order, order)]
     np.fill_diagonal(off, 0.0)
     head = max(map(_text.width_mm, names)) + 2.5
-    left, tail, top = head + 6.0, 36.0, 7.0
+    left, tail, top = head + 6.0, 33.0, 7.0
     cell = min((_style.WIDTH_MM - left - tail) / n, 7.0)
     side = max(cell * n, 20.0)
     sheet = Sheet(top + head + max(side, 46.0) + 14.0)
@@ -106,10 +107,10 @@ def spillover(spillover: Spillover) -> Figure:
         f"Spillover: {n} channels, {int(known.sum())} measured, % of the emitted signal",
         size=_style.TITLE,
     )
-    order = np.argsort(-off, axis=None, kind="stable")[:_LARGEST]
-    pairs = [(int(at) // n, int(at) % n) for at in order if off.flat[at] > 0]
+    largest = np.argsort(-off, axis=None, kind="stable")[:_LARGEST]
+    pairs = [(int(at) // n, int(at) % n) for at in largest if off.flat[at] > 0]
     lines = [f"{names[i]} into {names[j]}  {_percent(off[i, j])} %" for i, j in pairs]
-    beside = left + side + 3
+    beside = left + side + 2
     sheet.text(beside, top + head, "largest", size=_style.FONT)
     for number, line in enumerate(lines, start=1):
         sheet.text(beside, top + head + 3.4 * number, line, size=_style.SMALL)
