@@ -29,6 +29,7 @@ _REMOVED = {
     "debris": "debris",
     "doublet": "doublets",
     "dead": "dead cells",
+    "unstable": "unstable stretches",
 }
 
 LEDGER = [keys.SAMPLE, "order", "population", "parent", "events", "fraction_of_parent", "fraction_of_cd45"]

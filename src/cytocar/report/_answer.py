@@ -278,14 +278,34 @@ def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
     return SmallTable(head, tuple(rows), "kinetics.csv", numeric_from=len(head))
 
 
+def _preprocessing(run: FinishedRun) -> list[str]:
+    """Say what was done to the counts, and what was not and so stays in the results."""
+    found = []
+    beads = run.tables.get("beads")
+    done = beads[beads["spread_after"].notna()] if beads is not None else None
+    if done is not None and len(done):
+        before, after = done["spread_before"].max() - 1, done["spread_after"].max() - 1
+        text = (
+            f"Counts were normalised to beads: their signal moved by up to {100 * before:.0f} % over a file before, "
+            f"{100 * after:.0f} % after."
+        )
+        left = sorted(set(beads["sample_id"]) - set(done["sample_id"])) if beads is not None else []
+        found.append(text + (f" Left as they were: {', '.join(left)}." if left else ""))
+    else:
+        found.append("Counts were not normalised to beads: a drift of the instrument stays in the results.")
+    if "compensation" not in run.tables:
+        found.append(
+            "Counts were not compensated for spillover: what a bright channel leaks into its neighbours and into "
+            "mass + 16 stays in the results."
+        )
+    return found
+
+
 def _caveats(run: FinishedRun) -> tuple[str, ...]:
     found = []
     settings = run.provenance.get("settings", {})
     samples = run.tables.get("samples")
-    found.append(
-        "Counts were taken as they are in the files: not normalised to beads and not compensated for spillover. "
-        "Signal that drifts, or spills from a bright channel, stays in the results."
-    )
+    found += _preprocessing(run)
     if samples is not None and samples["patient_id"].nunique() == 1:
         found.append(
             "One patient: cells of one sample are not replicates, so effects have intervals and calls, and no p values."

@@ -212,6 +212,21 @@ FIGURES: tuple[FigureOfRun, ...] = (
         _table("thresholds", "densities", "thresholds"),
     ),
     FigureOfRun(
+        "beads",
+        "Calibration beads",
+        "Smoothed signal of the beads over each file before and after normalisation, on one scale, and the factor that "
+        "all channels were multiplied by.",
+        _has("bead_traces", "beads"),
+        _table("beads", "bead_traces", "beads"),
+    ),
+    FigureOfRun(
+        "time_quality",
+        "Unstable stretches",
+        "Stretches of the acquisition in which signals or the rate of events were not as in most of the file.",
+        _has("time_quality"),
+        _table("time_quality", "time_quality"),
+    ),
+    FigureOfRun(
         "quality",
         "Quality over acquisition time",
         "Event rate, share of cells, and signal of DNA, beads and CD45 along the acquisition of each file.",

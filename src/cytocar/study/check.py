@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cytocar.gate import GateTree
     from cytocar.io import StudyConfig
     from cytocar.panel import Panel
+    from cytocar.pp._spill_matrix import Spillover
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +36,15 @@ class CheckResult:
         What was tolerated or left out.
     study, strategy
         The study and its gating strategy; None where there are problems.
+    spillover
+        The matrix that files are compensated with; None where they are not.
     """
 
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     study: StudyFolder | None = None
     strategy: GateTree | None = None
+    spillover: Spillover | None = None
 
 
 def check(study: str | os.PathLike[str]) -> CheckResult:
@@ -64,13 +68,15 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
     """
     parts, problems = load_parts(study)
     notes: list[str] = []
-    strategy = None
+    strategy, spillover = None, None
     path = Path(study).expanduser()
     file = path / CONFIG_NAME if path.is_dir() else path
     if parts.config is not None:
         strategy, found = _strategy(file, parts, notes)
         problems += found
         problems += _settings(file, parts.config, parts)
+        spillover, found = _spillover(parts)
+        problems += found
         notes += _remarks(parts)
     if parts.samples is not None:
         problems += _files(parts.samples, parts.panel, notes)
@@ -79,7 +85,16 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
         return CheckResult(tuple(problems), tuple(notes))
     # mypy does not follow `whole`; the parts are all there.
     folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)  # type: ignore[arg-type]
-    return CheckResult((), tuple(notes), folder, strategy)
+    return CheckResult((), tuple(notes), folder, strategy, spillover)
+
+
+def _spillover(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
+    """Read the spillover matrix that the settings name."""
+    from cytocar.pp._spill_matrix import load_spillover
+
+    if parts.config is None or parts.config.compensation == "off":
+        return None, []
+    return load_spillover(parts.folder / Path(parts.config.compensation).expanduser())
 
 
 def _strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[GateTree | None, list[Problem]]:
@@ -168,6 +183,12 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
     """Find settings that name what the panel or the sheet does not have."""
     if parts.panel is not None:
         yield from _markers(file, config, parts.panel)
+    if config.baseline and not (file.parent / Path(config.baseline).expanduser()).is_file():
+        yield Problem(
+            f"{file} (baseline)",
+            f"there is no file {config.baseline!r}",
+            "name the baseline.csv that an earlier normalisation wrote",
+        )
     if parts.samples is None:
         return
     patients = parts.samples[parts.samples["role"] != CONTROL_ROLE]

@@ -27,6 +27,7 @@ from cytocar.study.sample import (
     SampleResult,
     SampleTask,
     Settings,
+    bead_values,
     control_values,
     process_sample,
     try_sample,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from cytocar.gate import GateTree
     from cytocar.io import StudyFolder
+    from cytocar.pp._spill_matrix import Spillover
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many of its parts are done, and how many there are."""
@@ -115,7 +117,7 @@ def run(
 
     with building(out) as partial:
         clock = time.perf_counter()
-        results = _process_all(folder, strategy, workers=workers, progress=say)
+        results = _process_all(folder, strategy, checked.spillover, workers=workers, progress=say)
         times["files"] = time.perf_counter() - clock
 
         clock = time.perf_counter()
@@ -153,13 +155,15 @@ def run(
     return RunSummary(out, out / "report.html", tables.get("car_frequency"), time.perf_counter() - began)
 
 
-def _tasks(folder: StudyFolder, strategy: GateTree) -> list[SampleTask]:
+def _tasks(folder: StudyFolder, strategy: GateTree, spillover: Spillover | None) -> list[SampleTask]:
     config = folder.config
     settings = Settings(
         panel=folder.panel,
         strategy=strategy,
         clean=config.clean,
         beads=config.beads if isinstance(config.beads, str) else tuple(config.beads),
+        spillover=spillover,
+        time_quality=config.time_quality,
         host_sample=config.host_sample,
         seed=config.seed,
     )
@@ -186,15 +190,39 @@ def _tasks(folder: StudyFolder, strategy: GateTree) -> list[SampleTask]:
     return tasks
 
 
+def _with_baseline(tasks: list[SampleTask], folder: StudyFolder, workers: int) -> list[SampleTask]:
+    """Give every file the bead signal it is normalised to: a stored one, or the median over all beads of the study."""
+    from cytocar import pp
+    from cytocar.pp._files_beads import read_baseline
+
+    config = folder.config
+    if config.beads == "off":
+        return tasks
+    if config.baseline:
+        baseline = read_baseline(folder.path / config.baseline)
+    else:
+        values = [table for table in run_all(bead_values, tasks, workers=workers) if len(table)]
+        if not values:
+            return tasks
+        baseline = pp.bead_baseline(values)
+    return [replace(task, settings=replace(task.settings, baseline=baseline)) for task in tasks]
+
+
 def _process_all(
-    folder: StudyFolder, strategy: GateTree, *, workers: int, progress: Progress
+    folder: StudyFolder,
+    strategy: GateTree,
+    spillover: Spillover | None,
+    *,
+    workers: int,
+    progress: Progress,
 ) -> list[SampleResult]:
     """Process every file.
 
-    Negative controls are read first, since they tell the thresholds that are found in them; samples whose own
-    density has no clear place, where the strategy takes the other samples' numbers, come last.
+    All files are read for their beads first, so that they share one baseline; then negative controls, since they tell
+    the thresholds that are found in them; samples whose own density has no clear place, where the strategy takes
+    the other samples' numbers, come last.
     """
-    tasks = _tasks(folder, strategy)
+    tasks = _with_baseline(_tasks(folder, strategy, spillover), folder, workers)
     controls = [task for task in tasks if task.role == "negative_control"]
     if controls and strategy.uses_controls():
         values = run_all(control_values, controls, workers=workers)
@@ -256,20 +284,25 @@ def _share_columns(result: SampleResult) -> dict[str, float]:
     return {f"share_of_{name}_kept": share for name, share in result.shares.items()}
 
 
+# Tables whose notes are told in the report, and the column that says what a note is about.
+_NOTED = {"beads": "", "time_quality": "", "cleaning": "criterion", "thresholds": "name"}
+
+
 def _notes(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [{"sample_id": "", "note": str(remark)} for remark in remarks]
     for result in results:
-        for table in (result.tables.get("thresholds"), result.tables.get("cleaning")):
+        for name, what in _NOTED.items():
+            table = result.tables.get(name)
             if table is None or "note" not in table:
                 continue
-            what = "name" if "name" in table else "criterion"
-            rows += [
-                {"sample_id": result.sample_id, "note": f"{row[what]}: {row['note']}"}
+            told = dict.fromkeys(
+                f"{row[what] if what else name.replace('_', ' ')}: {row['note']}"
                 for _, row in table.iterrows()
                 if isinstance(row["note"], str) and row["note"]
-            ]
+            )
+            rows += [{"sample_id": result.sample_id, "note": note} for note in told]
     return pd.DataFrame(rows, columns=["sample_id", "note"])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.files import sha256
 from cytocar._core.seeds import generator
+from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from cytocar.gate import GateTree, ThresholdNotFound
     from cytocar.panel import Panel
+    from cytocar.pp._spill_matrix import Spillover
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Settings:
     strategy: GateTree
     clean: str = "auto"
     beads: str | tuple[str, ...] = "auto"
+    baseline: Mapping[str, float] | None = None
+    spillover: Spillover | None = None
+    time_quality: str = "mark"
     host_sample: int = 10_000
     seed: int = 0
 
@@ -81,20 +86,65 @@ class SampleResult:
     file: Mapping[str, Any]
 
 
-def _read_and_clean(task: SampleTask) -> AnnData:
-    from cytocar import io, pp
+STABLE = "stable"
+UNSTABLE = "unstable"
 
-    settings = task.settings
-    adata = io.read_fcs(task.path, panel=settings.panel, sample_id=task.sample_id)
+
+def _read(task: SampleTask) -> AnnData:
+    from cytocar import io
+
+    adata = io.read_fcs(task.path, panel=task.settings.panel, sample_id=task.sample_id)
     adata.obs[keys.PATIENT] = task.patient_id
     adata.obs[keys.TIMEPOINT] = task.timepoint
     adata.obs[keys.MONTHS] = task.months
     adata.obs[keys.ROLE] = task.role
+    return adata
+
+
+def _beads(settings: Settings) -> str | list[str]:
+    return settings.beads if isinstance(settings.beads, str) else list(settings.beads)
+
+
+def bead_values(task: SampleTask) -> pd.DataFrame:
+    """Return the counts of all beads of one file, from which the study's baseline is taken."""
+    from cytocar import pp
+
+    with _naming(task):
+        return pp.bead_values(_read(task), beads=_beads(task.settings))
+
+
+def _prepare(task: SampleTask) -> AnnData:
+    """Read one file and bring it to clean arcsinh values, each step as the settings say, in the order that is right."""
+    from cytocar import pp
+
+    settings = task.settings
+    adata = _read(task)
+    if settings.beads != "off" and settings.baseline is not None:
+        pp.normalize_beads(adata, beads=_beads(settings), baseline=settings.baseline, on_missing="skip")
+    if settings.spillover is not None:
+        pp.compensate(adata, settings.spillover)
     if settings.clean == "auto":
-        beads = settings.beads if isinstance(settings.beads, str) else list(settings.beads)
-        pp.clean(adata, beads=beads)
+        pp.clean(adata, beads=_beads(settings))
+    if settings.time_quality != "off":
+        pp.time_quality(adata, on_missing="skip")
+        if settings.time_quality == "remove":
+            _set_apart(adata)
     pp.arcsinh(adata)
     return adata
+
+
+def _set_apart(adata: AnnData) -> None:
+    """Give cells of unstable stretches a class of their own: they are in the ledger, and not gated."""
+    import pandas as pd
+
+    classes = (
+        adata.obs[keys.EVENT_CLASS].astype(str)
+        if keys.EVENT_CLASS in adata.obs
+        else pd.Series("cell", index=adata.obs_names)
+    )
+    apart = (classes == "cell") & ~adata.obs[STABLE].to_numpy(dtype=bool)
+    names = [*dict.fromkeys(["cell", *classes]), UNSTABLE]
+    adata.obs[keys.EVENT_CLASS] = pd.Categorical(np.where(apart, UNSTABLE, classes), names)
 
 
 def control_values(task: SampleTask) -> dict[str, np.ndarray]:
@@ -102,7 +152,7 @@ def control_values(task: SampleTask) -> dict[str, np.ndarray]:
     from cytocar import gate
 
     with _naming(task):
-        adata = _read_and_clean(task)
+        adata = _prepare(task)
         values: dict[str, np.ndarray] = gate.control_values(
             adata, task.settings.strategy, thresholds=task.pinned, others=task.others
         )
@@ -141,12 +191,12 @@ def process_sample(task: SampleTask) -> SampleResult:
     FcsError, PanelError, GateError
         With a note that names the sample.
     """
-    from cytocar import gate, pp
+    from cytocar import gate
     from cytocar.pp import _quality
 
     began = time.perf_counter()
     with _naming(task):
-        adata = _read_and_clean(task)
+        adata = _prepare(task)
         gate.apply(
             adata,
             task.settings.strategy,
@@ -162,9 +212,11 @@ def process_sample(task: SampleTask) -> SampleResult:
         "reference": gate.reference_counts(adata),
         "quality": _quality.profile_over_time(adata),
         "subsets": _subset_counts(adata),
+        **_preprocessing_tables(adata, task.settings),
     }
-    if task.settings.clean == "auto":
-        tables["cleaning"] = pp.clean_limits(adata)
+    losses = _losses(adata)
+    if losses is not None:
+        tables["cleaning_losses"] = losses
     for name, table in tables.items():
         if keys.SAMPLE not in table.columns:
             table.insert(0, keys.SAMPLE, task.sample_id)
@@ -179,6 +231,58 @@ def process_sample(task: SampleTask) -> SampleResult:
         "seconds": time.perf_counter() - began,
     }
     return SampleResult(task.sample_id, tables, cells, shares, file)
+
+
+def _preprocessing_tables(adata: AnnData, settings: Settings) -> dict[str, pd.DataFrame]:
+    """Return what each step before the gates found and did."""
+    from cytocar import pp
+
+    done = adata.uns[keys.UNS]
+    tables = {}
+    if settings.clean == "auto":
+        tables["cleaning"] = pp.clean_limits(adata)
+    if "beads" in done:
+        tables["beads"] = pp.bead_table(adata)
+        tables["bead_traces"] = pp.bead_traces(adata)
+    if "compensate" in done:
+        tables["compensation"] = pp.spillover_table(adata)
+    if "time_quality" in done:
+        tables["time_quality"] = pp.time_quality_table(adata)
+    return tables
+
+
+def _losses(adata: AnnData) -> pd.DataFrame | None:
+    """Return, for each class of event, how many of its events look like CAR-T cells: what clean-up may have cost."""
+    import pandas as pd
+
+    from cytocar import gate
+
+    tree = gate.strategy_of(adata)
+    if keys.CAR not in tree.compartments or keys.EVENT_CLASS not in adata.obs:
+        return None
+    found = gate.thresholds(adata).dropna(subset=["value"])
+    numbers = {str(name): float(value) for name, value in zip(found["name"], found["value"], strict=True)}
+    names = {marker_key(str(name)): str(name) for name in adata.var_names}
+    columns = {
+        threshold.marker: np.asarray(
+            adata[:, next(names[marker_key(m)] for m in threshold.markers if marker_key(m) in names)].X
+        ).ravel()
+        for threshold in tree.thresholds.values()
+    }
+    everything = gate.evaluate(tree, columns, numbers, np.ones(adata.n_obs, dtype=bool))
+    looks = everything[tree.compartments[keys.CAR]]
+    classes = np.asarray(adata.obs[keys.EVENT_CLASS].astype(str))
+    rows = [
+        {
+            keys.SAMPLE: str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else "",
+            "class": name,
+            "events": int((classes == name).sum()),
+            "share": float((classes == name).mean()) if adata.n_obs else np.nan,
+            "like_car": int((looks & (classes == name)).sum()),
+        }
+        for name in adata.obs[keys.EVENT_CLASS].cat.categories
+    ]
+    return pd.DataFrame(rows)
 
 
 def _subset_counts(adata: AnnData) -> pd.DataFrame:
