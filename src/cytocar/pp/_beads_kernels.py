@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,9 @@ _BACK: Final = 0.01
 # A joined file runs backwards a few times, one whose events were shuffled does so at every other event.
 _JOINTS: Final = 20
 _JOINTS_SHARE: Final = 0.01
+# A gap in Time is a pause when it is this long, and this many times the usual distance of two events.
+PAUSE_MS: Final = 5000.0
+PAUSE_TIMES: Final = 200.0
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,35 @@ def sliding_median(values: NDArray[np.floating], window: int) -> NDArray[np.floa
     return frame.rolling(window, center=True, min_periods=1).median().to_numpy()
 
 
+def parts_between_pauses(
+    event_time: NDArray[np.floating], bead_time: NDArray[np.floating], least: int
+) -> list[slice]:
+    """Return the runs of beads between pauses of the acquisition, each of at least `least` beads.
+
+    The sensitivity may jump in a pause (another tube of the same sample, a tuning), and a window across it would
+    smear the jump. A run of fewer beads stays with the one before it.
+
+    Parameters
+    ----------
+    event_time, bead_time
+        Time of all events and of the beads in ms; the beads in order.
+    least
+        Beads that a run needs.
+    """
+    clock = np.sort(np.asarray(event_time, dtype=np.float64))
+    step = np.diff(clock)
+    moving = step[step > 0]
+    if not moving.size:
+        return [slice(0, len(bead_time))]
+    usual = float(np.mean(moving[moving <= np.percentile(moving, 99)]))
+    pauses = clock[1:][step > max(PAUSE_MS, PAUSE_TIMES * usual)]
+    edges = [0]
+    for cut in np.searchsorted(bead_time, pauses).tolist():
+        if cut - edges[-1] >= least and len(bead_time) - cut >= least:
+            edges.append(cut)
+    return [slice(a, b) for a, b in itertools.pairwise([*edges, len(bead_time)])]
+
+
 def slopes_of(smooth: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return sum_b(smooth_b baseline_b) / sum_b(smooth_b^2): the factor that fits smoothed beads to the baseline best.
 
@@ -208,6 +241,8 @@ class Drift:
         Factor of each event of the sample.
     window
         Beads in a window.
+    pauses
+        Pauses over which no window goes.
     """
 
     time: NDArray[np.float64]
@@ -216,6 +251,7 @@ class Drift:
     slope: NDArray[np.float64]
     factor: NDArray[np.float32]
     window: int
+    pauses: int
 
 
 def drift_of(
@@ -242,9 +278,14 @@ def drift_of(
     time = np.asarray(bead_time[order], dtype=np.float64)
     counts = np.asarray(beads[order], dtype=np.float64)
     window = window_for(len(counts), window)
-    before = sliding_median(counts, window)
+    parts = parts_between_pauses(event_time, time, max(window, FEWEST_BEADS))
+
+    def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([sliding_median(values[part], window) for part in parts])
+
+    before = smoothed(counts)
     at_beads = slopes_of(before, baseline)
     slope = slopes_at(time, time, at_beads)
-    after = sliding_median(counts * slope[:, None], window)
+    after = smoothed(counts * slope[:, None])
     factor = slopes_at(event_time, time, at_beads).astype(np.float32)
-    return Drift(time, before, after, slope, factor, window)
+    return Drift(time, before, after, slope, factor, window, len(parts) - 1)
