@@ -29,8 +29,8 @@ _ROOM_FOR_NUMBER: Final = 4.6
 def spillover(spillover: Spillover) -> Figure:
     """Draw the spillover matrix in percent: rows emit, columns receive, and a list of the largest pairs.
 
-    Channels stand by mass. Colours are logarithmic from 0.01 to 10 %; white is 0, grey rows were never measured. Numbers stand in the
-    cells where these are large enough.
+    Channels stand by mass. Colours are logarithmic from 0.01 to 10 %; white is 0, grey rows were never measured.
+    Numbers stand in the cells where these are large enough.
 
     Parameters
     ----------
