@@ -122,7 +122,8 @@ def test_the_limits_that_are_kept_give_the_classes_again(
             above = score >= limit["value"]
             meets[limit["criterion"]] = above if limit["side"] == "above" else ~above
         doublet = meets["doublet"] & meets["doublet_dna"] & meets["doublet_length"]
-        rules = [meets["bead"] & meets["bead_dna"], meets["bead"], meets["debris"], meets["dead"], doublet]
+        debris = meets["debris"] & meets["debris_dna"]
+        rules = [meets["bead"] & meets["bead_dna"], meets["bead"], debris, meets["dead"], doublet]
         names = ["cell_bead", "bead", "debris", "dead", "doublet"]
         expected[here] = np.select([rule[here] for rule in rules], names, default="cell")
     # an event may lie on a limit to the last digit of float32
@@ -171,12 +172,12 @@ def test_fields_and_tables(raw: anndata.AnnData, cleaned: anndata.AnnData, tmp_p
     assert "clean" not in raw.uns["cytocar"]
     assert steps(cleaned)[-1] == {
         "step": "pp.clean",
-        "settings": {"beads": "auto", "sample_key": "sample_id"},
+        "settings": {"beads": "auto", "scores": False, "sample_key": "sample_id"},
     }
     np.testing.assert_array_equal(cleaned.X, raw.X)
 
     table = pp.clean_table(cleaned)
-    assert table.columns.tolist() == ["sample_id", "class", "events", "share"]
+    assert table.columns.tolist() == ["sample_id", "class", "events", "share", "gaussian_zero"]
     counted = cleaned.obs.groupby(["sample_id", "event_class"], observed=False).size()
     for row in table.itertuples():
         assert counted[row.sample_id, row[2]] == row.events
@@ -188,6 +189,7 @@ def test_fields_and_tables(raw: anndata.AnnData, cleaned: anndata.AnnData, tmp_p
         "bead",
         "bead_dna",
         "debris",
+        "debris_dna",
         "dead",
         "doublet",
         "doublet_dna",

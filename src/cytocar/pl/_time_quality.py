@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _COLOURS = {"IT": "#D55E00", "MAD": "#E69F00", "consecutive": "#B8B8B8"}
 _WORDS = {"IT": "apart from most bins (IT)", "MAD": "beyond the MAD", "consecutive": "between bad bins"}
 _LINE = "#0072B2"
+_PAUSE_MIN = 5 / 60
+_PAUSE_TIMES = 10.0
+# so that mere noise does not fill the panel
+_LEAST_SHOWN = 0.5
 
 
 @_style.styled
@@ -116,8 +120,14 @@ def _draw(axes: Axes, part: pd.DataFrame, measure: str) -> None:
     else:
         values = part["shift"].to_numpy(dtype=float)
         axes.axhline(0, color=_style.PALE, linewidth=0.6, zorder=1)
+    # a bin that holds a pause has no rate, and a line across it would show events that never were
+    length = end - start
+    values = np.where(length > max(_PAUSE_MIN, _PAUSE_TIMES * float(np.median(length))), np.nan, values)
     axes.plot((start + end) / 2, values, color=_LINE, linewidth=0.7, label=measure, zorder=2)
     axes.set_xlim(float(start.min()), float(end.max()) or 1.0)
     if measure == "rate":
-        axes.set_ylim(0, float(np.nanmax(values)) * 1.08)
+        axes.set_ylim(0, float(np.nanmax(values, initial=1.0)) * 1.08)
+    else:
+        most = max(float(np.nanmax(np.abs(values), initial=0.0)) * 1.08, _LEAST_SHOWN)
+        axes.set_ylim(-most, most)
     few_ticks(axes, 3)

@@ -11,15 +11,17 @@ import numpy as np
 from cytocar._core import keys, matching, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.panel.names import marker_key
-from cytocar.pp._clean_kernels import CLASSES, COFACTOR, Limit, classify
+from cytocar.pp._clean_kernels import CLASSES, COFACTOR, PARTS, Limit, classify, score
 from cytocar.pp._shell import counts_of, own
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 CLEAN: Final = "clean"
+GAUSSIAN_ZERO: Final = "gaussian_zero"
+SCORES: Final = {criterion: f"score_{criterion}" for criterion in PARTS}
 # Masses of the metals in the calibration beads.
 BEAD_KITS: Final[dict[str, tuple[int, ...]]] = {
     "EQ4": (140, 151, 153, 165, 175),
@@ -39,6 +41,13 @@ def technical(adata: AnnData, role: str) -> str | None:
         if guess_role(str(name), str(name), None) == role:
             return str(name)
     return None
+
+
+def gaussian(adata: AnnData) -> list[str]:
+    """Return the columns of obs that hold Gaussian parameters of the ion clouds."""
+    from cytocar.panel.roles import guess_role
+
+    return [str(name) for name in adata.obs.columns if guess_role(str(name), str(name), None) == "gaussian"]
 
 
 def with_role(adata: AnnData, role: str) -> list[int]:
@@ -121,10 +130,16 @@ def _as_dict(limit: Limit) -> dict[str, Any]:
     }
 
 
+def _numbers(code: NDArray[np.int8]) -> dict[str, int]:
+    numbers = np.bincount(code, minlength=len(CLASSES)).tolist()
+    return dict(zip(CLASSES, numbers, strict=True))
+
+
 def clean(
     adata: AnnData,
     *,
     beads: str | Sequence[str] = "auto",
+    scores: bool = False,
     sample_key: str = "sample_id",
     copy: bool = False,
 ) -> AnnData | None:
@@ -134,18 +149,22 @@ def clean(
 
     - *bead*: high in all bead channels at once (valley of the density of the lowest of them); *cell_bead* where
       it has the DNA of a cell;
-    - *debris*: below the valley between debris and cells of DNA, or of DNA and Event_length added with the
-      weights of Fisher's discriminant;
+    - *debris*: below the valley between debris and cells of DNA, Event_length and CD45, added with the weights of
+      Fisher's discriminant, and with less than two thirds of the DNA of a cell, so that whole cells without CD45
+      stay; by DNA alone, or DNA and Event_length, where the others are missing or do not tell more;
     - *dead*: above the valley of the viability stain;
     - *doublet*: DNA, Event_length and CD45, added with the weights that tell two cells from one best, above the
-      99.5 % quantile of single cells, with DNA nearer to that of two cells, and longer than a typical cell; so most
-      cells in division, which have twice the DNA at the usual length, stay. The mode and the lower half of the
+      99.5 % quantile of single cells (99 % where there is no CD45), with DNA nearer to that of two cells, and with
+      length and CD45 almost half-way to those of two cells (longer than a typical cell where there is no CD45); so
+      most cells in division, which have twice the DNA at the usual length, stay. The mode and the lower half of the
       cells tell where that quantile is.
 
     An event gets the first class that fits, in this order. At a valley, the limit is where cells lose half the
     share that slips through of the others. Where the data do not show a limit, the rule in `clean_limits` begins
     with ``fallback:``, and where a channel is missing with ``not judged:``; a criterion that is not judged takes
-    no event. Gaussian parameters are not used, since they are all zero in some events that are good cells.
+    no event. All limits are half-spaces in arcsinh(counts / 5). Gaussian parameters are not used: those of some good
+    cells could not be fitted and are all zero, and their residual tells doublets no better than Event_length does.
+    Events with all of them zero are marked.
 
     The criteria follow Bagwell et al. 2020, Cytometry A 97:184, doi 10.1002/cyto.a.23926; the limits are our own.
 
@@ -156,6 +175,8 @@ def clean(
         ``var["mass"]``; Event_length in ``obs``.
     beads
         ``"auto"`` looks for EQ4 and EQ6 beads by mass, ``"off"`` for none; or the names of the bead channels.
+    scores
+        Whether to keep in ``obs`` how far each event is beyond the limits of each criterion (16 bytes an event).
     sample_key
         Column of ``obs`` that tells samples apart; one sample where there is no ``sample_id``.
     copy
@@ -167,6 +188,12 @@ def clean(
 
     ``obs["event_class"]``
         Categorical: cell, bead, cell_bead, debris, doublet or dead.
+    ``obs["gaussian_zero"]``
+        bool: Center, Offset, Width, Residual are all exactly 0. Only where ``obs`` has Gaussian parameters.
+    ``obs["score_bead"]``, ``obs["score_debris"]``, ``obs["score_dead"]``, ``obs["score_doublet"]``
+        float32, only with `scores`: distance to the limit of the criterion, to the one that is met least where there
+        are several, in the unit of that limit; 0 and more meets the criterion (an earlier class may have taken the
+        event before); NaN where not judged.
     ``uns["cytocar"]["clean"]``
         JSON: per sample the limits, and the number of events of each class.
 
@@ -207,6 +234,9 @@ def clean(
             raise ParameterError(f"{name} is {value[event]} in event {event}; values must be finite")
 
     code = np.zeros(adata.n_obs, dtype=np.int8)
+    shapes = gaussian(adata)
+    no_fit = (adata.obs[shapes].to_numpy() == 0).all(axis=1) if shapes else None
+    beyond = {name: np.full(adata.n_obs, np.nan, dtype=np.float32) for name in SCORES.values() if scores}
     kept: dict[str, Any] = {}
     for sample, rows in samples:
         signals = {name: np.arcsinh(value[rows] * np.float32(1 / COFACTOR)) for name, value in values.items()}
@@ -221,10 +251,13 @@ def clean(
         )
         if signals:
             code[rows] = found
-        numbers = np.bincount(code[rows], minlength=len(CLASSES)).tolist()
+            for criterion, name in SCORES.items():
+                if scores:
+                    beyond[name][rows] = score(limits, criterion, signals, rows.size)
         kept[sample] = {
             "events": int(rows.size),
-            "classes": dict(zip(CLASSES, numbers, strict=True)),
+            "classes": _numbers(code[rows]),
+            GAUSSIAN_ZERO: None if no_fit is None else _numbers(code[rows][no_fit[rows]]),
             "limits": [_as_dict(limit) for limit in limits],
         }
 
@@ -232,8 +265,16 @@ def clean(
 
     adata = adata.copy() if copy else own(adata)
     adata.obs[keys.EVENT_CLASS] = pd.Categorical.from_codes(code, dtype=pd.CategoricalDtype(list(CLASSES)))
+    for name in (GAUSSIAN_ZERO, *SCORES.values()):
+        if name in adata.obs:
+            # left by an earlier run, and not of these limits
+            del adata.obs[name]
+    if no_fit is not None:
+        adata.obs[GAUSSIAN_ZERO] = no_fit
+    for name, values_of in beyond.items():
+        adata.obs[name] = values_of
     adata.uns.setdefault(keys.UNS, {})[CLEAN] = json.dumps(kept)
-    provenance.record(adata, "pp.clean", {"beads": beads, "sample_key": sample_key})
+    provenance.record(adata, "pp.clean", {"beads": beads, "scores": scores, "sample_key": sample_key})
     return adata if copy else None
 
 
@@ -255,8 +296,10 @@ def clean_table(adata: AnnData) -> pd.DataFrame:
 
     Returns
     -------
-    Table with the columns ``sample_id``, ``class``, ``events`` and ``share`` (of all events of the sample, 0 to
-    1; NaN for a sample without events), one row a class, all six classes for each sample.
+    Table with the columns ``sample_id``, ``class``, ``events``, ``share`` (of all events of the sample, 0 to 1; NaN
+    for a sample without events) and ``gaussian_zero`` (how many of them have Gaussian parameters that are all zero,
+    for which nothing is removed; NaN where there are no such parameters), one row a class, all six classes for each
+    sample.
 
     Raises
     ------
@@ -276,11 +319,71 @@ def clean_table(adata: AnnData) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (sample, name, events, events / entry["events"] if entry["events"] else float("nan"))
+        (
+            sample,
+            name,
+            events,
+            events / entry["events"] if entry["events"] else float("nan"),
+            float((entry.get(GAUSSIAN_ZERO) or {}).get(name, float("nan"))),
+        )
         for sample, entry in _kept(adata).items()
         for name, events in entry["classes"].items()
     ]
-    return pd.DataFrame(rows, columns=[keys.SAMPLE, "class", "events", "share"])
+    return pd.DataFrame(rows, columns=[keys.SAMPLE, "class", "events", "share", GAUSSIAN_ZERO])
+
+
+def clean_losses(adata: AnnData, of_interest: ArrayLike, *, sample_key: str = "sample_id") -> pd.DataFrame:
+    """Return which classes events of interest were sorted into, such as events with VHH and CD3 before clean-up.
+
+    Parameters
+    ----------
+    adata
+        Events after `clean`.
+    of_interest
+        Which events: bool of shape (events,).
+    sample_key
+        Column of ``obs`` that tells samples apart; one sample where there is no ``sample_id``.
+
+    Returns
+    -------
+    Table with the columns ``sample_id``, ``class``, ``events`` and ``share`` (of the events of interest in the sample,
+    0 to 1; NaN where there are none), one row a class, all six classes for each sample.
+
+    Raises
+    ------
+    StateError
+        `clean` has not been run.
+    ParameterError
+        `of_interest` is not bool, or not one value an event.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=5000, timepoints=["2mo"])
+    >>> clean(adata)
+    >>> bright = (adata[:, ["VHH", "CD3"]].X > 40).all(axis=1)
+    >>> table = clean_losses(adata, bright)
+    >>> int(table["events"].sum()) == int(bright.sum())
+    True
+    """
+    import pandas as pd
+
+    if keys.EVENT_CLASS not in adata.obs:
+        raise StateError("these events have not been sorted into classes; run cytocar.pp.clean first")
+    chosen = np.asarray(of_interest)
+    if chosen.dtype != np.bool_ or chosen.shape != (adata.n_obs,):
+        raise ParameterError(
+            f"of_interest is {chosen.dtype} of shape {chosen.shape}; it must be bool of shape ({adata.n_obs},), "
+            "one value an event"
+        )
+    classes = adata.obs[keys.EVENT_CLASS].astype(str).to_numpy()
+    table = []
+    for sample, rows in _samples(adata, sample_key):
+        found = classes[rows[chosen[rows]]]
+        for name in CLASSES:
+            events = int(np.count_nonzero(found == name))
+            table.append((sample, name, events, events / found.size if found.size else float("nan")))
+    return pd.DataFrame(table, columns=[keys.SAMPLE, "class", "events", "share"])
 
 
 def clean_limits(adata: AnnData) -> pd.DataFrame:
@@ -293,10 +396,9 @@ def clean_limits(adata: AnnData) -> pd.DataFrame:
 
     Returns
     -------
-    Table with the columns ``sample_id``, ``criterion`` (bead, bead_dna, debris, dead, doublet, doublet_dna,
-    doublet_length),
-    ``value`` (NaN where not judged), ``unit``, ``rule`` and ``note``, and how the value is compared: ``channels``
-    as a formula on counts, ``side`` (above or below).
+    Table with the columns ``sample_id``, ``criterion`` (bead, bead_dna, debris, debris_dna, dead, doublet, doublet_dna,
+    doublet_length), ``value`` (NaN where not judged), ``unit``, ``rule`` and ``note``, and how the value is compared:
+    ``channels`` as a formula on counts, ``side`` (above or below).
 
     Raises
     ------

@@ -11,17 +11,29 @@ import numpy as np
 from cytocar._core.density import Valley, find_valleys, histogram_density
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
 CLASSES: Final = ("cell", "bead", "cell_bead", "debris", "doublet", "dead")
+# The limits that an event of a criterion meets, all of them.
+PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "bead": ("bead",),
+    "debris": ("debris", "debris_dna"),
+    "dead": ("dead",),
+    "doublet": ("doublet", "doublet_dna", "doublet_length"),
+}
 COFACTOR: Final = 5.0
 UNIT: Final = "arcsinh(counts / 5)"
 UNIT_SUM: Final = "weighted sum of arcsinh(counts / 5)"
 # Below this many events a density says too little, and fixed limits are taken.
 FEWEST: Final = 200
-# Share of single cells that the doublet limit may cost, and the normal quantile that belongs to it.
+# Share of single cells that the doublet limit may cost, and the normal quantile that belongs to it: with CD45, and
+# by DNA and length alone, which tell doublets less well, so that they would keep too many at the same cost.
 SINGLETS_LOST: Final = 0.005
+SINGLETS_LOST_BY_TWO: Final = 0.01
 _QUANTILE: Final = 2.576
+_QUANTILE_BY_TWO: Final = 2.326
 # Without Event_length, cells in division have the DNA of a doublet: the limit goes up.
 _QUANTILE_DNA_ALONE: Final = 3.0
 # Two cells have twice the DNA and the CD45 of one, and as a rule 1.4 times its length.
@@ -30,8 +42,13 @@ _DOUBLET_LENGTH: Final = 0.35
 _DOUBLET_STAIN: Final = float(np.log(2.0))
 # A doublet is longer than the typical single cell; what is not has the DNA of a cell in division.
 _LONGER: Final = 0.75
-# Where CD45 counts too, a cell in division is known by having no more of it than others, and length may say less.
-_LONGER_WITH_STAIN: Final = 0.0
+# Where CD45 counts too: the part of the way from one cell to two, in length and CD45 together.
+_WAY_TO_TWO: Final = 0.45
+# An event with two thirds of the DNA of a cell is no debris, however little CD45 it has: plasma cells and tumour cells
+# have none.
+_CELL_DNA: Final = float(np.log(1.5))
+# CD45 sharpens the limit of debris; where it would move more events than this share, it shows something else.
+_MOVED_BY_STAIN: Final = 0.25
 # Nearer than this (a ratio of 2.2), two humps of DNA are one and two cells, or two kinds of cell.
 _APART: Final = 0.8
 # Debris has less than a quarter or so of the DNA of a cell.
@@ -55,8 +72,8 @@ class Limit:
     Parameters
     ----------
     criterion
-        ``bead``, ``bead_dna`` (from here on a bead carries a cell), ``debris``, ``dead``, ``doublet``,
-        ``doublet_dna`` or ``doublet_length``; a doublet meets the last three.
+        ``bead``, ``bead_dna`` (from here on a bead carries a cell), ``debris``, ``debris_dna``, ``dead``,
+        ``doublet``, ``doublet_dna`` or ``doublet_length``; debris and doublets meet all of theirs.
     value
         In `unit`; NaN where the criterion is not judged.
     unit
@@ -261,50 +278,100 @@ def bead_dna_limit(dna: NDArray[np.floating], name: str) -> Limit:
     return Limit("bead_dna", value, UNIT, "above", "sum", (name,), (1.0,), rule, note)
 
 
-def debris_limit(
-    dna: NDArray[np.floating], length: NDArray[np.floating] | None, alone: Limit, length_name: str
-) -> Limit:
-    """Return the limit below which an event is debris, by DNA and, where it helps, by length too.
+def _fisher(
+    signals: list[NDArray[np.floating]], small: NDArray[np.bool_], *, most: float
+) -> list[float] | None:
+    """Return the weights of signals beside the first one's 1, or `None` where they tell the two groups no better."""
+    shift = [float(x[~small].mean() - x[small].mean()) for x in signals]
+    pooled = [0.5 * (float(x[~small].var()) + float(x[small].var())) for x in signals]
+    if min(pooled) <= 0 or min(shift) <= 0:
+        return None
+    first = shift[0] / pooled[0]
+    weights = [float(np.float32(min(s / p / first, most))) for s, p in zip(shift, pooled, strict=True)]
+    return None if min(weights) < 0.1 else [1.0, *weights[1:]]
 
-    Debris has less DNA and is shorter; the weights are those of Fisher's linear discriminant between what is
-    below and above a first limit: that by DNA alone, or the valley of DNA plus length where there is none.
+
+def _debris_by_sum(
+    signals: list[NDArray[np.floating]],
+    names: tuple[str, ...],
+    small: NDArray[np.bool_],
+    what: str,
+    most: float,
+) -> Limit | None:
+    weights = _fisher(signals, small, most=most)
+    if weights is None:
+        return None
+    score = signals[0]
+    for x, weight in zip(signals[1:], weights[1:], strict=True):
+        score = score + np.float32(weight) * x
+    valley = _below_cells(score)
+    if valley is None:
+        return None
+    value = between(score, valley, cells="right")
+    rule, note = _balanced(valley, what), _sure(valley)
+    return Limit("debris", value, UNIT_SUM, "below", "sum", names, tuple(weights), rule, note)
+
+
+def debris_limits(
+    dna: NDArray[np.floating],
+    length: NDArray[np.floating] | None,
+    stain: NDArray[np.floating] | None,
+    alone: Limit,
+    names: tuple[str, str],
+) -> list[Limit]:
+    """Return the limits below which an event is debris, by DNA and, where they help, by length and CD45 too.
+
+    Debris has less DNA, is shorter and has less CD45; the weights are those of Fisher's linear discriminant between
+    what is below and above a first limit: that by DNA alone, or the valley of DNA plus length where there is none.
+    With CD45 comes a second limit, of DNA alone, so that whole cells without CD45 stay.
+
+    Parameters
+    ----------
+    dna, length, stain
+        arcsinh(x / 5) of shape (events,); `None` where the file has no such channel.
+    alone
+        The limit by DNA alone.
+    names
+        Names of the channels of `length` and `stain`.
     """
     name = alone.channels[0]
     plain = Limit("debris", alone.value, UNIT, "below", "sum", (name,), (1.0,), alone.rule, alone.note)
     if length is None or dna.size < FEWEST:
-        return plain
+        return [plain]
     if alone.rule.startswith("fallback"):
         both = dna + length
         first = _below_cells(both)
         if first is None:
-            return plain
+            return [plain]
         small = both < first.value
     else:
         small = dna < alone.value
     if not 50 <= np.count_nonzero(small) <= small.size - 50:
-        return plain
-    shift = [float(x[~small].mean() - x[small].mean()) for x in (dna, length)]
-    pooled = [0.5 * (float(x[~small].var()) + float(x[small].var())) for x in (dna, length)]
-    if min(pooled) <= 0 or min(shift) <= 0:
-        return plain
-    weight = float(np.float32(min((shift[1] / pooled[1]) / (shift[0] / pooled[0]), 1.5)))
-    if weight < 0.1:
-        return plain
-    score = dna + np.float32(weight) * length
-    valley = _below_cells(score)
-    if valley is None:
-        return plain
-    return Limit(
-        "debris",
-        between(score, valley, cells="right"),
-        UNIT_SUM,
+        return [plain]
+    two = _debris_by_sum([dna, length], (name, names[0]), small, "DNA and length", 1.5)
+    if two is None or stain is None:
+        return [plain if two is None else two]
+    signals = {name: dna, names[0]: length, names[1]: stain}
+    small = meets(two, signals)
+    if not 50 <= np.count_nonzero(small) <= small.size - 50:
+        return [two]
+    three = _debris_by_sum([dna, length, stain], (name, *names), small, "DNA, length and CD45", 1.5)
+    if three is None:
+        return [two]
+    centre, _ = centre_and_scale(dna[~small])
+    cell = Limit(
+        "debris_dna",
+        centre - _CELL_DNA,
+        UNIT,
         "below",
         "sum",
-        (name, length_name),
-        (1.0, weight),
-        _balanced(valley, "DNA and length"),
-        _sure(valley),
+        (name,),
+        (1.0,),
+        "two thirds of the DNA of the cells: what has more is a cell, maybe without CD45",
+        f"mode {centre:.3f}",
     )
+    moved = np.count_nonzero((meets(three, signals) & meets(cell, signals)) ^ small)
+    return [three, cell] if moved <= _MOVED_BY_STAIN * np.count_nonzero(small) else [two]
 
 
 def dead_limit(signal: NDArray[np.floating], name: str) -> Limit:
@@ -342,8 +409,8 @@ def doublet_limits(
     """Return the limits that a doublet is above: of DNA, length and stain together, of DNA, and of length.
 
     The score is Fisher's discriminant for an event of twice the DNA, 1.4 times the length and twice the CD45 of a
-    cell, with scales from the lower halves. Its limit is the 99.5 % quantile of single cells, as their lower half
-    tells it. A stain on all cells (CD45) weighs little where it varies much from cell to cell.
+    cell, with scales from the lower halves. Its limit is the 99.5 % quantile of single cells (99 % without CD45), as
+    their lower half tells it. Length and CD45 without DNA have a limit of their own, which keeps cells in division. A stain on all cells (CD45) weighs little where it varies much from cell to cell.
 
     Parameters
     ----------
@@ -372,7 +439,7 @@ def doublet_limits(
                 "Event_length is missing: most doublets stay; " + modes,
             )
         ]
-    length_centre, length_scale = centre_and_scale(length)
+    _, length_scale = centre_and_scale(length)
     weight = (_DOUBLET_LENGTH / length_scale**2) / (_DOUBLET_DNA / dna_scale**2)
     weight = float(np.float32(np.clip(weight, 0.2, 2.0)))
     score = dna + np.float32(weight) * length
@@ -385,17 +452,34 @@ def doublet_limits(
         score = score + np.float32(of_stain) * stain
         channels, weights = (*channels, stain_name), (*weights, of_stain)
     centre, scale = centre_and_scale(score)
-    longer = _LONGER if stain is None else _LONGER_WITH_STAIN
+    lost, quantile = (SINGLETS_LOST_BY_TWO, _QUANTILE_BY_TWO) if stain is None else (SINGLETS_LOST, _QUANTILE)
+    size_channels: tuple[str, ...] = (length_name,)
+    size_weights: tuple[float, ...] = (1.0,)
+    if stain is None:
+        size, unit = length, UNIT
+        longer = _LONGER * length_scale
+        rule = f"{_LONGER:g} SD above the mode: what is not longer than a cell is one cell, maybe in division"
+    else:
+        per_length = (_DOUBLET_STAIN / stain_scale**2) / (_DOUBLET_LENGTH / length_scale**2)
+        per_length = float(np.float32(min(per_length, 1.0)))
+        size, unit = length + np.float32(per_length) * stain, UNIT_SUM
+        size_channels, size_weights = (length_name, stain_name), (1.0, per_length)
+        longer = _WAY_TO_TWO * (_DOUBLET_LENGTH + per_length * _DOUBLET_STAIN)
+        rule = (
+            f"{_WAY_TO_TWO:g} of the way from the length and CD45 of one cell to those of two: what is below is one "
+            "cell, maybe in division"
+        )
+    size_centre, size_scale = centre_and_scale(size)
     return [
         Limit(
             "doublet",
-            centre + _QUANTILE * scale,
+            centre + quantile * scale,
             UNIT_SUM,
             "above",
             "sum",
             channels,
             weights,
-            f"{100 * SINGLETS_LOST:g} % of single cells above it, by the lower half of their score",
+            f"{100 * lost:g} % of single cells above it, by the lower half of their score",
             f"mode {centre:.3f}, SD of the lower half {scale:.3f}",
         ),
         Limit(
@@ -411,26 +495,53 @@ def doublet_limits(
         ),
         Limit(
             "doublet_length",
-            length_centre + longer * length_scale,
-            UNIT,
+            size_centre + longer,
+            unit,
             "above",
             "sum",
-            (length_name,),
-            (1.0,),
-            f"{longer:g} SD above the mode: what is not longer than a cell is one cell, maybe in division",
-            f"mode {length_centre:.3f}, SD of the lower half {length_scale:.3f}",
+            size_channels,
+            size_weights,
+            rule,
+            f"mode {size_centre:.3f}, SD of the lower half {size_scale:.3f}",
         ),
     ]
 
 
-def meets(limit: Limit, signals: dict[str, NDArray[np.floating]]) -> NDArray[np.bool_]:
-    """Return which events are on the named side of a limit."""
+def combined(limit: Limit, signals: Mapping[str, NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Return the signal that is held against a limit: the lowest of its channels, or their weighted sum."""
     parts = [signals[channel] for channel in limit.channels]
     score = parts[0] if limit.weights[0] == 1.0 else np.float32(limit.weights[0]) * parts[0]
     for part, weight in zip(parts[1:], limit.weights[1:], strict=True):
         score = np.minimum(score, part) if limit.combine == "min" else score + np.float32(weight) * part
-    value = np.float32(limit.value)
+    return score
+
+
+def meets(limit: Limit, signals: Mapping[str, NDArray[np.floating]]) -> NDArray[np.bool_]:
+    """Return which events are on the named side of a limit."""
+    score, value = combined(limit, signals), np.float32(limit.value)
     return score >= value if limit.side == "above" else score < value
+
+
+def meets_all(limits: Sequence[Limit], signals: Mapping[str, NDArray[np.floating]]) -> NDArray[np.bool_]:
+    """Return which events are on the named side of every one of the limits."""
+    return np.logical_and.reduce([meets(limit, signals) for limit in limits])
+
+
+def score(
+    limits: Sequence[Limit], criterion: str, signals: Mapping[str, NDArray[np.floating]], n: int
+) -> NDArray[np.float32]:
+    """Return how far each event is beyond the limits of a criterion: above 0 it meets all of them.
+
+    The distance to that limit which is met least, in the unit of that limit; NaN where the criterion is not judged.
+    """
+    mine = [limit for limit in limits if limit.criterion in PARTS[criterion] and limit.judged]
+    if not mine:
+        return np.full(n, np.nan, dtype=np.float32)
+    result = np.full(n, np.inf, dtype=np.float32)
+    for limit in mine:
+        beyond = combined(limit, signals) - np.float32(limit.value)
+        np.minimum(result, beyond if limit.side == "above" else -beyond, out=result)
+    return result
 
 
 def classify(
@@ -483,14 +594,18 @@ def classify(
             is_bead = everywhere
             rest = ~is_bead
             alone = bead_dna_limit(signals[dna][rest], dna)
-        debris = debris_limit(
-            signals[dna][rest], signals[length][rest] if length else None, alone, length_name
+        of_debris = debris_limits(
+            signals[dna][rest],
+            signals[length][rest] if length else None,
+            signals[stain][rest] if stain else None,
+            alone,
+            (length_name, stain or ""),
         )
-        is_debris = rest & meets(debris, signals)
+        is_debris = rest & meets_all(of_debris, signals)
         if limits[0].judged:
             limits.append(alone)
             code[is_bead & meets(alone, signals)] = CLASSES.index("cell_bead")
-        limits.append(debris)
+        limits.extend(of_debris)
         code[is_debris] = CLASSES.index("debris")
         cells = rest & ~is_debris
     code[is_bead & (code == 0)] = CLASSES.index("bead")
@@ -512,8 +627,5 @@ def classify(
         )
         limits.extend(found)
         if found[0].judged:
-            is_doublet = cells.copy()
-            for limit in found:
-                is_doublet &= meets(limit, signals)
-            code[is_doublet] = CLASSES.index("doublet")
+            code[cells & meets_all(found, signals)] = CLASSES.index("doublet")
     return code, limits

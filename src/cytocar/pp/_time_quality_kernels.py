@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -110,7 +111,7 @@ def hump_medians(
     counted = np.bincount(at_bin * _VALUES + level, minlength=bins * _VALUES).reshape(bins, _VALUES)
     borders = [0, *(min(max(round(cut / step), 1), _VALUES) for cut in cuts), _VALUES]
     found = []
-    for low, high in zip(borders[:-1], borders[1:], strict=True):
+    for low, high in itertools.pairwise(borders):
         part = np.cumsum(counted[:, low:high], axis=1)
         if not part.size:
             continue
@@ -216,7 +217,7 @@ def fill_short(bad: NDArray[np.bool_], shortest: int) -> NDArray[np.bool_]:
     """Return the good bins that lie between bad ones in runs shorter than `shortest`."""
     filled = np.zeros(bad.size, dtype=bool)
     places = np.flatnonzero(bad)
-    for before, after in zip(places[:-1], places[1:], strict=True):
+    for before, after in itertools.pairwise(places.tolist()):
         if 1 < after - before <= shortest:
             filled[before + 1 : after] = True
     return filled
