@@ -184,6 +184,103 @@ def report(
     _say(f"report: {path}")
 
 
+Files = Annotated[list[Path], typer.Argument(help="FCS files; they are only read.", metavar="FILE...")]
+OutFolder = Annotated[Path, typer.Option("-o", "--out", help="A folder for the new files.", metavar="DIR")]
+PanelOption = Annotated[
+    str | None, typer.Option("--panel", help="A panel file, or the name of one that comes with cytocar.")
+]
+Deidentify = Annotated[
+    bool, typer.Option("--deidentify", help="Keep only keywords that describe the measurement.")
+]
+
+
+@app.command()
+def normalize(
+    files: Files,
+    out: OutFolder,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="A baseline.csv that an earlier normalisation wrote.")
+    ] = None,
+    keep_beads: Annotated[bool, typer.Option("--keep-beads", help="Leave the beads in the files.")] = False,
+    panel: PanelOption = None,
+    deidentify: Deidentify = False,
+) -> None:
+    """Normalise FCS files to their calibration beads, and take the beads out."""
+    from cytocar import pp
+
+    table = pp.normalize_files(
+        files, out, baseline=baseline, keep_beads=keep_beads, panel=panel, deidentify=deidentify
+    )
+    shown = table[["sample_id", "n_beads", "spread_before", "spread_after", "events", "events_written"]]
+    _print_table("beads: largest over smallest smoothed signal, before and after", shown)
+    _say(f"files and baseline.csv: {out}")
+
+
+@app.command()
+def compensate(
+    files: Files,
+    spillover: Annotated[
+        Path,
+        typer.Option("--spillover", "-s", help="A spillover matrix (CSV), or a folder of single stains."),
+    ],
+    out: OutFolder,
+    method: Annotated[
+        str, typer.Option("--method", help="nnls, or flow (the inverse, may be negative).")
+    ] = "nnls",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Threads.")] = 1,
+) -> None:
+    """Compensate the counts of FCS files for spillover."""
+    from cytocar import pp
+
+    for path in pp.compensate_files(files, spillover, out, method=method, n_jobs=workers):
+        _say(str(path))
+
+
+@app.command()
+def debarcode(
+    file: Annotated[Path, typer.Argument(help="The FCS file of a barcoded pool.", metavar="FILE")],
+    key: Annotated[Path, typer.Option("--key", "-k", help="The key: a row a sample, a column a mass.")],
+    out: OutFolder,
+    separation: Annotated[
+        str, typer.Option("--separation", help="Cut-off of the separation, 0 to 1, or auto.")
+    ] = "0.3",
+    mahalanobis: Annotated[
+        float, typer.Option("--mahalanobis", help="Cut-off of the squared distance.")
+    ] = 30.0,
+    deidentify: Deidentify = False,
+) -> None:
+    """Part the FCS file of a barcoded pool into one file a sample, and one for the events in no sample."""
+    from cytocar import pp
+
+    table = pp.debarcode_file(
+        file, key, out, separation=_number_or_word(separation), mahalanobis=mahalanobis, deidentify=deidentify
+    )
+    shown = [name for name in ("barcode", "positive", "events", "written", "yield", "cutoff") if name in table]
+    _print_table("events by sample", table[shown or list(table.columns)])
+    _say(f"files: {out}")
+
+
+@app.command()
+def concat(
+    files: Files,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new FCS file.", metavar="FILE")],
+    panel: PanelOption = None,
+    deidentify: Deidentify = False,
+) -> None:
+    """Put FCS files of one sample one after the other into one file, Time going on."""
+    from cytocar import io
+
+    _print_table("files", io.concat_fcs(files, out, panel=panel, deidentify=deidentify))
+    _say(f"file: {out}")
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _say(text: str) -> None:
     typer.echo(text)
 

@@ -105,6 +105,7 @@ def _page(run: FinishedRun, found: Answer, figures: list[_Drawn]) -> str:
         ledger=_ledger(run.tables["ledger"]),
         thresholds=_rows(run.tables.get("thresholds")),
         notes=_rows(run.tables.get("notes")),
+        audit=[row for row in _rows(run.tables.get("car_audit")) if row["source"] == "all"],
         losses=_rows(run.tables.get("cleaning_losses")),
         agreement=_rows(run.tables.get("agreement")),
         provenance=run.provenance,

@@ -80,6 +80,12 @@ def _cells(function: str) -> Callable[[FinishedRun], Any]:
     return draw
 
 
+def _spillover(run: FinishedRun) -> Any:
+    from cytocar import pl, pp
+
+    return pl.spillover(pp.read_spillover(run.folder / "tables" / "spillover.csv"))
+
+
 SHOWN_BESIDE_HOST = 6
 
 
@@ -218,6 +224,13 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "all channels were multiplied by.",
         _has("bead_traces", "beads"),
         _table("beads", "bead_traces", "beads"),
+    ),
+    FigureOfRun(
+        "spillover",
+        "Spillover matrix",
+        "The matrix that the counts were compensated with, in percent of the emitting channel (rows).",
+        lambda run: (run.folder / "tables" / "spillover.csv").is_file(),
+        _spillover,
     ),
     FigureOfRun(
         "time_quality",

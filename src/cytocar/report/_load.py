@@ -84,6 +84,8 @@ def load(folder: Path) -> FinishedRun:
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     tables = {}
     for path in sorted((folder / "tables").glob("*.csv")):
+        if path.stem == "spillover":
+            continue  # a matrix, read by its own reader
         table = _tables.read(folder / "tables", path.stem)
         if table is not None:
             tables[path.stem] = table

@@ -37,7 +37,7 @@ class CheckResult:
     study, strategy
         The study and its gating strategy; None where there are problems.
     spillover
-        The matrix that files are compensated with; None where they are not.
+        The matrix that files are compensated with; None where they are not, or it comes from single stains.
     """
 
     problems: tuple[Problem, ...]
@@ -89,12 +89,19 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
 
 
 def _spillover(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
-    """Read the spillover matrix that the settings name."""
+    """Read the spillover matrix that the settings name; of a folder of single stains only that there are some."""
     from cytocar.pp._spill_matrix import load_spillover
 
     if parts.config is None or parts.config.compensation == "off":
         return None, []
-    return load_spillover(parts.folder / Path(parts.config.compensation).expanduser())
+    path = parts.folder / Path(parts.config.compensation).expanduser()
+    if not path.is_dir():
+        return load_spillover(path)
+    if any(entry.suffix.lower() == ".fcs" for entry in path.iterdir()):
+        return None, []
+    return None, [
+        Problem(str(path), "there are no FCS files in it", "name a folder of single stains, or a matrix")
+    ]
 
 
 def _strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[GateTree | None, list[Problem]]:

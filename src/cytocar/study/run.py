@@ -117,12 +117,13 @@ def run(
 
     with building(out) as partial:
         clock = time.perf_counter()
-        results = _process_all(folder, strategy, checked.spillover, workers=workers, progress=say)
+        spillover = checked.spillover or _from_single_stains(folder)
+        results = _process_all(folder, strategy, spillover, workers=workers, progress=say)
         times["files"] = time.perf_counter() - clock
 
         clock = time.perf_counter()
         cells = analysis.join_cells(results, folder.samples)
-        remarks = list(checked.notes)
+        remarks = [*checked.notes, *_not_measured(spillover, folder)]
         done: list[str] = []
         say("clusters and maps", 0, 1)
         remarks += analysis.label_cells(cells, folder.config, workers=workers, on_done=done.append)
@@ -137,6 +138,9 @@ def run(
         (partial / "tables").mkdir()
         for name, table in tables.items():
             _tables.write(partial / "tables", name, table)
+        if spillover is not None:
+            # As it was used, in the form that another study can name as its matrix.
+            write_text(partial / "tables" / "spillover.csv", spillover.to_csv())
         _write_cells(cells, results, partial / "cells.h5ad")
         write_gatingml(cells, partial / "gates.xml")
         say("tables", 1, 1)
@@ -188,6 +192,24 @@ def _tasks(folder: StudyFolder, strategy: GateTree, spillover: Spillover | None)
             )
         )
     return tasks
+
+
+def _from_single_stains(folder: StudyFolder) -> Spillover | None:
+    from cytocar import pp
+
+    path = folder.path / Path(folder.config.compensation).expanduser()
+    if folder.config.compensation == "off" or not path.is_dir():
+        return None
+    return pp.estimate_spillover(path)
+
+
+def _not_measured(spillover: Spillover | None, folder: StudyFolder) -> list[str]:
+    """Say which interactions the panel may have that the matrix does not know."""
+    if spillover is None:
+        return []
+    var = folder.panel.var
+    channels = [str(channel) for channel in var.loc[var[keys.ROLE] == "marker", keys.CHANNEL]]
+    return [f"compensation: {note}" for note in spillover.adapt(channels)[1]]
 
 
 def _with_baseline(tasks: list[SampleTask], folder: StudyFolder, workers: int) -> list[SampleTask]:
@@ -297,6 +319,14 @@ def _notes(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFr
             table = result.tables.get(name)
             if table is None or "note" not in table:
                 continue
+            if name == "cleaning":
+                table = table[table["rule"].str.startswith(("fallback", "not judged"))]
+                table = table.assign(
+                    note=[
+                        ": ".join(filter(None, pair))
+                        for pair in zip(table["rule"], table["note"], strict=True)
+                    ]
+                )
             told = dict.fromkeys(
                 f"{row[what] if what else name.replace('_', ' ')}: {row['note']}"
                 for _, row in table.iterrows()

@@ -88,6 +88,7 @@ class SampleResult:
 
 STABLE = "stable"
 UNSTABLE = "unstable"
+UNCOMPENSATED = "uncompensated"
 
 
 def _read(task: SampleTask) -> AnnData:
@@ -122,6 +123,7 @@ def _prepare(task: SampleTask) -> AnnData:
     if settings.beads != "off" and settings.baseline is not None:
         pp.normalize_beads(adata, beads=_beads(settings), baseline=settings.baseline, on_missing="skip")
     if settings.spillover is not None:
+        adata.layers[UNCOMPENSATED] = np.array(adata.X)
         pp.compensate(adata, settings.spillover)
     if settings.clean == "auto":
         pp.clean(adata, beads=_beads(settings))
@@ -217,6 +219,10 @@ def process_sample(task: SampleTask) -> SampleResult:
     losses = _losses(adata)
     if losses is not None:
         tables["cleaning_losses"] = losses
+    audit = _audit(adata, task.settings)
+    if audit is not None:
+        tables["car_audit"] = audit
+    adata.layers.pop(UNCOMPENSATED, None)
     for name, table in tables.items():
         if keys.SAMPLE not in table.columns:
             table.insert(0, keys.SAMPLE, task.sample_id)
@@ -249,6 +255,39 @@ def _preprocessing_tables(adata: AnnData, settings: Settings) -> dict[str, pd.Da
     if "time_quality" in done:
         tables["time_quality"] = pp.time_quality_table(adata)
     return tables
+
+
+def _audit(adata: AnnData, settings: Settings) -> pd.DataFrame | None:
+    """Return how many T cells are CAR+ only by what other channels leaked into that of the CAR."""
+    from cytocar import gate, pp
+
+    tree = gate.strategy_of(adata)
+    if settings.spillover is None or keys.CAR not in tree.compartments:
+        return None
+    car = tree.population(tree.compartments[keys.CAR])
+    found = gate.thresholds(adata).set_index("name")
+    terms = [
+        term for term in getattr(car.gate, "terms", ()) if term.positive and term.threshold in found.index
+    ]
+    if len(terms) != 1:
+        return None
+    row = found.loc[terms[0].threshold]
+    column = [marker_key(str(name)) for name in adata.var_names].index(marker_key(str(row["marker"])))
+    channels = [str(channel) for channel in adata.var[keys.CHANNEL]]
+    known = {isotope.channel for isotope in settings.spillover.isotopes}
+    if channels[column] not in known:
+        return None
+    return pp.car_audit(
+        adata.layers[UNCOMPENSATED],
+        adata.layers[keys.COUNTS],
+        float(row["value"]),
+        spillover=settings.spillover,
+        channels=channels,
+        car=channels[column],
+        cofactor=float(adata.var[keys.COFACTOR].iloc[column]),
+        among=gate.membership(adata, car.parent),
+        sample_id=str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else "",
+    )
 
 
 def _losses(adata: AnnData) -> pd.DataFrame | None:
