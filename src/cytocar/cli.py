@@ -255,8 +255,7 @@ def debarcode(
     table = pp.debarcode_file(
         file, key, out, separation=_number_or_word(separation), mahalanobis=mahalanobis, deidentify=deidentify
     )
-    shown = [name for name in ("barcode", "positive", "events", "written", "yield", "cutoff") if name in table]
-    _print_table("events by sample", table[shown or list(table.columns)])
+    _print_table("events by sample", table[["barcode", "positives", "events", "cutoff", "yield", "written"]])
     _say(f"files: {out}")
 
 
