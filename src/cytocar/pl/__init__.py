@@ -1,6 +1,7 @@
 """Floor 5: figures. Every function only reads what it is given, and returns the Figure or Axes it drew."""
 
 from cytocar.pl._beads import beads
+from cytocar.pl._cleaning import cleaning
 from cytocar.pl._cluster_frequencies import cluster_frequencies
 from cytocar.pl._comparisons import compare, comparisons
 from cytocar.pl._debarcode import barcode_events, barcode_separation, barcode_yields
@@ -32,6 +33,7 @@ __all__ = [
     "barcode_separation",
     "barcode_yields",
     "beads",
+    "cleaning",
     "cluster_frequencies",
     "compare",
     "comparisons",

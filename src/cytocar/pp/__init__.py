@@ -4,6 +4,7 @@ from cytocar.pp._arcsinh import arcsinh
 from cytocar.pp._beads import bead_baseline, bead_table, bead_traces, bead_values, normalize_beads
 from cytocar.pp._car_audit import car_audit
 from cytocar.pp._clean import clean, clean_limits, clean_losses, clean_table
+from cytocar.pp._clean_plots import clean_plots
 from cytocar.pp._compensate import compensate, spillover_table
 from cytocar.pp._debarcode import barcode_table, barcode_yields, debarcode
 from cytocar.pp._debarcode_key import read_barcode_key
@@ -27,6 +28,7 @@ __all__ = [
     "clean",
     "clean_limits",
     "clean_losses",
+    "clean_plots",
     "clean_table",
     "compensate",
     "compensate_files",

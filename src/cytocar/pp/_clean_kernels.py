@@ -410,7 +410,8 @@ def doublet_limits(
 
     The score is Fisher's discriminant for an event of twice the DNA, 1.4 times the length and twice the CD45 of a
     cell, with scales from the lower halves. Its limit is the 99.5 % quantile of single cells (99 % without CD45), as
-    their lower half tells it. Length and CD45 without DNA have a limit of their own, which keeps cells in division. A stain on all cells (CD45) weighs little where it varies much from cell to cell.
+    their lower half tells it. Length and CD45 without DNA have a limit of their own, which keeps cells in division.
+    A stain on all cells (CD45) weighs little where it varies much from cell to cell.
 
     Parameters
     ----------

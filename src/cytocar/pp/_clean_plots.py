@@ -1,0 +1,156 @@
+"""What the clean-up saw: each criterion against DNA, counted in bins, with its limits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError, StateError
+from cytocar.pp._clean import CLEAN, _samples, technical
+from cytocar.pp._clean_kernels import CLASSES, COFACTOR, Limit, combined
+from cytocar.pp._shell import counts_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+STEP: Final = 0.125
+# A few events far out would leave the others a corner of the picture; they are counted in its outermost bins.
+_OUTER: Final = 2e-4
+# For each picture: the limit across, the limit on DNA that goes with it, the class, and what was taken before.
+_PICTURES: Final = (
+    ("bead", "bead_dna", ("bead", "cell_bead"), ()),
+    ("debris", "debris_dna", ("debris",), ("bead", "cell_bead")),
+    ("dead", "", ("dead",), ("bead", "cell_bead", "debris")),
+    ("doublet", "doublet_dna", ("doublet",), ("bead", "cell_bead", "debris", "dead")),
+    ("doublet_length", "doublet_dna", ("doublet",), ("bead", "cell_bead", "debris", "dead")),
+)
+_COLUMNS: Final = (
+    keys.SAMPLE, "plot", "criterion", "x_name", "y_name", "x", "y", "n", "x_limit", "x_side", "y_limit", "events",
+    "taken",
+)  # fmt: skip
+
+
+def _limits(entry: dict[str, Any]) -> dict[str, Limit]:
+    return {
+        limit["criterion"]: Limit(
+            limit["criterion"], limit["value"], limit["unit"], limit["side"], limit["combine"],
+            tuple(limit["channels"]), tuple(limit["weights"]), limit["rule"],
+        )
+        for limit in entry["limits"]
+        if limit["value"] is not None
+    }  # fmt: skip
+
+
+def _name(limit: Limit) -> str:
+    if limit.combine == "min":
+        return "lowest bead channel"
+    parts = [
+        channel if weight == 1.0 else f"{weight:.2f} {channel}"
+        for channel, weight in zip(limit.channels, limit.weights, strict=True)
+    ]
+    return " + ".join(parts)
+
+
+def _binned(x: NDArray[np.floating], limit: float) -> NDArray[np.int64]:
+    """Return the bin of each value, the outermost 0.02 % put beside the others; the limit is within."""
+    if not x.size:
+        return np.zeros(0, dtype=np.int64)
+    low, high = np.quantile(x, [_OUTER, 1 - _OUTER])
+    if np.isfinite(limit):
+        low, high = min(low, limit), max(high, limit)
+    return np.floor(np.clip(x, low, high) / STEP).astype(np.int64)
+
+
+def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFrame:
+    """Return two-dimensional histograms of each criterion of the clean-up against DNA, with the limits.
+
+    Each picture holds the events that were left when its criterion was judged; beads first, then debris, dead cells
+    and doublets (by all of their score, and by length and CD45 without DNA).
+
+    Parameters
+    ----------
+    adata
+        Events after `clean`, with their counts in ``X`` or ``layers["counts"]``.
+    sample_key
+        The column of ``obs`` that `clean` was told.
+
+    Returns
+    -------
+    Table with one row a bin that holds events: ``sample_id``, ``plot`` (from 1), ``criterion``, ``x_name`` (as a
+    formula) and ``y_name``, ``x`` and ``y`` (middle of the bin, arcsinh(counts / 5) or their weighted sum), ``n``
+    (events in the bin), ``x_limit``, ``x_side`` (above or below: where the criterion is met), ``y_limit`` (the limit
+    on DNA that goes with it, on the same side, but for beads: above it they carry a cell; NaN where there is none),
+    ``events`` (all that were left) and ``taken`` (that the criterion took; of beads with and without a cell).
+    Criteria that are not judged are left out.
+
+    Raises
+    ------
+    StateError
+        `clean` has not been run, or there are no counts.
+    ParameterError
+        A sample that was cleaned is not there, or a channel is missing.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=5000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> table = clean_plots(adata)
+    >>> table.loc[table["criterion"] == "bead", "n"].sum() == adata.n_obs
+    True
+    """
+    import pandas as pd
+
+    text = adata.uns.get(keys.UNS, {}).get(CLEAN)
+    if text is None or keys.EVENT_CLASS not in adata.obs:
+        raise StateError("these events have not been sorted into classes; run cytocar.pp.clean first")
+    counts = counts_of(adata, "pp.clean_plots")
+    kept = json.loads(text)
+    names = [str(name) for name in adata.var_names]
+    length = technical(adata, "event_length")
+    codes = adata.obs[keys.EVENT_CLASS].cat.set_categories(list(CLASSES)).cat.codes.to_numpy()
+    parts: list[pd.DataFrame] = []
+    for sample, rows in _samples(adata, sample_key):
+        if sample not in kept:
+            raise ParameterError(
+                f"sample {sample!r} was not there when pp.clean was run; run it again with sample_key={sample_key!r}"
+            )
+        limits = _limits(kept[sample])
+        signals: dict[str, NDArray[np.floating]] = {}
+        for channel in {channel for limit in limits.values() for channel in limit.channels}:
+            if channel == length:
+                values = adata.obs[channel].to_numpy(dtype=np.float32)[rows]
+            elif channel in names:
+                values = counts[rows, names.index(channel)]
+            else:
+                raise ParameterError(f"{channel} was judged by pp.clean and is not there any more")
+            signals[channel] = np.arcsinh(values * np.float32(1 / COFACTOR))
+        of_dna = limits.get("debris")
+        for plot, (criterion, with_dna, taken, before) in enumerate(_PICTURES, start=1):
+            limit = limits.get(criterion)
+            if limit is None:
+                continue
+            y = signals[of_dna.channels[0]] if of_dna else np.zeros(rows.size, dtype=np.float32)
+            beside = limits.get(with_dna)
+            left = ~np.isin(codes[rows], [CLASSES.index(name) for name in before])
+            x = _binned(combined(limit, signals)[left], limit.value)
+            y_limit = beside.value if beside is not None else float("nan")
+            bins, n = np.unique(np.stack([x, _binned(y[left], y_limit)]), axis=1, return_counts=True)
+            part = pd.DataFrame({"x": (bins[0] + 0.5) * STEP, "y": (bins[1] + 0.5) * STEP, "n": n})
+            part[keys.SAMPLE] = sample
+            part["plot"], part["criterion"] = plot, criterion
+            part["x_name"], part["y_name"] = _name(limit), of_dna.channels[0] if of_dna else ""
+            part["x_limit"], part["x_side"], part["y_limit"] = limit.value, limit.side, y_limit
+            part["events"] = int(np.count_nonzero(left))
+            part["taken"] = int(
+                np.count_nonzero(np.isin(codes[rows], [CLASSES.index(name) for name in taken]))
+            )
+            parts.append(part)
+    if not parts:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    return pd.concat(parts, ignore_index=True)[list(_COLUMNS)]
