@@ -608,8 +608,15 @@ def test_impurity_is_what_taking_host_cells_out_again_gives() -> None:
     assert rules.impurity_of(rules.Group.of(mixed), rules.Group.of(host), 0.0).tolist() == [0.0]
 
 
-@pytest.mark.parametrize(("expected", "call"), [(0.0, "down"), (9.0, "inconclusive")])
-def test_a_fall_that_false_cells_explain_is_not_called(expected: float, call: str) -> None:
+@pytest.mark.parametrize(
+    ("expected", "call", "words"),
+    [
+        (0.0, "down", ""),
+        (8.5, "inconclusive", "a call holds without"),
+        (10.0, "inconclusive", "too many for a call"),
+    ],
+)
+def test_a_fall_that_false_cells_explain_is_not_called(expected: float, call: str, words: str) -> None:
     rng = np.random.default_rng(2)
 
     def cells(compartment: str, timepoint: str, months: float, values: np.ndarray) -> pd.DataFrame:
@@ -640,4 +647,5 @@ def test_a_fall_that_false_cells_explain_is_not_called(expected: float, call: st
         .iloc[0]
     )
     assert row["call"] == call
+    assert words in row["note"]
     assert ("may be false" in row["note"]) == (expected > 0)

@@ -22,6 +22,7 @@ from cytocar.tl._compare_rules import (
     impurity_of,
     mann_whitney,
     smallest_p,
+    uncalled,
 )
 
 COLUMNS = (
@@ -35,8 +36,9 @@ CAR_VS_HOST = "car vs host"
 # Fewer host cells than this are gating errors more often than a subset.
 MIN_HOST = 20
 FEW = 30
-# From this expected share of false cells on, the row says so.
+# From this expected share of false cells on, the row says so; from the other on, nothing is called.
 MANY_FALSE = 0.05
+TOO_MANY_FALSE = 0.3
 _SHOWN = ("CD4", "CD8", "DN")
 
 
@@ -101,7 +103,7 @@ def over_time(
         if too_few:
             yield from row.empty(too_few, a.shape[1], b.shape[1])
             continue
-        impurity, words = _impurity(cells, patient, (first, second), subset, (a, b), settings)
+        impurity, words, hopeless = _impurity(cells, patient, (first, second), subset, (a, b), settings)
         effect = row.effect(
             Group.of(known(a)),
             Group.of(known(b)),
@@ -109,6 +111,8 @@ def over_time(
             staining.used_error,
             impurity if compartment == keys.CAR else None,
         )
+        if compartment == keys.CAR and hopeless:
+            effect = uncalled(effect)
         notes = _time_notes(cells, compartment, subset, staining, a, b)
         if compartment == keys.CAR and words:
             notes = ["; ".join(filter(None, [note, words])) for note in notes]
@@ -122,18 +126,27 @@ def _impurity(
     subset: str,
     groups: tuple[np.ndarray, np.ndarray],
     settings: Settings,
-) -> tuple[np.ndarray, str]:
-    """Return what expected false cells take from the difference of two groups, and words where they are many."""
-    changes, words = [], ""
+) -> tuple[np.ndarray, str, bool]:
+    """Return what expected false cells take from a difference, words where they are many, and whether too many."""
+    changes, words, hopeless = [], "", False
     for label, group in zip(labels, groups, strict=True):
         expected = (settings.false_cells or {}).get((patient, label, subset), 0.0)
         host = cells.group(patient, label, keys.HOST, subset)
         share = expected / max(group.shape[1], 1)
         of_host = Group.of(known(host)) if host.shape[1] >= MIN_HOST else None
         changes.append(impurity_of(Group.of(known(group)), of_host, share))
-        if share >= MANY_FALSE and of_host is not None:
-            words = f"about {expected:.1f} of {group.shape[1]} cells at {label} may be false; a call holds without them"
-    return changes[1] - changes[0], words
+        words = _false_words(expected, group.shape[1], label) or words
+        hopeless |= share >= TOO_MANY_FALSE
+    return changes[1] - changes[0], words, hopeless
+
+
+def _false_words(expected: float, n: int, label: str) -> str:
+    """Return what a reader should know about the false cells that are expected among n."""
+    share = expected / max(n, 1)
+    if share < MANY_FALSE:
+        return ""
+    rest = "too many for a call" if share >= TOO_MANY_FALSE else "a call holds without them"
+    return f"about {min(expected, n):.1f} of {n} CAR-T cells at {label} may be false: {rest}"
 
 
 def _time_notes(
@@ -204,6 +217,10 @@ def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> I
             continue
         none = np.zeros(len(cells.names))
         effect = row.effect(group, Group.of(known(car)), none, none)
+        expected = (settings.false_cells or {}).get((patient, label, subset), 0.0)
+        if expected / max(car.shape[1], 1) >= TOO_MANY_FALSE:
+            words.append(_false_words(expected, car.shape[1], label))
+            effect = uncalled(effect)
         notes = ["; ".join(filter(None, words))] * len(cells.names)
         yield from row.full(effect, host, car, notes, None, n_a=group.n, weighted=standardise)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -243,6 +243,13 @@ def impurity_of(cells: Group, host: Group | None, false_share: float) -> Floats:
     if host is None or share == 0.0:
         return np.zeros(len(cells.strata[0]))
     return np.asarray(share / (1.0 - share) * (cells.mean() - host.mean()))
+
+
+def uncalled(effect: Effect) -> Effect:
+    """Return the effects without a call: neither up, down nor unchanged."""
+    return replace(
+        effect, direction=np.zeros_like(effect.direction), within=np.zeros_like(effect.within, dtype=bool)
+    )
 
 
 def decide(p: Floats, direction: NDArray[np.intp], within: NDArray[np.bool_]) -> NDArray[np.object_]:
