@@ -221,7 +221,7 @@ def test_the_order_of_columns_changes_nothing(real: tuple[anndata.AnnData, Path]
     ):
         pp.debarcode(pool, other)
         for column in ("barcode", "barcode_separation", "barcode_distance"):
-            pd.testing.assert_series_equal(pool.obs[column], part.obs[column])
+            pd.testing.assert_series_equal(pool.obs[column], part.obs[column], check_exact=True)
     reordered = pp.debarcode(adata[:20_000], key.iloc[::-1], copy=True)
     assert (found(reordered) == found(part)).all()
 
@@ -309,6 +309,24 @@ def test_samples_with_few_events_take_the_default_and_say_so() -> None:
     mine = found(pool) == "D5"
     assert np.isnan(pool.obs["barcode_distance"][mine]).all()
     assert np.isfinite(pool.obs["barcode_separation"][mine]).all()
+
+
+def test_noise_has_no_plateau_and_takes_the_default() -> None:
+    pool = pool_of(np.random.default_rng(0).exponential(30, (4000, 6)))
+    pp.debarcode(pool, doublet_filter_key(), separation="auto")
+    table = pp.barcode_table(pool)
+    assert (table["cutoff"] == 0.3).all()
+    assert table["note"].str.contains("have no plateau").all()
+
+
+def test_a_separation_that_equals_the_cut_off_is_enough() -> None:
+    key = pd.DataFrame([[1, 0], [0, 1]], index=["A", "B"], columns=MASSES[:2])
+    # one event a sample is its own 95th percentile, so its separation from 0 is exactly 1
+    pool = pool_of([[200, 0], [0, 300]], MASSES[:2])
+    pp.debarcode(pool, key, separation=1.0)
+    assert pool.obs["barcode_separation"].tolist() == [1.0, 1.0]
+    assert found(pool).tolist() == ["A", "B"]
+    assert pp.barcode_yields(pool)["yield"].tolist() == [1.0] * 202
 
 
 def test_a_mapping_sets_single_samples() -> None:
@@ -502,7 +520,33 @@ def test_files_spell_their_channels_in_many_ways(spelling: str, tmp_path: Path) 
         assert (found(read) == truth).all()
 
 
-def test_names_of_markers_find_channels_too(tmp_path: Path) -> None:
+def test_the_isotope_may_stand_in_the_description_only(tmp_path: Path) -> None:
+    pool, truth = simulated(doublet_filter_key(), [20] * 20)
+    channels = [(f"BC{place}", f"Pd{mass}") for place, mass in enumerate(MASSES)]
+    write_events(tmp_path / "pool.fcs", np.asarray(pool.X), channels)
+    read = io.read_fcs(tmp_path / "pool.fcs")
+    pp.debarcode(read, doublet_filter_key(), mahalanobis=np.inf)
+    assert (found(read) == truth).all()
+    read = io.read_fcs(tmp_path / "pool.fcs")
+    key = doublet_filter_key().rename(columns={mass: f"BC{place}" for place, mass in enumerate(MASSES)})
+    pp.debarcode(read, key, mahalanobis=np.inf)
+    assert (found(read) == truth).all()
+
+
+def test_a_panel_in_another_order_and_one_without_barcodes(tmp_path: Path) -> None:
+    file, truth = written_pool(tmp_path / "in")
+    panel = tmp_path / "panel.csv"
+    rows = [f"{mass}Pd,Barcode {place}" for place, mass in enumerate(reversed(MASSES))]
+    panel.write_text("\n".join(["channel,marker", "Yb171Di,CD3", *rows]))
+    read = io.read_fcs(file, panel=panel)
+    pp.debarcode(read, doublet_filter_key(), mahalanobis=np.inf)
+    assert (found(read) == truth).all()
+    panel.write_text("channel,marker\nYb171Di,CD3\n")
+    with pytest.raises(PanelError, match=r"masses of the data: 171\. A panel without the barcode channels"):
+        pp.debarcode(io.read_fcs(file, panel=panel), doublet_filter_key())
+
+
+def test_names_of_markers_find_channels_too() -> None:
     pool, truth = simulated(doublet_filter_key(), [20] * 20)
     key = doublet_filter_key().rename(columns={mass: f"bc-{mass}" for mass in MASSES})
     pp.debarcode(pool, key, mahalanobis=np.inf)
@@ -607,14 +651,16 @@ def test_a_stop_while_writing_leaves_no_files(tmp_path: Path, monkeypatch: pytes
 
     def failing(*args: object, **kwargs: object) -> None:
         calls.append(args)
+        # not even hidden files, and not for a while
+        assert {path.name for path in file.parent.iterdir()} == {"pool.fcs", "out"}
         if len(calls) == 5:
             raise OSError("disk full")
         original(*args, **kwargs)
 
     monkeypatch.setattr(io, "write_fcs", failing)
     with pytest.raises(OSError, match="disk full"):
-        pp.debarcode_file(file, doublet_filter_key(), tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+        pp.debarcode_file(file, doublet_filter_key(), file.parent / "out")
+    assert list((file.parent / "out").iterdir()) == []
 
 
 def test_a_real_pool_as_files(test_data: Path, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ DISTANCE: Final = "barcode_distance"
 DEBARCODE: Final = "debarcode"
 UNASSIGNED: Final = ""
 DEFAULT_SEPARATION: Final = 0.3
+# Below this, two channels are as good as equal: a curve that falls from there on has no plateau.
+_LEAST_AUTO: Final = 0.1
 
 
 def debarcode(
@@ -58,7 +60,8 @@ def debarcode(
     ``separation="auto"`` takes, per sample, the cut-off where the curve of yields leaves its plateau. It is the mean
     of two, weighted by how badly the other fits: where a log-logistic curve f(c) = d / (1 + (c / e)^b) begins to
     fall by more than 0.1 f per unit of separation, and half-way to where a line is 0 (as CATALYST does, Chevrier et
-    al. 2018, Cell Syst 6:612, doi 10.1016/j.cels.2018.02.010).
+    al. 2018, Cell Syst 6:612, doi 10.1016/j.cels.2018.02.010). A sample with fewer than 50 events, or whose curve
+    falls at once and has no plateau (a cut-off below 0.1), takes 0.3, and its note says so.
 
     All of `adata` is one pool. The result does not depend on the order of events or channels. Cost: less than 1 s
     for a million events of six channels.
@@ -226,6 +229,9 @@ def _cutoff_of(wanted: float | str, remaining: NDArray[np.int64]) -> tuple[float
     if estimate is None:
         few = f"{int(remaining[0])} events, fewer than {FEWEST_FOR_AUTO}"
         why = few if remaining[0] < FEWEST_FOR_AUTO else "no curve fits the yields"
+        return DEFAULT_SEPARATION, "default", f"no automatic cut-off: {why}"
+    if estimate.value < _LEAST_AUTO:
+        why = f"the yields fall from {estimate.value:.3f} on and have no plateau; look at pl.barcode_yields"
         return DEFAULT_SEPARATION, "default", f"no automatic cut-off: {why}"
     parts = f"curve {estimate.curve:.3f}, line {estimate.line:.3f}, weight of the line {estimate.weight_of_line:.3f}"
     return estimate.value, "auto", parts
