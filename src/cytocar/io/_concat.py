@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from cytocar._core import keys
-from cytocar._core.errors import FcsError, PanelError, ParameterError, Problem, StateError
-from cytocar._core.version import __version__
-from cytocar.io._deidentify import deidentified
-from cytocar.io._fcs_clock import Run, recorded, shifts, time_step
-from cytocar.io._fcs_data import blocks, event_type
-from cytocar.io._fcs_header import FcsHeader, read_header
-from cytocar.io._read import STATE_KEYWORD, STEPS_KEYWORD
-from cytocar.io._write import VERSION_KEYWORD, largest_of, stream
+from cytocar._core.errors import ParameterError, StateError
+from cytocar.io._concat_keywords import keywords_of
+from cytocar.io._concat_parts import Part, continue_time, largest_values, match_files, rows_of, survey
+from cytocar.io._fcs_clock import Run
+from cytocar.io._fcs_header import read_header
+from cytocar.io._read import STATE_KEYWORD
+from cytocar.io._write import stream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,33 +26,6 @@ if TYPE_CHECKING:
 
 FILE_CHANNEL: Final = "File"
 """The channel that holds the number of the file that an event is from, from 1."""
-FILES_KEYWORD: Final = "CYTOCAR_FILES"
-# P3OLDNAME follows its channel as $P3V does.
-_OLD_NAME: Final = "P{}OLDNAME"
-_OLD_LABEL: Final = "P{}OLDLABEL"
-_SPILL: Final = ("$SPILLOVER", "$SPILL", "SPILL", "$COMP")
-# What the files lost, measured and aborted adds up.
-_SUMS: Final = ("$ABRT", "$LOST", "$VOL")
-# Above this, single-precision Time cannot tell neighbouring units apart.
-_EXACT: Final = 1 << 24
-
-
-@dataclass
-class _Part:
-    """One input: its header, and where it has the channels of the output."""
-
-    header: FcsHeader
-    columns: npt.NDArray[np.intp]
-    notes: list[str]
-    scale: float = 1.0
-    shift: float = 0.0
-    run: Run | None = None
-    how: str = ""
-    largest: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def name(self) -> str:
-        return self.header.path.name
 
 
 def concat_fcs(
@@ -126,30 +95,28 @@ def concat_fcs(
     paths, out = _checked_paths(files, out)
     chosen = _panel(panel)
     headers = [read_header(path) for path in paths]
-    parts, kept = _match(headers, chosen)
+    parts, kept = match_files(headers, chosen)
     _require_one_state(parts)
     names = [headers[0].names[column] for column in kept]
     time = _time_column(names)
     for part in parts:
-        _survey(part, time)
+        survey(part, time)
     if time is not None:
-        _continue_time(parts, names[time][0])
-    new_names = _renamed(names, chosen, headers[0].path.name) if chosen is not None and rename else names
-    file_name = FILE_CHANNEL
-    clashing = [n for n, (pnn, _) in enumerate(new_names) if pnn.casefold() == FILE_CHANNEL.casefold()]
-    for n in clashing:
-        new_names[n] = (f"{new_names[n][0]}_before", new_names[n][1])
-        parts[0].notes.append(f"channel {names[n][0]!r} of the files is {new_names[n][0]!r} there")
+        continue_time(parts, names[time][0])
+    new_names = list(names)
+    if chosen is not None and rename:
+        new_names = _renamed(names, chosen, headers[0].path.name)
+    _make_room(new_names, parts[0].notes)
     table = _table(parts, time is not None, parts[0].run)
-    keywords = _keywords(parts, kept, names, new_names, out, table, deidentify=deidentify)
-    largest = np.append(_largest(parts, time), len(parts))
+    keywords = keywords_of(parts, kept, names, new_names, out, table, deidentify=deidentify)
+    largest = np.append(largest_values(parts, time), len(parts))
 
     def rows() -> Iterator[npt.NDArray[np.float32]]:
         for number, part in enumerate(parts, 1):
-            yield from _rows(part, number, time)
+            yield from rows_of(part, number, time)
 
     total = sum(header.n_events for header in headers)
-    stream(out, rows, total, [*new_names, (file_name, "")], keywords, largest=largest)
+    stream(out, rows, total, [*new_names, (FILE_CHANNEL, "")], keywords, largest=largest)
     return table
 
 
@@ -194,67 +161,7 @@ def _panel(panel: Panel | str | os.PathLike[str] | None) -> Panel | None:
     return panel if panel is None or isinstance(panel, Panel) else Panel.read(panel)
 
 
-def _match(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list[_Part], list[int]]:
-    """Find the channels of the first file in every file; return the columns of it that all have."""
-    from cytocar.panel import Panel
-    from cytocar.panel.names import channel_isotope
-
-    first = headers[0]
-    if panel is not None:
-        problems = [p for h in headers for p in panel.match(h.names, where=h.path.name).problems]
-        if problems:
-            raise PanelError("\n".join(str(problem) for problem in problems))
-    reference = Panel.from_channels(first.names)
-    has_mass = [channel_isotope(pnn, pns) is not None for pnn, pns in first.names]
-    parts = [_Part(first, np.arange(len(first.channels)), _told(first))]
-    differences: list[Problem] = []
-    for header in headers[1:]:
-        match = reference.match(header.names, where=header.path.name)
-        differences += [
-            Problem(problem.where, f"{problem.what}, which {first.path.name} has")
-            for problem in match.problems
-        ]
-        more = [column for column in match.extra if channel_isotope(*header.names[column]) is not None]
-        if not any(has_mass):
-            # Without masses every channel is a measurement.
-            more = list(match.extra)
-            lacking = [first.names[n][0] for n in np.flatnonzero(match.columns < 0)]
-            if lacking:
-                differences.append(Problem(header.path.name, f"has no channel {', '.join(lacking)}"))
-        if more:
-            spelled = ", ".join(repr(header.names[column][0]) for column in more)
-            differences.append(Problem(header.path.name, f"has {spelled}, which {first.path.name} has not"))
-        notes = [note.removeprefix(f"{header.path.name}: ") for note in match.notes]
-        extra = [header.names[column][0] for column in match.extra if column not in more]
-        if extra:
-            notes.append(f"left out, because {first.path.name} has it not: {', '.join(extra)}")
-        parts.append(_Part(header, match.columns, _told(header) + notes))
-    if differences:
-        listed = "\n".join(f"  {problem}" for problem in differences)
-        raise FcsError(
-            f"the files are not of one panel, so they are not of one sample:\n{listed}\n"
-            "leave out the file that differs, or remove the channel from the others"
-        )
-    in_all = np.all([part.columns >= 0 for part in parts], axis=0)
-    kept = [int(n) for n in np.flatnonzero(in_all)]
-    dropped = [first.names[n][0] for n in np.flatnonzero(~in_all)]
-    if dropped:
-        parts[0].notes.append(f"left out, because not all files have it: {', '.join(dropped)}")
-    for part in parts:
-        part.columns = part.columns[kept]
-    return parts, kept
-
-
-def _told(header: FcsHeader) -> list[str]:
-    notes = list(header.tolerances)
-    if header.n_data_sets > 1:
-        notes.append(f"the file has {header.n_data_sets} data sets; only the first was taken")
-    if event_type(header) == np.float64 and any(channel.datatype in "DAI" for channel in header.channels):
-        notes.append("values of more than 24 bits are rounded to single precision")
-    return notes
-
-
-def _require_one_state(parts: Sequence[_Part]) -> None:
+def _require_one_state(parts: Sequence[Part]) -> None:
     states = {part.name: part.header.keywords.get(STATE_KEYWORD, keys.STATE_COUNTS) for part in parts}
     if len(set(states.values())) > 1:
         told = ", ".join(f"{name} {state}" for name, state in states.items())
@@ -267,71 +174,6 @@ def _time_column(names: Sequence[tuple[str, str]]) -> int | None:
     from cytocar.panel.roles import guess_role
 
     return next((n for n, (pnn, _) in enumerate(names) if guess_role(pnn, pnn, None) == "time"), None)
-
-
-def _survey(part: _Part, time: int | None) -> None:
-    """Find the largest value of each column, the span of Time, and whether it goes back."""
-    part.largest = np.zeros(len(part.columns))
-    first, last, previous, backwards = np.inf, -np.inf, -np.inf, 0
-    for _, block in blocks(part.header):
-        part.largest = np.maximum(part.largest, largest_of(block)[part.columns])
-        if time is None:
-            continue
-        clock = block[:, part.columns[time]].astype(np.float64)
-        clock = clock[np.isfinite(clock)]
-        if len(clock):
-            first, last = min(first, float(clock.min())), max(last, float(clock.max()))
-            backwards += int(np.count_nonzero(np.diff(clock, prepend=previous) < 0))
-            previous = float(clock[-1])
-    if backwards:
-        part.notes.append(f"Time goes back {backwards} times within the file")
-    if first > last:
-        first = last = 0.0
-    part.run = Run(first, last, time_step(part.header.keywords), recorded(part.header.keywords))
-
-
-def _continue_time(parts: Sequence[_Part], name: str) -> None:
-    runs = [part.run for part in parts if part.run is not None]
-    added, found = shifts(runs)
-    for part, run, shift, how in zip(parts, runs, added, found, strict=True):
-        part.scale, part.shift, part.how = run.step / runs[0].step, shift, how
-        if part.scale != 1:
-            part.notes.append(f"$TIMESTEP is {run.step:g} s; {name} is given in units of {runs[0].step:g} s")
-    for before, part in pairwise(parts):
-        if (
-            before.run
-            and part.run
-            and before.run.start
-            and part.run.start
-            and part.run.start < before.run.start
-        ):
-            part.notes.append(
-                f"began before {before.name} by $DATE and $BTIM; is the order of the files right?"
-            )
-    last = parts[-1]
-    end = last.shift + (last.run.last if last.run else 0) * last.scale
-    if end > _EXACT:
-        last.notes.append(f"{name} goes up to {end:.0f}: neighbouring units are no longer told apart")
-
-
-def _largest(parts: Sequence[_Part], time: int | None) -> npt.NDArray[np.float64]:
-    largest = np.max([part.largest for part in parts], axis=0)
-    if time is not None:
-        ends = [part.run.last * part.scale + part.shift for part in parts if part.run is not None]
-        # Rounding to single precision may lift the last Time by a unit or more.
-        largest[time] = float(np.nextafter(np.float32(max(ends)), np.float32(np.inf)))
-    return largest
-
-
-def _rows(part: _Part, number: int, time: int | None) -> Iterator[npt.NDArray[np.float32]]:
-    in_order = np.array_equal(part.columns, np.arange(len(part.columns)))
-    for _, block in blocks(part.header):
-        rows = np.empty((len(block), len(part.columns) + 1), dtype=np.float32)
-        rows[:, :-1] = block[:, : len(part.columns)] if in_order else block[:, part.columns]
-        if time is not None and (part.shift or part.scale != 1):
-            rows[:, time] = block[:, part.columns[time]].astype(np.float64) * part.scale + part.shift
-        rows[:, -1] = number
-        yield rows
 
 
 def _renamed(names: Sequence[tuple[str, str]], panel: Panel, where: str) -> list[tuple[str, str]]:
@@ -349,7 +191,20 @@ def _renamed(names: Sequence[tuple[str, str]], panel: Panel, where: str) -> list
     return new
 
 
-def _table(parts: Sequence[_Part], has_time: bool, first: Run | None) -> pd.DataFrame:
+def _make_room(names: list[tuple[str, str]], notes: list[str]) -> None:
+    """Give another name to a channel of the files that is called as the new one, in place."""
+    taken = {pnn.casefold() for pnn, _ in names}
+    for n, (pnn, pns) in enumerate(names):
+        if pnn.casefold() != FILE_CHANNEL.casefold():
+            continue
+        found, number = f"{pnn}_before", 2
+        while found.casefold() in taken:
+            found, number = f"{pnn}_before_{number}", number + 1
+        names[n] = (found, pns)
+        notes.append(f"channel {pnn!r} of the files is {found!r} there")
+
+
+def _table(parts: Sequence[Part], has_time: bool, first: Run | None) -> pd.DataFrame:
     import pandas as pd
 
     rows, end = [], float("nan")
@@ -372,117 +227,3 @@ def _table(parts: Sequence[_Part], has_time: bool, first: Run | None) -> pd.Data
             }
         )
     return pd.DataFrame(rows)
-
-
-def _keywords(
-    parts: Sequence[_Part],
-    kept: Sequence[int],
-    names: Sequence[tuple[str, str]],
-    new_names: Sequence[tuple[str, str]],
-    out: Path,
-    table: pd.DataFrame,
-    *,
-    deidentify: bool,
-) -> dict[str, str]:
-    """Return the keywords of the first file with what changed, and where the events are from."""
-    first = dict(parts[0].header.keywords)
-    for key in _SUMS:
-        added = _sum([part.header.keywords.get(key) for part in parts])
-        if added is None:
-            first.pop(key, None)
-        else:
-            first[key] = added
-    for key in ("$ETIM", "$ENDDATETIME"):
-        last = parts[-1].header.keywords.get(key)
-        if last is not None:
-            first[key] = last
-        else:
-            first.pop(key, None)
-    first["$FIL"] = out.name
-    if deidentify:
-        first = deidentified(first)
-    changed = {old[0]: new[0] for old, new in zip(names, new_names, strict=True) if old[0] != new[0]}
-    for key in _SPILL:
-        if key in first:
-            first[key] = ",".join(changed.get(item.strip(), item) for item in first[key].split(","))
-    for column, old, new in zip(kept, names, new_names, strict=True):
-        # By its new name in the keywords a channel keeps its $PnV and the like; by number it may move.
-        first[f"$P{column + 1}N"] = new[0]
-        for form, was, now in ((_OLD_NAME, old[0], new[0]), (_OLD_LABEL, old[1], new[1])):
-            if was != now:
-                first[form.format(column + 1)] = was
-    files = []
-    for part, row in zip(parts, table.to_dict("records"), strict=True):
-        spelled = [part.header.names[column] for column in part.columns]
-        files.append(_of_file(part, row, spelled, new_names, deidentify=deidentify))
-    first[FILES_KEYWORD] = json.dumps(files, ensure_ascii=False)
-    first[STEPS_KEYWORD] = json.dumps(_history(parts, files, deidentify=deidentify))
-    first[VERSION_KEYWORD] = __version__
-    first.pop(STATE_KEYWORD, None)
-    state = parts[0].header.keywords.get(STATE_KEYWORD)
-    if state is not None:
-        first[STATE_KEYWORD] = state
-    return first
-
-
-def _sum(values: Sequence[str | None]) -> str | None:
-    """Return the sum as text, None where a file does not tell its part."""
-    total = 0.0
-    for value in values:
-        try:
-            total += float(value or "")
-        except ValueError:
-            return None
-    return f"{total:.15g}"
-
-
-def _of_file(
-    part: _Part,
-    row: dict[Any, Any],
-    spelled: Sequence[tuple[str, str]],
-    new_names: Sequence[tuple[str, str]],
-    *,
-    deidentify: bool,
-) -> dict[str, Any]:
-    shift = row["time_shift"]
-    entry: dict[str, Any] = {
-        "number": int(row["number"]),
-        "events": int(row["events"]),
-        "time_shift": None if np.isnan(shift) else float(shift),
-        "time_by": row["time_by"],
-        "channels": {
-            new[0]: list(old) for old, new in zip(spelled, new_names, strict=True) if tuple(old) != tuple(new)
-        },
-    }
-    if not deidentify:
-        entry["file"] = part.name
-        entry["keywords"] = {
-            key: part.header.keywords[key]
-            for key in ("$FIL", "$DATE", "$BTIM", "$ETIM", "$SMNO", "$SRC", "$TOT")
-            if key in part.header.keywords
-        }
-    return entry
-
-
-def _history(
-    parts: Sequence[_Part], files: Sequence[dict[str, Any]], *, deidentify: bool
-) -> list[dict[str, Any]]:
-    """Return the steps that all files have in common, and concatenation with those of each file."""
-    histories = [_steps(part.header) for part in parts]
-    settings: dict[str, Any] = {"files": len(files)}
-    if deidentify:
-        histories = [[{"step": str(step.get("step", ""))} for step in history] for history in histories]
-    else:
-        settings = {"files": [entry["file"] for entry in files]}
-    names = [[step.get("step") for step in history] for history in histories]
-    if all(other == names[0] for other in names):
-        return [*histories[0], {"step": "io.concat_fcs", "settings": settings}]
-    return [{"step": "io.concat_fcs", "settings": settings | {"steps_before": histories}}]
-
-
-def _steps(header: FcsHeader) -> list[dict[str, Any]]:
-    try:
-        history = json.loads(header.keywords.get(STEPS_KEYWORD, "[]"))
-    except ValueError:
-        return []
-    return [step for step in history if isinstance(step, dict)] if isinstance(history, list) else []
