@@ -50,7 +50,7 @@ def single_stains(*, events: int = EVENTS, seed: int = 0) -> AnnData:
     Notes
     -----
     The true matrix is ``truth/spillover.csv`` of `write_legend2`; with 2000 beads a channel,
-    `cytocar.pp.estimate_spillover` is within 0.0005 of it for the pairs it
+    `cytocar.pp.estimate_spillover` is within 0.0004 of it for the pairs it
     looks at, and within 0.0008 for all (an isotope of another metal is not looked for).
 
     Examples

@@ -62,6 +62,8 @@ def estimate(
         Fewest single-positive events for a row.
     """
     n = len(isotopes)
+    # Instruments store k ions as k - U(0, 1): half a count too few would be missing in every small signal.
+    counts = np.ceil(counts)
     leaks = np.array([[bool(interaction(i, j)) for j in isotopes] for i in isotopes]).reshape(n, n)
     matrix = np.full((n, n), np.nan)
     notes = []
@@ -160,7 +162,8 @@ def estimate_spillover(
 
     Notes
     -----
-    Stored counts are up to 1 below the number of ions, so a value is about 0.5 counts / signal too low.
+    Instruments store k ions as k - U(0, 1), so counts are rounded up to whole ions first; without that, a value would
+    be about 0.5 / signal too low.
 
     Examples
     --------
