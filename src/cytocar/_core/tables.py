@@ -67,5 +67,6 @@ def read(folder: Path, name: str) -> pd.DataFrame | None:
 _TEXT_COLUMNS = (
     "sample_id", "patient_id", "timepoint", "population", "parent", "compartment", "subset", "method", "cluster",
     "marker", "comparison", "group_a", "group_b", "unit", "call", "measure", "note", "name", "rule", "found_in",
-    "plot", "x_marker", "y_marker", "criterion", "source", "file", "role", "group", "batch", "background_source",
+    "x_marker", "y_marker", "x_name", "y_name", "criterion", "channel", "class", "worst_channel", "car_channel",
+    "main_source", "x_side", "by", "source", "file", "role", "group", "batch", "background_source",
 )  # fmt: skip

@@ -218,6 +218,14 @@ FIGURES: tuple[FigureOfRun, ...] = (
         _table("thresholds", "densities", "thresholds"),
     ),
     FigureOfRun(
+        "cleaning",
+        "Clean-up",
+        "Every criterion against DNA, on the events that were left when it was judged, with its limits; above each "
+        "panel what it took. Counts after normalisation and compensation, where these were done.",
+        _has("cleaning_plots"),
+        _table("cleaning", "cleaning_plots"),
+    ),
+    FigureOfRun(
         "beads",
         "Calibration beads",
         "Smoothed signal of the beads over each file before and after normalisation, on one scale, and the factor that "

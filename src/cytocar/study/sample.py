@@ -247,6 +247,7 @@ def _preprocessing_tables(adata: AnnData, settings: Settings) -> dict[str, pd.Da
     tables = {}
     if settings.clean == "auto":
         tables["cleaning"] = pp.clean_limits(adata)
+        tables["cleaning_plots"] = pp.clean_plots(adata)
     if "beads" in done:
         tables["beads"] = pp.bead_table(adata)
         tables["bead_traces"] = pp.bead_traces(adata)
