@@ -125,8 +125,8 @@ def solve_block(counts, starts, columns, values, squares, matrix, gram, most_swe
                 if x[i] > 0.0:
                     for k in range(starts[i], starts[i + 1]):
                         residual[columns[k]] -= x[i] * values[k]
-            # float32 keeps seven digits, so that twelve leave nothing to be seen.
-            tolerance = 1e-12 * top
+            # float32 keeps seven digits, so that ten leave nothing to be seen.
+            tolerance = 1e-10 * top
             settled = False
             for _ in range(most_sweeps):
                 moved = 0.0
