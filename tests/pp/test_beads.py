@@ -491,6 +491,57 @@ def test_named_bead_channels_are_used() -> None:
     assert pp.bead_table(adata, by_channel=True)["channel"].tolist() == ["Ce140Di", "Eu153Di", "Lu175Di"]
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value", "told"),
+    [
+        ("FLUIDIGMNORMALIZED", "True", True),
+        ("FLUIDIGMNORMALIZED", "False", False),
+        ("$FIL", "a_normalized.fcs", True),
+    ],
+)
+def test_keywords_that_tell_of_an_earlier_normalisation(keyword: str, value: str, told: bool) -> None:
+    adata = made(level=drifting())
+    adata.uns["cytocar"]["keywords"] = json.dumps({keyword: value})
+    pp.normalize_beads(adata)
+    assert (f"the keyword {keyword} says" in pp.bead_table(adata)["note"][0]) is told
+
+
+def test_samples_with_other_beads_have_their_own_channels() -> None:
+    """EQ6 in one sample and EQ4 in the other, in one panel; a channel of both has one baseline."""
+    four = made(level=drifting())
+    names = {"B89": 89, "B115": 115, "B159": 159, "B209": 209}
+    more = pd.DataFrame(
+        {
+            "channel": list(names),
+            "role": "bead",
+            "metal": ["Y", "In", "Tb", "Bi"],
+            "mass": list(names.values()),
+        },
+        index=list(names),
+    )
+    var = pd.concat([four.var, more])
+    is_bead = four.obs["is_bead"].to_numpy()
+    blank = np.zeros((four.n_obs, 4), dtype=np.float32)
+    six = four.X.copy()
+    six[is_bead] = 0
+    six[is_bead, 0] = six[is_bead, 4] = 2000
+    high = blank.copy()
+    high[is_bead] = 1500
+    obs = pd.concat([four.obs.assign(sample_id=name) for name in ("four", "six")])
+    obs.index = [str(i) for i in range(len(obs))]
+    both = anndata.AnnData(np.vstack([np.hstack([four.X, blank]), np.hstack([six, high])]), obs=obs, var=var)
+    both.uns["cytocar"] = {"state": "counts"}
+    values = pp.bead_values(both)
+    assert values["Y89Di"].notna().sum() == values["Eu151Di"].notna().sum() == 300
+    pp.normalize_beads(both)
+    table = pp.bead_table(both, by_channel=True)
+    assert set(table["channel"][table["sample_id"] == "four"]) == set(EQ4)
+    in_six = set(table["channel"][table["sample_id"] == "six"])
+    assert in_six == {"Y89Di", "In115Di", "Ce140Di", "Tb159Di", "Lu175Di", "Bi209Di"}
+    shared = table[table["channel"] == "Ce140Di"]["baseline"]
+    assert shared.nunique() == 1
+
+
 def test_no_events_at_all() -> None:
     adata = made(level=drifting())[:0].copy()
     pp.normalize_beads(adata, on_missing="skip")
@@ -603,7 +654,7 @@ def test_a_file_without_beads_stops_all_or_is_left_as_it_is(folder: Path, tmp_pa
     sources = [folder / "P1_1yr.fcs", tmp_path / "bare.fcs"]
     with pytest.raises(StateError, match=r"bare\.fcs: no bead population"):
         pp.normalize_files(sources, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.fcs"]
     table = pp.normalize_files(sources, tmp_path / "out", on_missing="skip").set_index("sample_id")
     assert table.loc["bare", "note"].startswith("not normalised: no bead population")
     written = io.read_fcs(tmp_path / "out" / "bare.fcs")

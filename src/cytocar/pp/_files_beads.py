@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +12,6 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import CytocarError, ParameterError, StateError
-from cytocar._core.files import replacing
 from cytocar.pp._beads import (
     STEP,
     SampleBeads,
@@ -125,7 +125,8 @@ def normalize_files(
     """Write FCS files normalised to their beads, as `normalize_beads` does, and without the beads.
 
     Every file is read twice, one at a time: first for its beads, from which the baseline of all files comes, then
-    to be normalised and written. Nothing is written if a file cannot be read or normalised.
+    to be normalised and written. Nothing is there before all files are whole, and
+    nothing at all if one of them cannot be read or normalised.
 
     Parameters
     ----------
@@ -194,15 +195,22 @@ def normalize_files(
     level = dict(given) if given is not None else bead_baseline(tables) if tables else {}
 
     out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    rows = [
-        _write(source, target, panel, beads, level, window, settings, keep_beads, deidentify)
-        for source, target in pairs
-    ]
-    if level:
-        with replacing(out / BASELINE_FILE) as temporary:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Everything is made in a hidden folder and moved when it is whole.
+    with tempfile.TemporaryDirectory(prefix=f".{out.name[:40]}.", dir=out.parent) as building:
+        rows = []
+        for source, target in pairs:
+            made = Path(building) / target.name
+            row = _write(source, made, panel, beads, level, window, settings, keep_beads, deidentify)
+            rows.append(row.assign(written=str(target)))
+        if level:
             stored = pd.DataFrame({"channel": list(level), "baseline": list(level.values())})
-            stored.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
+            stored.to_csv(
+                Path(building) / BASELINE_FILE, index=False, float_format="%.10g", lineterminator="\n"
+            )
+        out.mkdir(exist_ok=True)
+        for path in sorted(Path(building).iterdir()):
+            path.replace(out / path.name)
     return pd.concat(rows, ignore_index=True)
 
 
@@ -246,7 +254,7 @@ def _write(
     write_fcs(adata, target, deidentify=deidentify)
     table.insert(0, "file", str(source))
     return table.assign(
-        written=str(target),
+        written="",
         events=n,
         events_written=adata.n_obs,
         beads_removed=numbers[0],
