@@ -473,6 +473,8 @@ def test_channels_of_the_key_that_are_not_in_the_data() -> None:
     assert "'103': no channel of the data has this mass" in str(caught.value)
     assert "102, 104, 105, 106, 108, 110" in str(caught.value)
     assert "'BC9': is no channel of the data" in str(caught.value)
+    with pytest.raises(PanelError, match="'Ag 107': no channel of the data has this mass"):
+        pp.debarcode(pool, doublet_filter_key().rename(columns={102: "Ag 107"}))
     assert "barcode" not in pool.obs
 
 
@@ -513,7 +515,9 @@ def test_files_spell_their_channels_in_many_ways(spelling: str, tmp_path: Path) 
     channels = [("Time", "")] + [(spelling.format(mass, mass), "") for mass in reversed(MASSES)]
     events = np.column_stack([np.arange(pool.n_obs), np.asarray(pool.X)[:, ::-1]])
     write_events(tmp_path / "pool.fcs", events, channels)
-    named = key.rename(columns={102: "Pd102Di", 104: "(Pd104)Dd", 105: "105Pd", 106: "106.0", 108: "X108"})
+    named = key.rename(
+        columns={102: "Pd102Di", 104: "(Pd104)Dd", 105: "105Pd", 106: "106.0", 108: "X108", 110: "Pd-110"}
+    )
     for one in (key, named):
         read = io.read_fcs(tmp_path / "pool.fcs")
         pp.debarcode(read, one, mahalanobis=np.inf)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SEPARATORS: Final = (",", ";", "\t")
 # A mass as spreadsheets and R write it: 102, 102.0, X102.
 _MASS: Final = re.compile(r"X?([0-9]{2,3})(?:\.0+)?")
+_GAPS: Final = re.compile(r"[\s-]+")
 _VALUES: Final = {"0": False, "1": True, "0.0": False, "1.0": True, "False": False, "True": True}
 _MASSES: Final = frozenset(mass for known in ISOTOPES.values() for mass in known)
 # One bit a channel in a 64-bit number, and room for the sign.
@@ -158,6 +159,11 @@ def mass_of(column: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def _isotope_of(column: str) -> Isotope | None:
+    """Return the isotope that a column is named by; people also write Pd 102 and Pd-102."""
+    return parse_isotope(column) or parse_isotope(_GAPS.sub("", column))
+
+
 def _column_problems(where: str, columns: list[str]) -> list[Problem]:
     problems = []
     if len(columns) < 2:
@@ -184,7 +190,7 @@ def _column_problems(where: str, columns: list[str]) -> list[Problem]:
                     where, f"the mass {column!r} belongs to no isotope", "give the mass number, such as 102"
                 )
             )
-        isotope = parse_isotope(column)
+        isotope = _isotope_of(column)
         what = mass if mass is not None else isotope.mass if isotope else marker_key(column)
         if what in seen:
             problems.append(
@@ -303,7 +309,7 @@ def match_channels(key: Key, adata: AnnData) -> list[int]:
             problems.append(
                 Problem(f"key, column {column!r}", f"fits {len(hits)} channels ({fits})", "name one")
             )
-        elif not hits and mass_of(column) is not None:
+        elif not hits and (mass_of(column) is not None or _isotope_of(column) is not None):
             there = ", ".join(str(mass) for mass in sorted(set(masses) - {0})) or "none"
             problems.append(
                 Problem(
@@ -337,7 +343,7 @@ def _hits(column: str, channels: list[str], markers: list[str], masses: list[int
     for names in (channels, markers):
         if exact := [i for i, name in enumerate(names) if name == column]:
             return exact
-    isotope = parse_isotope(column)
+    isotope = _isotope_of(column)
     if isotope is not None and isotope.span is None:
         return [i for i, other in enumerate(masses) if other == isotope.mass]
     return [i for i, name in enumerate(markers) if marker_key(name) == marker_key(column)]
