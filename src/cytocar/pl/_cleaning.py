@@ -156,10 +156,15 @@ def _panel(axes: Axes, part: pd.DataFrame, reach: dict[str, Any], side: float) -
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.tick_params(labelsize=_style.SMALL)
-    axes.set_xlabel(_text.fit(first["x_name"], side + 5, _style.SMALL), size=_style.SMALL, labelpad=1)
+    axes.set_xlabel(_text.fit(_short(first["x_name"]), side + 6, _style.SMALL), size=_style.SMALL, labelpad=1)
     axes.set_ylabel(_text.fit(first["y_name"], side, _style.SMALL), size=_style.SMALL, labelpad=1)
     share = 100 * float(first["taken"]) / max(float(first["events"]), 1.0)
     words = _WORDS.get(str(first["criterion"]), str(first["criterion"]))
     axes.set_title(
         f"{words}\n{_text.percent(share)} % of {_text.count(float(first['events']))}", size=_style.SMALL
     )
+
+
+def _short(formula: object) -> str:
+    """Return a formula with the name of the one long channel cut, so that its weights can be read."""
+    return str(formula).replace("Event_length", "length")

@@ -155,7 +155,7 @@ def clean(
     - *dead*: above the valley of the viability stain;
     - *doublet*: DNA, Event_length and CD45, added with the weights that tell two cells from one best, above the
       99.5 % quantile of single cells (99 % where there is no CD45), with DNA nearer to that of two cells, and with
-      length and CD45 almost half-way to those of two cells (longer than a typical cell where there is no CD45); so
+      length and CD45 nearer to those of two cells (longer than a typical cell where there is no CD45); so
       most cells in division, which have twice the DNA at the usual length, stay. The mode and the lower half of the
       cells tell where that quantile is.
 

@@ -38,12 +38,14 @@ _QUANTILE_BY_TWO: Final = 2.326
 _QUANTILE_DNA_ALONE: Final = 3.0
 # Two cells have twice the DNA and the CD45 of one, and as a rule 1.4 times its length.
 _DOUBLET_DNA: Final = float(np.log(2.0))
-_DOUBLET_LENGTH: Final = 0.35
+# Length counts for three quarters of that: short events are nearer to each other than long ones, so that the lower half
+# makes it a surer sign than it is.
+_DOUBLET_LENGTH: Final = 0.27
 _DOUBLET_STAIN: Final = float(np.log(2.0))
 # A doublet is longer than the typical single cell; what is not has the DNA of a cell in division.
 _LONGER: Final = 0.75
 # Where CD45 counts too: the part of the way from one cell to two, in length and CD45 together.
-_WAY_TO_TWO: Final = 0.45
+_WAY_TO_TWO: Final = 0.55
 # An event with two thirds of the DNA of a cell is no debris, however little CD45 it has: plasma cells and tumour cells
 # have none.
 _CELL_DNA: Final = float(np.log(1.5))
@@ -408,7 +410,7 @@ def doublet_limits(
 ) -> list[Limit]:
     """Return the limits that a doublet is above: of DNA, length and stain together, of DNA, and of length.
 
-    The score is Fisher's discriminant for an event of twice the DNA, 1.4 times the length and twice the CD45 of a
+    The score is Fisher's discriminant for an event of twice the DNA, 1.3 times the length and twice the CD45 of a
     cell, with scales from the lower halves. Its limit is the 99.5 % quantile of single cells (99 % without CD45), as
     their lower half tells it. Length and CD45 without DNA have a limit of their own, which keeps cells in division.
     A stain on all cells (CD45) weighs little where it varies much from cell to cell.
