@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from io import BufferedReader
+from io import FileIO
 from typing import Any, Final
 
 import numpy as np
@@ -93,8 +93,10 @@ def blocks(
     row_bytes = header.data_bytes // header.n_events
     step = max(1, _BLOCK_BYTES // row_bytes)
     plain = _uniform_type(header)
-    with open(header.path, "rb") as stream:
+    # Without a buffer of its own the stream reads straight into the array.
+    with open(header.path, "rb", buffering=0) as stream:
         stream.seek(header.data_begin)
+        buffer = None
         for start in range(0, header.n_events, step):
             rows = min(step, header.n_events - start)
             if plain is not None and into is not None and plain.newbyteorder("=") == into.dtype:
@@ -104,12 +106,15 @@ def blocks(
                     block.byteswap(inplace=True)
                 yield start, block
                 continue
-            raw = np.empty((rows, row_bytes), dtype=np.uint8)
+            # One buffer for all blocks: memory that was used before is in the cache, new memory costs page faults.
+            if buffer is None:
+                buffer = np.empty((step, row_bytes), dtype=np.uint8)
+            raw = buffer[:rows]
             _fill(stream, raw.reshape(-1), header)
             yield start, _decode(raw, header, plain)
 
 
-def _fill(stream: BufferedReader, buffer: npt.NDArray[np.uint8], header: FcsHeader) -> None:
+def _fill(stream: FileIO, buffer: npt.NDArray[np.uint8], header: FcsHeader) -> None:
     view = buffer.data
     filled = 0
     while filled < len(view):
@@ -142,7 +147,7 @@ def _decode(raw: npt.NDArray[np.uint8], header: FcsHeader, plain: np.dtype[Any] 
     """Turn rows of bytes into rows of numbers, column by column where the columns differ."""
     kind = event_type(header)
     if plain is not None and plain.kind == "f":
-        return raw.view(plain).astype(kind)
+        return raw.view(plain).astype(kind, copy=False)
     if plain is not None:
         values = raw.view(plain)
         masks = np.array([_mask(channel) for channel in header.channels], dtype=np.uint64)

@@ -216,11 +216,13 @@ def _load(
     """Read the events once and part them into X and one array per other column."""
     x = np.empty((header.n_events, len(columns)), dtype=np.float32)
     rest = [np.empty(header.n_events, dtype=event_type(header)) for _ in others]
-    taken = np.asarray(columns, dtype=np.intp)
+    runs = _runs(columns)
     not_finite = 0
     for start, block in blocks(header):
         stop = start + len(block)
-        x[start:stop] = block[:, taken]
+        # Neighbouring columns are copied together, which is many times as fast as one by one.
+        for first, last, source in runs:
+            x[start:stop, first:last] = block[:, source : source + last - first]
         for array, column in zip(rest, others, strict=True):
             array[start:stop] = block[:, column]
         # A sum is finite only if every value is, and quicker than asking each.
@@ -231,6 +233,37 @@ def _load(
     if not_finite:
         notes.append(f"{not_finite} values are NaN or infinite")
     return x, rest
+
+
+def _runs(columns: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return (first, behind the last, column in the file) of columns that are neighbours in the file too."""
+    runs: list[tuple[int, int, int]] = []
+    for n, column in enumerate(columns):
+        if runs and runs[-1][2] + n - runs[-1][0] == column:
+            runs[-1] = (runs[-1][0], n + 1, runs[-1][2])
+        else:
+            runs.append((n, n + 1, column))
+    return runs
+
+
+def event_names(n: int, prefix: str = "") -> npt.NDArray[np.object_]:
+    """Return the texts of 0 to n - 1 with `prefix` before each, as objects.
+
+    Appending three digits to a thousand at a time is three times as fast as writing every number.
+
+    Examples
+    --------
+    >>> event_names(3, "s1:").tolist()
+    ['s1:0', 's1:1', 's1:2']
+    """
+    names: npt.NDArray[np.object_] = np.empty(n, dtype=object)
+    head = min(n, 1000)
+    names[:head] = [f"{prefix}{number}" for number in range(head)]
+    endings = [f"{number:03d}" for number in range(1000)]
+    for start in range(1000, n, 1000):
+        rows = min(1000, n - start)
+        names[start : start + rows] = list(map(f"{prefix}{start // 1000}".__add__, endings[:rows]))
+    return names
 
 
 def _assemble(
@@ -247,10 +280,10 @@ def _assemble(
     fields: dict[str, Any] = {}
     for name, values in zip(obs_names, obs_columns, strict=True):
         fields[_obs_name(name, fields, notes)] = values
-    rows = pd.RangeIndex(len(x)).astype(str)
+    kind = pd.RangeIndex(1).astype(str).dtype
+    rows = pd.Index(event_names(len(x), "" if sample_id is None else f"{sample_id}:"), dtype=kind)
     if sample_id is not None:
         fields[keys.SAMPLE] = pd.Categorical([sample_id]).repeat(len(x))
-        rows = sample_id + ":" + rows
     fields[keys.EVENT_INDEX] = np.arange(len(x), dtype=np.int64)
     var = var.set_axis(pd.Index(list(var[keys.MARKER]), dtype=rows.dtype), axis=0)
     var[keys.MASS] = var[keys.MASS].fillna(0).astype("int64")

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 _NUMPY_CHUNK = 1 << 14
 _COMPILED_CHUNK = 1 << 10
 _COPIED = 1 << 16
-# Loading the compiler takes longer than transforming fewer values without it.
-_WORTH_COMPILING = 10_000_000
-_WORTH_COMPILED = 1_000_000
+# Loading the compiled loop takes longer than transforming fewer values without it.
+_WORTH_COMPILING = 20_000_000
+_WORTH_COMPILED = 100_000
+_KERNELS = "cytocar.pp._arcsinh_kernels"
 
 
 def arcsinh_values(
@@ -74,8 +75,7 @@ def arcsinh_values(
 
 def _compiled(n_values: int) -> Callable[..., int] | None:
     """Return the compiled loop where it is there already or worth its loading."""
-    at_hand = "numba" in sys.modules
-    if n_values < (_WORTH_COMPILED if at_hand else _WORTH_COMPILING):
+    if n_values < (_WORTH_COMPILED if _KERNELS in sys.modules else _WORTH_COMPILING):
         return None
     from cytocar.pp._arcsinh_kernels import transform
 
