@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from cytocar import StudyError, datasets
 from cytocar._core import tables as tables_of
-from cytocar.io import read_fcs
+from cytocar.io import read_fcs, write_fcs
 from cytocar.study.run import run
 
 
@@ -73,7 +73,11 @@ def test_cells_can_be_traced_to_the_rows_of_their_files(study, finished):
     one = cells[cells.obs["sample_id"] == "P1_5yr"]
     events = read_fcs(study / "fcs" / "P1_5yr.fcs", panel=study / "panel.csv")
     rows = one.obs["event_index"].to_numpy()
-    assert np.array_equal(one.layers["counts"], events[rows, one.var_names].X)
+    raw = events[rows, one.var_names].X
+    factor = one.layers["counts"].sum(axis=1, dtype=float) / raw.sum(axis=1, dtype=float)
+    # Normalisation multiplies every channel of an event by one factor, and leaves 0 at 0.
+    assert np.allclose(one.layers["counts"], raw * factor[:, None], rtol=1e-4)
+    assert 0.7 < factor.min() < factor.max() < 1.5
     assert np.allclose(one.X, np.arcsinh(one.layers["counts"] / 5), atol=1e-5)
 
 
@@ -199,3 +203,66 @@ def test_a_failing_sample_is_named_and_nothing_is_left(study, tmp_path, monkeypa
         run(study, tmp_path / "out")
     assert any("P1_2mo" in note for note in caught.value.__notes__)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def compensated(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run of the study with the spillover matrix that stands beside it."""
+    folder = tmp_path_factory.mktemp("compensated")
+    again = Path(shutil.copytree(study, folder / "study"))
+    text = (again / "study.yaml").read_text(encoding="utf-8")
+    if "\ncompensation:" not in text:
+        text += "\ncompensation: spillover.csv\n"
+    text += "embedding: off\nclustering: {method: off}\n"
+    (again / "study.yaml").write_text(text, encoding="utf-8")
+    run(again, folder / "out")
+    return folder / "out"
+
+
+def test_each_step_before_the_gates_is_told_with_before_and_after(compensated):
+    beads = table(compensated, "beads")
+    assert (beads["spread_before"] > 1.15).all()
+    assert (beads["spread_after"] < 1.06).all()
+    spill = table(compensated, "compensation").set_index(["sample_id", "marker"])
+    ki67 = spill.xs("Ki67", level="marker")
+    assert (ki67["mean_after"] < 0.6 * ki67["mean_before"]).all()
+    assert (ki67["main_source"] == "Nd146Di").all()
+    losses = table(compensated, "cleaning_losses")
+    assert set(losses["class"]) == {"cell", "bead", "cell_bead", "debris", "doublet", "dead"}
+    page = (compensated / "report.html").read_text(encoding="utf-8")
+    assert "Counts were normalised to beads" in page
+    assert "not compensated" not in page
+    assert "How many CAR+ events spillover explains" in page
+
+
+def test_the_false_ki67_of_cd8_cells_is_gone_after_compensation(study, compensated, tmp_path):
+    raw = Path(shutil.copytree(study, tmp_path / "study"))
+    text = (raw / "study.yaml").read_text(encoding="utf-8").replace("\ncompensation: spillover.csv", "")
+    text += "\nembedding: off\nclustering: {method: off}\n"
+    (raw / "study.yaml").write_text(text, encoding="utf-8")
+    run(raw, tmp_path / "out")
+
+    def host_ki67(out: Path, subset: str) -> float:
+        cells = anndata.read_h5ad(out / "cells.h5ad")
+        chosen = (cells.obs["compartment"] == "host") & (cells.obs["subset"] == subset)
+        return float(np.median(cells[chosen.to_numpy(), "Ki67"].X))
+
+    assert host_ki67(tmp_path / "out", "CD8") > 1.2
+    assert host_ki67(compensated, "CD8") < 0.3
+    assert abs(host_ki67(compensated, "CD4") - host_ki67(tmp_path / "out", "CD4")) < 0.2
+
+
+def test_unstable_stretches_are_set_apart_on_request(study, tmp_path):
+    again = Path(shutil.copytree(study, tmp_path / "study"))
+    [path] = (again / "fcs").glob("P1_1yr.fcs")
+    adata = read_fcs(path, panel=again / "panel.csv")
+    clogged = slice(int(0.2 * adata.n_obs), int(0.3 * adata.n_obs))
+    adata.X[clogged] *= 0.3
+    path.unlink()
+    write_fcs(adata, path)
+    with open(again / "study.yaml", "a", encoding="utf-8") as stream:
+        stream.write("\ntime_quality: remove\nbeads: off\nembedding: off\nclustering: {method: off}\n")
+    run(again, tmp_path / "out")
+    ledger = table(tmp_path / "out", "ledger").set_index(["sample_id", "population"])["events"]
+    assert ledger[("P1_1yr", "unstable stretches")] > 0.05 * ledger[("P1_1yr", "events")]
+    assert ("P1_2mo", "unstable stretches") not in ledger.index
