@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cytocar import FcsError, PanelError, io
 from cytocar._core import provenance
 from cytocar.io._fcs_data import read_events
 from cytocar.io._fcs_header import read_header
+from cytocar.io._read import _runs, event_names
 from cytocar.io._write import write_events
 
 CHANNELS = [
@@ -300,3 +304,20 @@ def test_real_files(
         assert np.array_equal(adata.obs[column], stored[:, names.index(column)])
     in_x = [n for n, pnn in enumerate(names) if pnn not in without_mass]
     assert np.array_equal(adata.X, stored[:, in_x])
+
+
+@pytest.mark.parametrize("n", [0, 1, 999, 1000, 1001, 2000, 12_345])
+@pytest.mark.parametrize("prefix", ["", "s1:"])
+def test_names_of_events(n: int, prefix: str) -> None:
+    assert event_names(n, prefix).tolist() == [f"{prefix}{number}" for number in range(n)]
+
+
+@given(st.lists(st.integers(0, 30), unique=True, max_size=20))
+def test_neighbouring_columns_are_copied_together(columns: list[int]) -> None:
+    found = [-1] * len(columns)
+    runs = _runs(columns)
+    for first, last, source in runs:
+        found[first:last] = range(source, source + last - first)
+    assert found == columns
+    breaks = sum(after != before + 1 for before, after in pairwise(columns))
+    assert len(runs) == (breaks + 1 if columns else 0)

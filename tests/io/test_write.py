@@ -20,7 +20,7 @@ from cytocar._core import provenance
 from cytocar.io._fcs_data import read_events
 from cytocar.io._fcs_header import read_header
 from cytocar.io._fcs_layout import place
-from cytocar.io._write import write_events
+from cytocar.io._write import stream, write_events
 
 CHANNELS = [
     ("Time", ""),
@@ -210,6 +210,12 @@ def test_a_failure_leaves_the_old_file(file: Path) -> None:
         write_events(file, np.ones((1, 1)), [("A", "")], {"X": "".join(map(chr, range(1, 127)))})
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == ["smith.fcs"]
+
+
+def test_fewer_events_than_announced_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FcsError, match="7 events were announced, but 5 came"):
+        stream(tmp_path / "a.fcs", lambda: [np.ones((5, 1))], 7, [("A", "")], {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_blocks_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
