@@ -397,6 +397,21 @@ def test_cells_in_division_are_not_doublets() -> None:
     assert np.mean(found[kind == "cell"] != "cell") < 0.02
 
 
+def test_cells_in_division_have_the_cd45_of_one_cell() -> None:
+    adata = made(20_000, cycling=1000, doublet=1000, debris=2000, dead=1000)
+    rng = np.random.default_rng(3)
+    kind = adata.obs["kind"].to_numpy()
+    adata.X[:, 2] = 500 * np.exp(0.3 * rng.standard_normal(kind.size))
+    adata.X[kind == "doublet", 2] += 500 * np.exp(0.3 * rng.standard_normal(1000))
+    adata.X[kind == "debris", 2] *= 0.2
+    adata.var_names = ["DNA2", "Dead", "CD45"]
+    pp.clean(adata)
+    found = classes(adata)
+    assert np.mean(found[kind == "cycling"] == "doublet") < 0.08
+    assert np.mean(found[kind == "doublet"] == "doublet") > 0.8
+    assert limits(adata).loc[("", "doublet_length"), "channels"].endswith("CD45")
+
+
 def test_without_event_length_the_limit_of_doublets_is_higher_and_says_so() -> None:
     adata = made(20_000, with_length=False, cycling=1000, doublet=1000, debris=2000)
     pp.clean(adata)

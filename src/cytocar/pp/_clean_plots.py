@@ -101,7 +101,7 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
     >>> adata = cc.datasets.legend2(cells=5000, timepoints=["2mo"])
     >>> cc.pp.clean(adata)
     >>> table = clean_plots(adata)
-    >>> table.loc[table["criterion"] == "bead", "n"].sum() == adata.n_obs
+    >>> int(table.loc[table["criterion"] == "bead", "n"].sum()) == adata.n_obs
     True
     """
     import pandas as pd

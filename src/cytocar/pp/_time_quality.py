@@ -9,7 +9,9 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
+from cytocar.pp._arcsinh import arcsinh_values
 from cytocar.pp._clean import _samples, technical
+from cytocar.pp._clean_kernels import COFACTOR
 from cytocar.pp._shell import counts_in_x, own
 from cytocar.pp._time_quality_kernels import (
     FEWEST_BINS,
@@ -193,7 +195,8 @@ def time_quality(
                 raise ParameterError(
                     f"{names[column]} is {values[event]} in event {event}; values must be finite"
                 )
-            humps = hump_medians(np.arcsinh(values * np.float32(0.2)), of_bin, bins)
+            signal = arcsinh_values(values[:, None], np.array([COFACTOR], dtype=np.float32))[:, 0]
+            humps = hump_medians(signal, of_bin, bins)
             series += humps
             of_series += [names[column]] * len(humps)
         found = judge(
