@@ -73,10 +73,11 @@ def test_cells_can_be_traced_to_the_rows_of_their_files(study, finished):
     one = cells[cells.obs["sample_id"] == "P1_5yr"]
     events = read_fcs(study / "fcs" / "P1_5yr.fcs", panel=study / "panel.csv")
     rows = one.obs["event_index"].to_numpy()
-    raw = events[rows, one.var_names].X
-    factor = one.layers["counts"].sum(axis=1, dtype=float) / raw.sum(axis=1, dtype=float)
-    # Normalisation multiplies every channel of an event by one factor, and leaves 0 at 0.
-    assert np.allclose(one.layers["counts"], raw * factor[:, None], rtol=1e-4)
+    alone = ["CD45", "DNA1", "DNA2"]
+    raw, kept = (np.asarray(x, dtype=float) for x in (events[rows, alone].X, one[:, alone].layers["counts"]))
+    factor = kept.sum(axis=1) / raw.sum(axis=1)
+    # Normalisation multiplies every channel of an event by one factor; into these channels nothing leaks.
+    assert np.allclose(kept, raw * factor[:, None], rtol=1e-3)
     assert 0.7 < factor.min() < factor.max() < 1.5
     assert np.allclose(one.X, np.arcsinh(one.layers["counts"] / 5), atol=1e-5)
 

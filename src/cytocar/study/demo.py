@@ -60,5 +60,5 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
         ("CAR-T cells, event by event", counts),
         ("Double-negative shares", shares),
         ("Clusters", clusters),
-        ("Signs planted in the simulation, with its spillover still in the data", calls),
+        ("Signs planted in the simulation", calls),
     ]
