@@ -22,7 +22,8 @@ from cytocar.io._read import KEYWORDS, STATE_KEYWORD, STEPS_KEYWORD
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_BLOCK_BYTES: Final = 8 << 20
+# A block stays in the processor's cache while its columns are put together.
+_BLOCK_BYTES: Final = 1 << 20
 VERSION_KEYWORD: Final = "CYTOCAR_VERSION"
 
 # First row, row after the last -> rows x channels.
@@ -41,7 +42,7 @@ def write_events(
     Keywords that describe the layout are computed; all others are kept, and those of a channel (`$P3V`,
     `P3DISPLAY`) follow the channel of the same `$PnN` to its new column. `$PnR` stays where it holds all
     values, else it is the next whole number above the maximum; `$PnE` is `0,0`. DATA beyond byte
-    99,999,999 has 0 in HEADER and its offsets in TEXT. Rows are converted in blocks of 8 MB: there is no
+    99,999,999 has 0 in HEADER and its offsets in TEXT. Rows are converted in blocks of 1 MB: there is no
     full copy. Reference: Spidlen 2010, Cytometry A 77:97, doi:10.1002/cyto.a.20825.
 
     Parameters
@@ -141,18 +142,31 @@ def write_fcs(
         if isinstance(source, str)
     ]
 
+    runs = _neighbours(in_matrix)
+
     def rows(start: int, stop: int) -> npt.NDArray[np.float32]:
         part = matrix[start:stop]
         dense = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
         block = np.empty((len(dense), len(columns)), dtype=np.float32)
-        if in_matrix:
-            block[:, [column for column, _ in in_matrix]] = dense[:, [source for _, source in in_matrix]]
+        for column, source, width in runs:
+            block[:, column : column + width] = dense[:, source : source + width]
         for column, values in in_obs:
             block[:, column] = values[start:stop]
         return block
 
     blocks = _in_blocks(rows, adata.n_obs, len(columns))
     stream(path, blocks, adata.n_obs, [(pnn, pns) for pnn, pns, _ in columns], keywords)
+
+
+def _neighbours(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return (column, source, width) of columns that are neighbours on both sides, to be copied together."""
+    runs: list[tuple[int, int, int]] = []
+    for column, source in pairs:
+        if runs and (column, source) == (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]):
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((column, source, 1))
+    return runs
 
 
 def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str, int | str]]:
