@@ -12,6 +12,7 @@ import pytest
 
 from cytocar import ParameterError, StudyError, datasets, io
 from cytocar.io import _write
+from cytocar.io._config import load_config
 from cytocar.io._fcs_header import read_header
 from cytocar.panel import Panel
 
@@ -215,3 +216,24 @@ def test_a_wrong_seed_is_refused_before_anything_is_written(tmp_path: Path) -> N
     with pytest.raises(ParameterError, match="seed is 'x'"):
         datasets.write_legend2(tmp_path / "study", seed="x")  # type: ignore[arg-type]  # the wrong type is the test
     assert list(tmp_path.iterdir()) == []
+
+
+def test_spillover_as_measured_is_what_the_study_compensates_with(study: Path, tmp_path: Path) -> None:
+    config, problems = load_config(study / "study.yaml")
+    assert problems == []
+    assert config is not None
+    assert config.compensation == "spillover.csv"
+    measured = pd.read_csv(study / "spillover.csv", index_col="channel")
+    truth = pd.read_csv(study / "truth" / "spillover.csv", index_col="channel")
+    never = measured.isna().all(axis=1)
+    assert sorted(measured.index[never]) == sorted(
+        ["Xe131Di", "Ba138Di", "Ce140Di", "Ir191Di", "Ir193Di", "Pt194Di", "Pt195Di", "Pb208Di"]
+    )
+    assert 0 < (measured - truth)[~never].abs().to_numpy().max() < 5e-4
+    datasets.write_legend2(tmp_path / "plain", cells=200, timepoints=["5yr"], spill=False)
+    config, _ = load_config(tmp_path / "plain" / "study.yaml")
+    assert config is not None
+    assert config.compensation == "off"
+    assert (
+        pd.read_csv(tmp_path / "plain" / "spillover.csv", index_col="channel").to_numpy() == np.eye(49)
+    ).all()

@@ -67,12 +67,13 @@ STUDY: Final = """\
 cytocar: 1
 panel: panel.csv
 samples: samples.csv
+compensation: {compensation}
 # Everything else has a default, such as:
 # cofactor: 5
 # gating: car_t
-# clustering: {method: both, k: auto, metaclusters: auto, markers: clustering}
+# clustering: {{method: both, k: auto, metaclusters: auto, markers: clustering}}
 # embedding: tsne
-# compare: {reference: 2mo, against: 5yr}
+# compare: {{reference: 2mo, against: 5yr}}
 # seed: 0
 """
 
@@ -297,7 +298,8 @@ def _write(
     _csv(_truth.clusters(planned), folder / "truth" / "clusters.csv")
     _csv(_truth.signs(options, planned), folder / "truth" / "signs.csv")
     _csv(_sheet(planned), folder / "samples.csv")
-    for name, text in (("panel.csv", channels.panel.to_csv()), ("study.yaml", STUDY)):
+    study = STUDY.format(compensation="spillover.csv" if options.spill else "off")
+    for name, text in (("panel.csv", channels.panel.to_csv()), ("study.yaml", study)):
         (folder / name).write_text(text, encoding="utf-8", newline="")
 
 
