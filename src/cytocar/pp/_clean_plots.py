@@ -50,7 +50,7 @@ def _name(limit: Limit) -> str:
     if limit.combine == "min":
         return "lowest bead channel"
     parts = [
-        channel if weight == 1.0 else f"{weight:.2f} {channel}"
+        channel if weight == 1.0 else f"{weight:.1f} {channel}"
         for channel, weight in zip(limit.channels, limit.weights, strict=True)
     ]
     return " + ".join(parts)
@@ -81,7 +81,7 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
 
     Returns
     -------
-    Table with one row a bin that holds events: ``sample_id``, ``plot`` (from 1), ``criterion``, ``x_name`` (as a
+    Table with one row a bin that holds events: ``sample_id``, ``plot`` (from 1), ``criterion``, ``x_name`` (a rounded
     formula) and ``y_name``, ``x`` and ``y`` (middle of the bin, arcsinh(counts / 5) or their weighted sum), ``n``
     (events in the bin), ``x_limit``, ``x_side`` (above or below: where the criterion is met), ``y_limit`` (the limit
     on DNA that goes with it, on the same side, but for beads: above it they carry a cell; NaN where there is none),
