@@ -1,9 +1,23 @@
 """Floor 3: gating as data. Strategies, thresholds found in the data, populations, tables of what was found."""
 
 from cytocar.gate._apply import apply, control_values
+from cytocar.gate._document import DocumentPopulation, GatingDocument
 from cytocar.gate._evaluate import evaluate
 from cytocar.gate._gatingml import write_gatingml
+from cytocar.gate._gatingml_read import read_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
+from cytocar.gate._shapes import (
+    Combination,
+    Dimension,
+    Divider,
+    Ellipsoid,
+    Operand,
+    Polygon,
+    Quadrants,
+    Rectangle,
+    interval,
+    threshold,
+)
 from cytocar.gate._tables import (
     densities,
     membership,
@@ -15,24 +29,55 @@ from cytocar.gate._tables import (
     thresholds,
 )
 from cytocar.gate._thresholds import ThresholdNotFound
+from cytocar.gate._transforms import (
+    Asinh,
+    Hyperlog,
+    Linear,
+    Log,
+    Logicle,
+    Ratio,
+    SpectrumMatrix,
+    parse_spillover,
+)
 from cytocar.gate._tree import GateTree
 
 __all__ = [
+    "Asinh",
+    "Combination",
+    "Dimension",
+    "Divider",
+    "DocumentPopulation",
+    "Ellipsoid",
     "GateTree",
+    "GatingDocument",
+    "Hyperlog",
+    "Linear",
+    "Log",
+    "Logicle",
+    "Operand",
+    "Polygon",
+    "Quadrants",
+    "Ratio",
+    "Rectangle",
+    "SpectrumMatrix",
     "ThresholdNotFound",
     "apply",
     "car_t",
     "control_values",
     "densities",
     "evaluate",
+    "interval",
     "load",
     "membership",
+    "parse_spillover",
     "plots",
+    "read_gatingml",
     "reference_counts",
     "strategy_names",
     "strategy_of",
     "subset",
     "table",
+    "threshold",
     "thresholds",
     "write_gatingml",
 ]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 from cytocar._core import keys
-from cytocar._core.errors import GateError
+from cytocar._core.errors import GateError, ParameterError
 from cytocar._core.files import write_text
+from cytocar.gate._document import GatingDocument
+from cytocar.gate._gatingml_write import write_document
 from cytocar.gate._tables import gating
 from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
 
@@ -24,8 +26,13 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _M = 1.0 / math.log(10.0)
 
 
-def write_gatingml(adata: AnnData | Sequence[AnnData], path: str | os.PathLike[str]) -> None:
-    """Write the gates as applied, with the numbers of every sample, as Gating-ML 2.0.
+def write_gatingml(
+    adata: AnnData | Sequence[AnnData] | GatingDocument,
+    path: str | os.PathLike[str],
+    *,
+    flavour: str = "gatingml",
+) -> None:
+    """Write the gates as applied, with the numbers of every sample, as Gating-ML 2.0; or a `GatingDocument`.
 
     Every sample has a set of gates of its own, since its thresholds are its own; ids begin with the sample. A gate is a
     rectangle, open on one side, in ``fasinh`` dimensions that equal arcsinh(x / cofactor): T = cofactor sinh(1), M =
@@ -35,14 +42,19 @@ def write_gatingml(adata: AnnData | Sequence[AnnData], path: str | os.PathLike[s
     Parameters
     ----------
     adata
-        Gated by `cytocar.gate.apply`, or several such; subsets of the cells will do.
+        Gated by `cytocar.gate.apply`, or several such; subsets of the cells will do. Or a `GatingDocument`.
     path
         The file, replaced when it is whole.
+    flavour
+        How a `GatingDocument` is written: ``"gatingml"``, or ``"cytobank"`` with its conventions: arcsinh(x / cofactor)
+        scales, and for every population a gate set of all its gates from the top down.
 
     Raises
     ------
     GateError
-        The data are not gated, a sample comes twice, or a gate has no form in Gating-ML.
+        The data are not gated, a sample comes twice, or a gate has no form in Gating-ML or in Cytobank.
+    ParameterError
+        The flavour is not known, or not for data.
 
     Examples
     --------
@@ -57,6 +69,11 @@ def write_gatingml(adata: AnnData | Sequence[AnnData], path: str | os.PathLike[s
     >>> path.read_text(encoding="utf-8").count("<gating:RectangleGate")
     18
     """
+    if isinstance(adata, GatingDocument):
+        write_document(adata, path, flavour=flavour)
+        return
+    if flavour != "gatingml":
+        raise ParameterError(f"flavour is {flavour!r}; gates as applied are written as 'gatingml' only")
     several = [adata] if not isinstance(adata, Sequence) else list(adata)
     ids: set[str] = set()
     transforms: dict[float, str] = {}

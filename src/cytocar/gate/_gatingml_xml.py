@@ -1,0 +1,197 @@
+"""XML as plain nodes with line numbers, read without entities, without network and within limits."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+from xml.parsers import expat
+
+from cytocar._core.errors import GateError
+
+MAX_BYTES = 256 * 2**20
+MAX_DEPTH = 100
+MAX_ELEMENTS = 2_000_000
+
+
+@dataclass
+class Node:
+    """One element.
+
+    Parameters
+    ----------
+    space, name
+        Namespace and local name.
+    attributes
+        By local name.
+    line
+        Where it begins in the file, from 1.
+    where
+        What to call the file in a message.
+    children
+        Elements within it.
+    text
+        Characters directly within it.
+    """
+
+    space: str
+    name: str
+    attributes: dict[str, str]
+    line: int
+    where: str
+    children: list[Node] = field(default_factory=list)
+    text: str = ""
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise a `GateError` that names the file, the line and the element."""
+        raise GateError(f"{self.where}, line {self.line}, <{self.name}>: {what}")
+
+    def all(self, name: str) -> list[Node]:
+        """Return the children of a name."""
+        return [child for child in self.children if child.name == name]
+
+    def find(self, name: str) -> Node | None:
+        """Return the first child of a name, or None."""
+        return next((child for child in self.children if child.name == name), None)
+
+    def one(self, name: str) -> Node:
+        """Return the only child of a name."""
+        found = self.all(name)
+        if len(found) != 1:
+            self.fail(f"one <{name}> is expected in it, not {len(found)}")
+        return found[0]
+
+    def attribute(self, name: str) -> str:
+        """Return an attribute that has to be there."""
+        value = self.attributes.get(name, "")
+        if not value:
+            self.fail(f"attribute {name!r} is expected")
+        return value
+
+    def number(self, name: str) -> float:
+        """Return an attribute that is a number."""
+        return self.to_number(self.attribute(name), f"attribute {name!r}")
+
+    def optional_number(self, name: str) -> float | None:
+        """Return an attribute that is a number, or None where there is none."""
+        return self.number(name) if name in self.attributes else None
+
+    def flag(self, name: str) -> bool:
+        """Return an attribute that is true or false; false where there is none."""
+        value = self.attributes.get(name, "false").strip()
+        if value not in ("true", "false", "1", "0"):
+            self.fail(f"attribute {name!r} is {value!r}; 'true' or 'false' is expected")
+        return value in ("true", "1")
+
+    def to_number(self, text: str, what: str) -> float:
+        """Return text as a finite number, or fail."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            self.fail(f"{what} is {text.strip()[:40]!r}; a number is expected")
+        return value
+
+    def walk(self) -> Iterator[Node]:
+        """Yield all elements within this one, in the order of the file."""
+        waiting = self.children[::-1]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += node.children[::-1]
+
+
+def read_xml(path: str | os.PathLike[str], *, what: str) -> Node:
+    """Return the root element of a file.
+
+    A document type is refused, since it can define entities that grow without bound or name other files.
+
+    Parameters
+    ----------
+    path
+        The file.
+    what
+        What it should be, for messages.
+    """
+    file = Path(path)
+    with open(file, "rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
+    return parse_xml(raw, where=file.name, what=what)
+
+
+def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
+    """Return the root element of the bytes of a file, as `read_xml` does."""
+    if len(raw) > MAX_BYTES:
+        raise GateError(f"{where} has more than {MAX_BYTES // 2**20} MB; a {what} file is far smaller")
+    if not raw.strip():
+        raise GateError(f"{where}, line 1: the file is empty; a {what} document is expected")
+    builder = _Builder(where)
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = builder.doctype
+    builder.parser = parser
+    try:
+        parser.Parse(raw, True)
+    except expat.ExpatError as error:
+        raise GateError(
+            f"{where}, line {error.lineno}: this is not well-formed XML ({expat.ErrorString(error.code)}); "
+            f"a {what} document is expected"
+        ) from None
+    except (LookupError, ValueError) as error:
+        raise GateError(
+            f"{where}, line 1: its encoding cannot be read ({error}); write it as UTF-8"
+        ) from None
+    if builder.root is None:
+        raise GateError(f"{where}, line 1: there is no element; a {what} document is expected")
+    return builder.root
+
+
+class _Builder:
+    """Builds nodes from what the parser meets."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.root: Node | None = None
+        self.parser: expat.XMLParserType | None = None
+        self._open: list[Node] = []
+        self._texts: list[list[str]] = []
+        self._count = 0
+
+    @property
+    def _line(self) -> int:
+        return self.parser.CurrentLineNumber if self.parser else 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._count += 1
+        if self._count > MAX_ELEMENTS or len(self._open) >= MAX_DEPTH:
+            raise GateError(
+                f"{self.where}, line {self._line}: more than {MAX_ELEMENTS} elements, or {MAX_DEPTH} within one another"
+            )
+        space, _, local = name.rpartition(" ")
+        own = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
+        node = Node(space, local, own, self._line, self.where)
+        if self._open:
+            self._open[-1].children.append(node)
+        else:
+            self.root = node
+        self._open.append(node)
+        self._texts.append([])
+
+    def end(self, _name: str) -> None:
+        self._open.pop().text = "".join(self._texts.pop())
+
+    def data(self, text: str) -> None:
+        self._texts[-1].append(text)
+
+    def doctype(self, *_: object) -> None:
+        raise GateError(
+            f"{self.where}, line {self._line}: it has a document type (<!DOCTYPE ...>), which is not read because "
+            "it can name other files and grow without bound; remove that declaration"
+        )

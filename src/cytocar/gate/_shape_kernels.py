@@ -1,0 +1,90 @@
+"""Compiled loops over events: points in a polygon, roots of the logicle and hyperlog scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_STEPS = 60
+"""More Newton steps than any value of a double needs."""
+
+
+@njit(cache=True, nogil=True)
+def in_polygon(x: Any, y: Any, lower: Any, upper: Any, inside: Any) -> None:
+    """Write into `inside` whether each point is in a polygon, by the crossing-number rule; its outline is inside.
+
+    Each edge runs from its end with the lower y (`lower`, edges x 2) to the other (`upper`), so that direction and
+    start of the outline change no bit of the result.
+    """
+    n_edges = lower.shape[0]
+    left = min(lower[:, 0].min(), upper[:, 0].min())
+    right = max(lower[:, 0].max(), upper[:, 0].max())
+    bottom = lower[:, 1].min()
+    top = upper[:, 1].max()
+    for i in range(x.shape[0]):
+        px, py = x[i], y[i]
+        found = False
+        if px >= left and px <= right and py >= bottom and py <= top:
+            for k in range(n_edges):
+                ax, ay = lower[k, 0], lower[k, 1]
+                bx, by = upper[k, 0], upper[k, 1]
+                if py < ay or py > by:
+                    continue
+                side = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
+                if side == 0.0 and px >= min(ax, bx) and px <= max(ax, bx):
+                    found = True
+                    break
+                # An edge has its lower end and not its upper one, so that a corner is crossed once.
+                if py < by and side > 0.0:
+                    found = not found
+        inside[i] = found
+
+
+@njit(cache=True, nogil=True)
+def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: float, out: Any) -> None:
+    """Write into `out` the root y of a exp(b y) - c exp(-d y) - f = value, mirrored at x1 below zero.
+
+    The function is convex above x1 and the start is above the root, so that Newton steps go down to it.
+    """
+    floor = c * np.exp(-d * x1)
+    for i in range(values.shape[0]):
+        value = values[i]
+        if not np.isfinite(value):
+            out[i] = value
+            continue
+        size = abs(value)
+        y = np.log((size + f + floor) / a) / b
+        for _ in range(_STEPS):
+            up = a * np.exp(b * y)
+            down = c * np.exp(-d * y)
+            step = ((up - f) - down - size) / (b * up + d * down)
+            y -= step
+            if not abs(step) > 1e-15 * abs(y):
+                break
+        if size == 0.0:
+            y = x1
+        out[i] = 2.0 * x1 - y if value < 0.0 else y
+
+
+@njit(cache=True, nogil=True)
+def hyperlog(values: Any, a: float, b: float, c: float, f: float, x1: float, out: Any) -> None:
+    """Write into `out` the root y of a exp(b y) + c y - f = value, mirrored at x1 below zero."""
+    floor = a * np.exp(b * x1)
+    for i in range(values.shape[0]):
+        value = values[i]
+        if not np.isfinite(value):
+            out[i] = value
+            continue
+        size = abs(value)
+        y = min(np.log((size + f - c * x1) / a) / b, (size + f - floor) / c)
+        for _ in range(_STEPS):
+            up = a * np.exp(b * y)
+            step = ((up - f) + c * y - size) / (b * up + c)
+            y -= step
+            if not abs(step) > 1e-15 * abs(y):
+                break
+        if size == 0.0:
+            y = x1
+        out[i] = 2.0 * x1 - y if value < 0.0 else y
