@@ -65,7 +65,6 @@ def cytobank_text(document: GatingDocument) -> str:
 class _Writer:
     def __init__(self, document: GatingDocument) -> None:
         self._document = document
-        self._members = document._members
         self._scales: dict[str, Scale] = {}
         self._matrices = xml_ids(document.matrices)
         self._pieces: dict[str, list[str]] = {}
@@ -73,15 +72,15 @@ class _Writer:
         self._gates: list[str] = []
 
     def text(self) -> str:
-        wanted = [(one, self._asked(one.id)) for one in self._document.populations]
+        wanted = [(self._document.gate(name), self._asked(name)) for name in self._document.listed]
         for _, literals in wanted:
             for name, complement in literals:
                 self._write_gate(name)
                 if complement and len(self._pieces[name]) > 1:
                     self._fail(name, "what is not in a rectangle of more than two dimensions")
         sets = [
-            self._gate_set(number, one.name, literals)
-            for number, (one, literals) in enumerate(wanted, start=1)
+            self._gate_set(number, gate.title, literals)
+            for number, (gate, literals) in enumerate(wanted, start=1)
         ]
         info = (
             "  <data-type:custom_info>\n    <cytobank>\n      <about>Gating-ML 2.0 in the form of Cytobank, "
@@ -95,7 +94,7 @@ class _Writer:
         return file_text([*scales, *matrices, *self._gates, *sets], info)
 
     def _fail(self, name: str, what: str) -> NoReturn:
-        title = self._members[name].title if name in self._members else name
+        title = self._document.names.get(name, name)
         raise GateError(
             f"gate {title!r} cannot be written for Cytobank, which has no {what}; write flavour='gatingml', "
             "or leave this gate out"
@@ -103,7 +102,7 @@ class _Writer:
 
     def _asked(self, name: str) -> list[Literal]:
         """Return the gates without parents that an event of a gate has to be in, or not, from the top down."""
-        gate = self._members[name]
+        gate = self._document.gate(name)
         found = self._asked(gate.parent) if gate.parent else []
         if not isinstance(gate, Combination):
             return _merged(found, [(name, False)])
@@ -116,7 +115,8 @@ class _Writer:
                 rest = [literal for literal in literals if literal not in found]
                 if len(rest) != 1:
                     self._fail(
-                        name, f"complement of {self._members[part.gate].title!r}, which is several gates"
+                        name,
+                        f"complement of {self._document.gate(part.gate).title!r}, which is several gates",
                     )
                 literals = [(rest[0][0], not rest[0][1])]
             found = _merged(found, literals)
@@ -126,7 +126,7 @@ class _Writer:
         """Write the gate of all files and its versions, each as one or more gates of two dimensions at most."""
         if name in self._pieces:
             return
-        gate = self._members[name]
+        gate = self._document.gate(name)
         versions = {"": gate, **self._document.versions.get(name, {})}
         if gate.file:
             versions = {gate.file: gate, **self._document.versions.get(name, {})}

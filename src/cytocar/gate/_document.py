@@ -103,8 +103,9 @@ class GatingDocument:
         for gate in given:
             self._check(gate)
         self._order = self._sorted(self._members)
-        for file in self.files:
-            self._sorted(self._for_file(file))
+        for name, versions in self.versions.items():
+            for version in versions.values():
+                self._sorted(self._members | {name: version})
         self._listed = None if populations is None else tuple(populations)
         for name in self._listed or ():
             if name not in self._members:
@@ -193,7 +194,10 @@ class GatingDocument:
     @property
     def files(self) -> tuple[str, ...]:
         """The files that have versions of gates of their own."""
-        return tuple(dict.fromkeys(file for versions in self.versions.values() for file in versions))
+        own = [gate.file for gate in self.gates.values() if gate.file]
+        return tuple(
+            dict.fromkeys([*own, *(file for versions in self.versions.values() for file in versions)])
+        )
 
     @property
     def names(self) -> dict[str, str]:
@@ -214,23 +218,35 @@ class GatingDocument:
         ratio = self.transformations.get(axis.ratio)
         return (ratio.numerator, ratio.denominator) if isinstance(ratio, Ratio) else (axis.channel,)
 
+    def gate(self, name: str) -> Gate:
+        """Return a gate by its id; a quadrant is a rectangle."""
+        if name not in self._members:
+            raise GateError(f"there is no gate {name!r}; {did_you_mean(name, self._members)}")
+        return self._members[name]
+
     def _for_file(self, file: str | None) -> dict[str, Gate]:
         """Return id to gate as they are in one file."""
         members = dict(self._members)
-        for name, versions in self.versions.items():
+        for name, gate in self._members.items():
+            versions = self.versions.get(name, {})
             if file is not None and file in versions:
                 members[name] = dataclasses.replace(versions[file], id=name)
-            elif members[name].file:
+            elif gate.file and gate.file != file:
                 raise GateError(
-                    f"gate {members[name].title!r} exists only for the files "
-                    f"{', '.join(dict.fromkeys((members[name].file, *versions)))}; the file here is {file!r}"
+                    f"gate {gate.title!r} exists only for the files "
+                    f"{', '.join(dict.fromkeys((gate.file, *versions)))}; the file here is {file!r}"
                 )
         return members
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """Ids of the populations, in the order of the document."""
+        return self._listed if self._listed is not None else tuple(self._members)
 
     @cached_property
     def populations(self) -> tuple[DocumentPopulation, ...]:
         """The populations, parents first, in the order of the document."""
-        members = self._listed if self._listed is not None else tuple(self._members)
+        members = self.listed
         above = self._parents(members)
         paths: dict[str, tuple[str, ...]] = {}
         taken: set[tuple[str, ...]] = set()
@@ -267,16 +283,14 @@ class GatingDocument:
                     {(part.gate, True)} if part.complement else asked[part.gate] for part in gate.operands
                 ]
                 asked[name] = frozenset().union(asked.get(gate.parent, frozenset()), *parts)
-        sets = [name for name in members if isinstance(self._members[name], Combination)]
         above: dict[str, str] = {}
         for name in members:
             gate = self._members[name]
             above[name] = self._nearest(gate.parent, inside)
             if not gate.parent and isinstance(gate, Combination) and gate.operation == "and":
-                own = [part.gate for part in gate.operands]
-                fits = [other for other in sets if other != name and asked[other] < asked[name]]
-                fits.sort(key=lambda other: (-len(asked[other]), other not in own))
-                above[name] = fits[0] if fits else ""
+                fits = [other for other in members if asked[other] < asked[name]]
+                # Of several that ask for as much, the first in the document.
+                above[name] = max(fits, key=lambda other: len(asked[other]), default="")
         return above
 
     def _nearest(self, name: str, inside: set[str]) -> str:
