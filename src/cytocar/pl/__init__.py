@@ -1,7 +1,9 @@
 """Floor 5: figures. Every function only reads what it is given, and returns the Figure or Axes it drew."""
 
+from cytocar.pl._alluvial import alluvial
 from cytocar.pl._beads import beads
 from cytocar.pl._cleaning import cleaning
+from cytocar.pl._clinical import forest, kaplan_meier
 from cytocar.pl._cluster_frequencies import cluster_frequencies
 from cytocar.pl._comparisons import compare, comparisons
 from cytocar.pl._debarcode import barcode_events, barcode_separation, barcode_yields
@@ -29,6 +31,7 @@ from cytocar.pl._violins import BESIDE_HOST, violin, violins_car_vs_host, violin
 
 __all__ = [
     "BESIDE_HOST",
+    "alluvial",
     "barcode_events",
     "barcode_separation",
     "barcode_yields",
@@ -39,9 +42,11 @@ __all__ = [
     "comparisons",
     "detection",
     "flowsom",
+    "forest",
     "gating",
     "gating_pages",
     "heatmap",
+    "kaplan_meier",
     "kinetics",
     "phenograph",
     "quality",
