@@ -37,6 +37,7 @@ def abundance(
     design: Any = None,
     contrast: Any = None,
     block: str | None = None,
+    block_as: str = "auto",
     method: str = "nb",
     composition: str = "total",
     groupby: str = keys.FLOWSOM,
@@ -53,13 +54,13 @@ def abundance(
     towards the others, and F tests (Lund et al. 2012, doi:10.1515/1544-6115.1826; for cytometry Weber et al. 2019,
     doi:10.1038/s42003-019-0415-5). ``binomial``: the same with a logit link and, as Williams 1982
     (doi:10.2307/2347977), the variance n p (1 - p) (1 + v (n - 1) p (1 - p)): logits vary by v between samples.
-    ``logit``: moderated linear model of log((k + 0.5) / (n - k + 0.5)), the only one that takes the patient as
-    random. Intervals of the first two hold the values that the test does not reject. Estimates have a prior count of
-    0.125 so that an empty group stays finite.
+    ``logit``: moderated linear model of log((k + 0.5) / (n - k + 0.5)), the only one that can average over
+    what changes within a patient. Intervals of the first two hold the values that the test does not reject.
+    Estimates have a prior count of 0.125 so that an empty group stays finite.
 
     **Patients with several samples.** Within patients (time), each patient gets a column of its own. Between patients,
-    where all that the formula names is the same for a patient, the samples of a patient are added up; else the
-    patient is a random block, which needs ``method="logit"``.
+    where all that the formula names is the same for a patient, the samples of a patient are added up; else logits
+    and design are averaged over the patient, which needs ``method="logit"``.
 
     Parameters
     ----------
@@ -81,6 +82,9 @@ def abundance(
         tuples.
     block
         Column that holds what is measured repeatedly; default ``patient_id`` where a patient has several samples.
+    block_as
+        ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are
+        correlated, as in `state`; for ``logit``.
     method
         ``nb``, ``binomial`` or ``logit``.
     composition
@@ -136,7 +140,7 @@ def abundance(
     made = type(made)(**{**vars(made), "notes": (*made.notes, *notes)})
     tables = [
         _one(arrangement, clusters, counts, totals, method, composition, min_cells, level)
-        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block)
+        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -152,11 +156,11 @@ def _one(
     level: float,
 ) -> pd.DataFrame:
     """Return the rows of one contrast."""
-    if arrangement.kind == "random" and method != "logit":
+    if arrangement.kind in ("averaged", "random") and method != "logit":
         raise ParameterError(
-            f"{arrangement.contrast.name!r} is between patients while the formula has what changes within them, and "
-            f"{arrangement.block} has several samples: method {method!r} cannot hold both. Use method='logit', which "
-            f"takes {arrangement.block} as random, or a formula of what is the same for a patient: "
+            f"{arrangement.contrast.name!r} is between patients, which have several samples, and the formula has what "
+            f"changes within them (or block_as='random'): method {method!r} cannot hold both. Use method='logit', a "
+            f"linear model, or a formula of what is the same for a patient: "
             "samples are then added up"
         )
     y, n = arrangement.pool(counts), arrangement.pool(totals)
@@ -174,7 +178,7 @@ def _one(
     tested = np.array([not reason for reason in why])
     found = {key: np.full(len(y), np.nan) for key in ("effect", "low", "high", "statistic", "df", "p")}
     if tested.any():
-        fitted = _fit(arrangement, y, n, tested, method, composition, level)
+        fitted = _fit(arrangement, counts, totals, tested, method, composition, level)
         for key, values in found.items():
             values[tested] = fitted[key] / LOG2 if key in ("effect", "low", "high") else fitted[key]
     odds = (
@@ -191,6 +195,7 @@ def _one(
         values=y / n,
         cells=cells,
         usable=np.ones(y.shape, dtype=bool),
+        n_samples=np.full(len(y), float(len(totals))),
         why=why,
         effect_unit=f"log2 {odds}",
         model=METHODS[method],
@@ -200,8 +205,8 @@ def _one(
 
 def _fit(
     arrangement: Arrangement,
-    y: Floats,
-    n: Floats,
+    counts: Floats,
+    totals: Floats,
     tested: NDArray[np.bool_],
     method: str,
     composition: str,
@@ -211,7 +216,8 @@ def _fit(
 
     matrix, weights = arrangement.design.matrix, arrangement.contrast.weights
     if method == "logit":
-        return _fit_logit(arrangement, y[tested], n, level)
+        return _fit_logit(arrangement, counts[tested], totals, level)
+    y, n = arrangement.pool(counts), arrangement.pool(totals)
     offset = np.log(n) if composition == "total" else np.log(_size_factors(y, n))
     if method == "binomial":
         offset = np.zeros(len(n))
@@ -221,11 +227,16 @@ def _fit(
     return model.quasi_test(y[tested], matrix, weights, offset, family, level)
 
 
-def _fit_logit(arrangement: Arrangement, y: Floats, n: Floats, level: float) -> dict[str, Floats]:
+def _fit_logit(arrangement: Arrangement, counts: Floats, totals: Floats, level: float) -> dict[str, Floats]:
     from cytocar.tl._moderated import block_correlation, fit_linear, moderate
 
+    y, n = arrangement.pool(counts), arrangement.pool(totals)
     matrix = arrangement.design.matrix
-    values = np.log((y + 0.5) / (n - y + 0.5))
+    if arrangement.kind == "averaged":
+        logits = np.log((counts + 0.5) / (totals - counts + 0.5))
+        values = arrangement.pool(logits) / np.bincount(arrangement.member)
+    else:
+        values = np.log((y + 0.5) / (n - y + 0.5))
     share = (y.sum(axis=1, keepdims=True) + 0.5) / (n.sum() + 1.0)
     weights, _ = _cohort.saturating_weights(values, n * share * (1.0 - share), matrix)
     x, rest = split_contrast(matrix, arrangement.contrast.weights)

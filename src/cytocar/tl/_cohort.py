@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,6 +26,7 @@ AFTER: Final = (
     "effect_high", "effect_unit", "statistic", "df", "p_value", "p_adjusted", "p_minimum", "family", "unit", "model",
     "note",
 )  # fmt: skip
+BLOCKS: Final = ("auto", "fixed", "random")
 GRID: Final = (0.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, math.inf)
 
 
@@ -33,8 +34,9 @@ GRID: Final = (0.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, math.inf)
 class Arrangement:
     """How one contrast is fitted: its design, and where the patient went.
 
-    `kind` is ``none``, ``fixed`` (a column a patient), ``pooled`` (the samples of a patient made one) or ``random``
-    (correlated samples). `member` says which row of `design` each sample belongs to.
+    `kind` is ``none``, ``fixed`` (a column a patient), ``pooled`` (the samples of a patient, for which the formula says
+    the same, made one), ``averaged`` (samples and design averaged over the patient) or ``random`` (correlated samples).
+    `member` says which row of `design` each sample belongs to, `by_sample` is the design before samples were made one.
     """
 
     design: Design
@@ -42,6 +44,7 @@ class Arrangement:
     kind: str
     block: str | None
     member: NDArray[np.intp]
+    by_sample: Floats
 
     @property
     def codes(self) -> NDArray[np.intp]:
@@ -63,6 +66,7 @@ class Arrangement:
             "none": "",
             "fixed": f", {self.block} as fixed block",
             "pooled": f", samples of one {self.block} made one",
+            "averaged": f", averaged over {self.block}",
             "random": f", {self.block} as random block",
         }
         return f"{name}, {self.design.formula}{places[self.kind]}"
@@ -110,40 +114,55 @@ def sheet_of(obs: pd.DataFrame, sample_key: str) -> pd.DataFrame:
     return grouped[constant].first().reset_index().rename(columns={sample_key: keys.SAMPLE})
 
 
-def arrange(design: Design, contrasts: Sequence[Contrast], block: str | None) -> list[Arrangement]:
+def arrange(
+    design: Design, contrasts: Sequence[Contrast], block: str | None, block_as: str
+) -> list[Arrangement]:
     """Give each contrast its design and the patient a place, so that samples of a patient are no replicates."""
+    if block_as not in BLOCKS:
+        raise ParameterError(f"block_as is {block_as!r}; {did_you_mean(block_as, BLOCKS)}")
     block = _block(design, block)
-    made = []
-    for one in contrasts:
-        _design_has_room(design, one)
-        rows = np.arange(len(design.sheet))
-        if block is None:
-            smaller, (kept,) = _design.reduce_design(design, [one])
-            made.append(Arrangement(smaller, kept, "none", None, rows))
-            continue
-        blocked = _design.add_block(design, block)
-        padded = np.concatenate([one.weights, np.zeros(len(blocked.columns) - len(design.columns))])
-        if _design.estimable(blocked.matrix, padded):
-            # Which columns a block makes superfluous is no news to anyone: keep the notes of the design itself.
-            wide = Contrast(one.name, padded, one.column, one.a, one.b)
-            smaller, (kept,) = _design.reduce_design(blocked, [wide])
-            quiet = Design(**{**vars(smaller), "notes": design.notes})
-            made.append(Arrangement(quiet, kept, "fixed", block, rows))
-            continue
-        smaller, (kept,) = _design.reduce_design(design, [one])
-        labels = design.sheet[block].astype(str).to_numpy()
-        names, first, member = np.unique(labels, return_index=True, return_inverse=True)
-        if np.allclose(smaller.matrix, smaller.matrix[first][member]):
-            order = np.argsort(first)
-            place = np.empty(len(names), dtype=np.intp)
-            place[order] = np.arange(len(names))
-            top = first[order]
-            sheet = smaller.sheet.iloc[top].reset_index(drop=True)
-            pooled = Design(**{**vars(smaller), "matrix": smaller.matrix[top], "sheet": sheet})
-            made.append(Arrangement(pooled, kept, "pooled", block, place[member]))
-        else:
-            made.append(Arrangement(smaller, kept, "random", block, rows))
-    return made
+    return [_arranged(design, one, block, block_as) for one in contrasts]
+
+
+def _arranged(design: Design, one: Contrast, block: str | None, block_as: str) -> Arrangement:
+    rows = np.arange(len(design.sheet))
+    smaller, (kept,) = _design.reduce_design(design, [one])
+    if block is None:
+        return Arrangement(smaller, kept, "none", None, rows, smaller.matrix)
+    blocked = _design.add_block(design, block)
+    padded = np.concatenate([one.weights, np.zeros(len(blocked.columns) - len(design.columns))])
+    within = _design.estimable(blocked.matrix, padded)
+    if block_as == "random":
+        return Arrangement(smaller, kept, "random", block, rows, smaller.matrix)
+    if within:
+        # Which columns a block makes superfluous is no news to anyone: keep the notes of the design itself.
+        narrow, (wide,) = _design.reduce_design(blocked, [replace(one, weights=padded)])
+        quiet = replace(narrow, notes=design.notes)
+        return Arrangement(quiet, wide, "fixed", block, rows, quiet.matrix)
+    if block_as == "fixed":
+        raise ParameterError(
+            f"{one.name!r} is between levels of {block}: with {block} as fixed block nothing is left of it; "
+            "use block_as='auto'"
+        )
+    labels = design.sheet[block].astype(str).to_numpy()
+    first, member = _in_order(labels)
+    sheet = design.sheet.iloc[first].reset_index(drop=True)
+    for name in design.names:
+        if name != one.column and (design.sheet[name].to_numpy() != sheet[name].to_numpy()[member]).any():
+            sheet = sheet.assign(**{name: "" if name in design.levels else 0.0})
+    means = np.array([smaller.matrix[member == i].mean(axis=0) for i in range(len(first))])
+    kind = "pooled" if np.allclose(smaller.matrix, means[member]) else "averaged"
+    pooled = replace(smaller, matrix=means, sheet=sheet)
+    if kind == "averaged" and not _design.estimable(means, kept.weights):
+        return Arrangement(smaller, kept, "random", block, rows, smaller.matrix)
+    return Arrangement(pooled, kept, kind, block, member, smaller.matrix)
+
+
+def _in_order(labels: NDArray[np.object_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where each label occurs first, in that order, and the number of each sample's label in it."""
+    _, first, member = np.unique(labels.astype(str), return_index=True, return_inverse=True)
+    place = np.argsort(np.argsort(first))
+    return np.sort(first), place[member]
 
 
 def table_of(
@@ -154,6 +173,7 @@ def table_of(
     values: Floats,
     cells: Floats,
     usable: NDArray[np.bool_],
+    n_samples: Floats,
     why: Sequence[str],
     effect_unit: str,
     model: str,
@@ -208,7 +228,7 @@ def table_of(
         "n_patients": counted[0],
         "n_patients_a": counted[1],
         "n_patients_b": counted[2],
-        "n_samples": (usable * np.bincount(arrangement.member, minlength=usable.shape[1])).sum(axis=1),
+        "n_samples": n_samples.astype(np.int64),
         "n_cells": cells.astype(np.int64),
         "value_a": shown[0],
         "value_b": shown[1],
@@ -274,11 +294,3 @@ def _block(design: Design, block: str | None) -> str | None:
     if block in design.names or not sheet[block].astype(str).duplicated().any():
         return None
     return block
-
-
-def _design_has_room(design: Design, one: Contrast) -> None:
-    rank = int(np.linalg.matrix_rank(design.matrix))
-    if len(design.sheet) < rank:
-        raise ParameterError(
-            f"{len(design.sheet)} samples cannot carry {rank} coefficients to answer {one.name!r}"
-        )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from cytocar.tl._moderated import Linear
+
     Floats = NDArray[np.float64]
 
 WEIGHTS = ("auto", "cells", "none")
@@ -33,6 +35,7 @@ def state(
     design: Any = None,
     contrast: Any = None,
     block: str | None = None,
+    block_as: str = "auto",
     weights: str = "auto",
     markers: str | Sequence[str] | None = None,
     groupby: str = keys.FLOWSOM,
@@ -49,9 +52,7 @@ def state(
     cytometry Weber et al. 2019, doi:10.1038/s42003-019-0415-5).
 
     **Patients with several samples.** Within patients (time), each patient gets a column of its own. Between patients,
-    where all that the formula names is the same for a patient, the mean of the patient's medians is taken; else the
-    samples of a patient are correlated, by one correlation that all rows share (Smyth, Michaud & Scott 2005,
-    doi:10.1093/bioinformatics/bti270).
+    medians and design are averaged over the patient, so that only differences between patients count as error.
 
     Parameters
     ----------
@@ -69,6 +70,10 @@ def state(
         ``"R vs NR"`` and the other forms that `abundance` takes.
     block
         Column that holds what is measured repeatedly; default ``patient_id`` where a patient has several samples.
+    block_as
+        ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are correlated, by one
+        correlation that all rows share (Smyth, Michaud & Scott 2005, doi:10.1093/bioinformatics/bti270); where rows
+        differ in it, this finds too much (7 to 8 % false positives at 0.05 in benchmarks/calibrate_cohort.py).
     weights
         ``auto``: n / (n + n0), with n cells, and n0 from 0 (all the same) to infinity (``cells``) as makes the data
         most likely: a median of few cells counts less, one of 10,000 cells not more than one of 1,000. ``cells``: n, as
@@ -121,7 +126,7 @@ def state(
     medians = np.where(sizes >= min_cells, medians, np.nan)
     tables = [
         _one(arrangement, rows, medians, sizes, weights, min_cells, level)
-        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block)
+        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -171,7 +176,10 @@ def _one(
             codes = arrangement.codes
             rho = block_correlation(y[tested], matrix, codes, w)
             words += f", correlation {rho:.2f}"
-        fit = fit_linear(y[tested], x, rest, weights=w, block=codes, correlation=rho)
+        if arrangement.kind == "averaged":
+            fit = _fit_averaged(arrangement, y[tested], used[tested], w)
+        else:
+            fit = fit_linear(y[tested], x, rest, weights=w, block=codes, correlation=rho)
         for key, values in moderate(fit, level).items():
             found[key][tested] = values
     for g in np.flatnonzero(tested & ~np.isfinite(found["effect"])):
@@ -183,11 +191,32 @@ def _one(
         values=y,
         cells=n.sum(axis=1),
         usable=usable,
+        n_samples=used.sum(axis=1),
         why=why,
         effect_unit="arcsinh",
         model=words,
         what="clusters and markers",
     )
+
+
+def _fit_averaged(
+    arrangement: Arrangement, y: Floats, used: NDArray[np.bool_], weights: Floats | None
+) -> Linear:
+    """Fit rows whose design is the mean over those samples of each patient that the row has."""
+    from cytocar.tl._moderated import Linear, fit_linear
+
+    found = np.empty((4, len(y)))
+    patterns, which = np.unique(used, axis=0, return_inverse=True)
+    columns = np.column_stack(split_contrast(arrangement.by_sample, arrangement.contrast.weights))
+    for i, pattern in enumerate(patterns):
+        rows = np.flatnonzero(which.ravel() == i)
+        counted = np.maximum(arrangement.pool(pattern.astype(np.float64)), 1.0)
+        means = (arrangement.pool(columns.T * pattern) / counted).T
+        fit = fit_linear(
+            y[rows], means[:, 0], means[:, 1:], weights=None if weights is None else weights[rows]
+        )
+        found[:, rows] = fit.effect, fit.unscaled, fit.variance, fit.df
+    return Linear(*found)
 
 
 def _flat(values: Floats) -> str:
