@@ -37,13 +37,11 @@ def test_the_probability_behind_sison_glaz_is_that_of_the_multinomial() -> None:
         assert shares._within(n, margin) == pytest.approx(want, rel=1e-9)
 
 
-def test_sison_glaz_of_its_paper_is_narrower_than_goodman() -> None:
-    # May & Johnson 2000 (doi:10.18637/jss.v005.i06) use these counts: margin c = 28 to 29 of 500 at 95 %
+def test_sison_glaz_is_narrower_than_goodman_with_one_margin_for_all() -> None:
     n = np.array([56.0, 72, 73, 59, 62, 87, 58])
     low, high = shares.sison_glaz(n, 0.95)
     own, other = (high - low).sum(), np.subtract(*shares.goodman(n, 0.95)[::-1]).sum()
     assert own < other
-    # the same margin below for all, and a little more above
     assert np.ptp(n / n.sum() - low) == pytest.approx(0)
     assert np.ptp(high - n / n.sum()) == pytest.approx(0)
 

@@ -76,7 +76,8 @@ def alluvial(
         panels = {patient: panels[patient]}
     found = set(part[keys.SUBSET].astype(str))
     shown = [name for name in keys.SUBSETS if name in found] + sorted(found - set(keys.SUBSETS))
-    left, width, height, head = 14.0, 128.0, 40.0, 9.0
+    left, height, head = 14.0, 40.0, 9.0
+    width = min(128.0, max(50.0, 22.0 * max(map(len, panels.values()))))
     called = {person: list(_data.sample_labels(ids, samples).values()) for person, ids in panels.items()}
     foot = max(names_height(names, width) for names in called.values())
     sheet = Sheet(len(panels) * (head + height + foot + 2) + 1)
