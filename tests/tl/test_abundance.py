@@ -148,6 +148,47 @@ def test_rows_without_a_number_say_why() -> None:
         tl.abundance(small({"1": [0] * 6}), SHEET, formula="~ group")
 
 
+@pytest.mark.parametrize("method", ["nb", "binomial"])
+def test_an_end_without_limit_is_infinite(method: str) -> None:
+    found = tl.abundance(
+        small({"1": [0, 0, 0, 60, 80, 90], "2": [500] * 6}), SHEET, formula="~ group", method=method
+    )
+    assert found["effect_high"][0] == np.inf
+    assert 0 < found["effect_low"][0] < found["effect"][0] < 15
+
+
+def test_the_smallest_p_of_a_design() -> None:
+    pairs = pd.DataFrame({"patient_id": list("aabbcd"), "timepoint": ["t0", "t1"] * 3}).assign(
+        sample_id=[f"s{i}" for i in range(6)]
+    )
+
+    def smallest(sheet: pd.DataFrame, formula: str, **more: object) -> float:
+        return tl.abundance(small(COUNTS), sheet, formula=formula, **more)["p_minimum"].iloc[0]
+
+    assert smallest(SHEET, "~ group") == pytest.approx(2 / 20)
+    assert smallest(SHEET.assign(flag=[True, False] * 3), "~ group + flag") == pytest.approx(2 / 9)
+    assert smallest(SHEET.assign(age=[1.0, 2, 3, 4, 5, 6]), "~ age") == pytest.approx(2 / 720)
+    assert smallest(SHEET, "~ group", contrast={"group[B]": 1}) == pytest.approx(2 / 20)
+    assert smallest(pairs, "~ timepoint") == pytest.approx(2 / 4)
+    assert smallest(pairs, "~ timepoint + patient") == pytest.approx(2 / 4)
+    five = pd.DataFrame({"patient_id": list("aabbccddee"), "timepoint": ["t0", "t1"] * 5})
+    five["sample_id"] = [f"s{i}" for i in range(10)]
+    counts = small({name: row + row[:4] for name, row in COUNTS.items()})
+    found = tl.abundance(counts, five, formula="~ timepoint")
+    # the smallest p of the signed rank test of five pairs
+    assert found["p_minimum"].iloc[0] == pytest.approx(0.0625)
+
+
+def test_one_patient_is_no_cohort() -> None:
+    sheet = pd.DataFrame(
+        {"sample_id": [f"s{i}" for i in range(6)], "patient_id": "a", "timepoint": ["t0", "t1"] * 3}
+    )
+    found = tl.abundance(small(COUNTS), sheet, formula="~ timepoint")
+    assert set(found["note"]) == {"1 patient with both t0 and t1: no interval and no p"}
+    assert set(found["p_minimum"]) == {1.0}
+    assert found["p_value"].isna().all()
+
+
 def test_one_cluster_that_grows_does_not_pull_the_others_down_in_ratios() -> None:
     counts = {str(c): [1000 + 7 * c, 1030, 980, 1010, 990 + c, 1005] for c in range(6)}
     counts["big"] = [2000, 2100, 1950, 16000, 15000, 17000]

@@ -132,6 +132,16 @@ def test_rows_without_a_number_say_why() -> None:
     )
 
 
+def test_a_fit_without_error_gets_no_p() -> None:
+    medians, sheet = golden("medians"), golden("sheet")
+    exact = medians["sample_id"].map(sheet.set_index("sample_id")["group"] == "R").astype(float) + 1.0
+    medians["median"] = medians["median"].where(medians["cluster"] > 1, exact)
+    found = tl.state(medians, sheet, formula="~ group", weights="none")
+    assert found["effect"][0] == pytest.approx(1.0)
+    assert found["note"][0] == "no residual variance: 12 patients for 2 coefficients, no interval and no p"
+    assert found["p_value"].isna().sum() == 1
+
+
 def test_medians_of_cells_are_those_of_a_loop() -> None:
     rng = np.random.default_rng(3)
     n = 1200

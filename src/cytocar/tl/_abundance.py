@@ -304,6 +304,8 @@ def _from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     table = table.assign(
         **{keys.SAMPLE: table[keys.SAMPLE].astype(str), "cluster": table["cluster"].astype(str)}
     )
+    if not len(table):
+        raise ParameterError("the table of counts has no row: there is nothing to compare")
     twice = table.duplicated([keys.SAMPLE, "cluster"])
     if twice.any():
         row = table[twice].iloc[0]

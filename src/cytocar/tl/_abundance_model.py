@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PRIOR_COUNT: Final = 0.125
 _FAR: Final = 40.0
+_OPEN: Final = 15.0
 _TINY: Final = 1e-10
 
 
@@ -216,6 +217,9 @@ def quasi_test(
     limit = full.deviance + posterior * fdtri(1.0, capped, level)
     low, high = (_end(y, x, rest, offset, family, full, limit, side) for side in (-1.0, 1.0))
     effect = _steadied(y, ordered, offset, family)
+    low, high = (
+        np.where(np.abs(end - effect) > _OPEN, side * np.inf, end) for end, side in ((low, -1), (high, 1))
+    )
     return {
         "effect": effect,
         "low": np.where(usable, np.minimum(low, effect), np.nan),

@@ -72,6 +72,11 @@ class Arrangement:
         return f"{name}, {self.design.formula}{places[self.kind]}"
 
 
+def _patient_column(design: Design, block: str | None) -> str | None:
+    """Return the column of repeated measurements: the block, or the patient where the formula itself names it."""
+    return keys.PATIENT if block is None and keys.PATIENT in design.names else block
+
+
 def matching_sheet(samples: pd.DataFrame, found: Iterable[str]) -> pd.DataFrame:
     """Return the rows of the sheet that are tested: no negative controls, each once, each with data."""
     if keys.SAMPLE not in samples.columns:
@@ -198,21 +203,25 @@ def table_of(
         counted[0, g] = len(set(names[usable[g]]))
         for i, side in enumerate((one.a, one.b) if between else ()):
             use = usable[g] & (level == side)
+            if arrangement.kind == "fixed":
+                # A patient that has only one of them says nothing about their difference.
+                use &= np.isin(names, names[usable[g] & (level == (one.b if side == one.a else one.a))])
             counted[i + 1, g] = len(set(names[use]))
             if use.any():
                 shown[i, g] = float(values[g, use].mean())
-            if counted[i + 1, g] < 2 and not why[g]:
-                reasons[g].append(
-                    f"{counted[i + 1, g]} {unit}{'' if counted[i + 1, g] == 1 else 's'} in {side}: no interval and no p"
-                )
+            if counted[i + 1, g] < 2 and not reasons[g]:
+                of = f"with both {one.a} and {one.b}" if arrangement.kind == "fixed" else f"in {side}"
+                plural = "" if counted[i + 1, g] == 1 else "s"
+                reasons[g].append(f"{counted[i + 1, g]} {unit}{plural} {of}: no interval and no p")
         if not reasons[g] and not np.isfinite(found["p"][g]):
             reasons[g].append(
-                f"{counted[0, g]} {unit}s for {design.matrix.shape[1]} coefficients: no interval and no p"
+                f"no residual variance: {counted[0, g]} {unit}s for {design.matrix.shape[1]} coefficients, "
+                "no interval and no p"
             )
     silent = np.array([bool(reason) for reason in reasons])
     p = np.where(silent, np.nan, found["p"])
     nothing = np.array([bool(reason) for reason in why])
-    minimum = _design.smallest_p(design, one, arrangement.block)
+    minimum = _design.smallest_p(design, one, _patient_column(design, arrangement.block))
     for row in np.flatnonzero(~silent):
         reasons[row] += design.notes
         if np.isfinite(minimum) and p[row] < minimum:

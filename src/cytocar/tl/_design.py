@@ -186,25 +186,27 @@ def split_contrast(matrix: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def smallest_p(design: Design, one: Contrast, block: str | None) -> float:
-    """Return the smallest two-sided p that exchanging labels can give in this design; NaN where there is no such thing.
+    """Return the smallest two-sided p that exchanging labels can give in this design.
 
-    Within patients labels change places inside the patient, 2 / 2^n with n pairs; between patients inside the
-    strata of the other factors, 2 / prod C(n, n_b); numbers by their order, 2 / n!.
+    Within patients labels change places inside the patient: 2 / 2^n for n patients with both. Between patients they
+    do inside the strata of the other factors: 2 / prod C(n, n_b). Numbers, and contrasts of coefficients, change their
+    order: 2 / (n! / prod m!), m how often each value occurs.
     """
     sheet = design.sheet
-    if not one.column:
-        return math.nan
     if one.column not in design.levels:
-        return min(1.0, 2.0 / math.factorial(min(len(sheet), 170)))
+        column = np.round(design.matrix @ one.weights, 9)
+        ties = np.unique(column, return_counts=True)[1]
+        logs = math.lgamma(len(column) + 1) - sum(math.lgamma(int(m) + 1) for m in ties)
+        return min(1.0, 2.0 * math.exp(-logs))
     labels = sheet[one.column].astype(str)
     used = labels.isin([one.a, one.b])
     chosen = sheet[used.to_numpy()].assign(_b=(labels[used] == one.b).to_numpy())
-    if block is not None and chosen.groupby(block, observed=True)["_b"].nunique().max() > 1:
-        others = [block]
-    else:
-        if block is not None:
-            chosen = chosen.drop_duplicates([block, "_b"])
-        others = [name for name in design.levels if name not in (one.column, block)]
+    if block is not None:
+        both = int((chosen.groupby(block, observed=True)["_b"].nunique() == 2).sum())
+        if both:
+            return min(1.0, 2.0 / 2.0**both)
+        chosen = chosen.drop_duplicates([block, "_b"])
+    others = [name for name in design.levels if name not in (one.column, block)]
     groups = chosen.groupby(others, observed=True)["_b"] if others else [("", chosen["_b"])]
     ways = math.prod(math.comb(len(inside), int(inside.sum())) for _, inside in groups)
     return min(1.0, 2.0 / ways)

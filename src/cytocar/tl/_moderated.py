@@ -125,6 +125,9 @@ def fit_linear(
         effect = float(alone @ residual) / length
         df = size - basis.shape[1] - 1
         squares = float(np.sum((residual - effect * alone) ** 2))
+        if squares <= 1e-20 * float(y @ y):
+            # A fit without any error leaves nothing to judge by.
+            df = 0
         found[:, g] = effect, 1.0 / np.sqrt(length), squares / df if df > 0 else np.nan, max(df, 0)
     return Linear(*found)
 
