@@ -323,3 +323,42 @@ def test_what_is_wrong_with_a_gate(build, message: str) -> None:
 def test_events_need_a_name_a_column() -> None:
     with pytest.raises(ParameterError, match=r"shape \(2, 1\) and there are 2 channels"):
         tree().evaluate(np.zeros((2, 1)), ["x", "y"])
+
+
+@pytest.mark.parametrize("scale", [s for s in SCALES if not isinstance(s, Log)], ids=repr)
+def test_a_cut_is_the_first_value_at_or_above_a_place(scale: Linear) -> None:
+    found = 0
+    for place in np.linspace(0.05, 1.1, 60):
+        cut = scale.cut(float(place))
+        if cut is not None:
+            found += 1
+            below = math.nextafter(cut, -math.inf)
+            assert scale.apply([cut])[0] >= place > scale.apply([below])[0]
+    assert found > 40
+
+
+def test_scales_without_a_safe_cut_have_none() -> None:
+    assert Log(t=10, m=1).cut(0.5) is None
+    assert Linear(t=10, bound_min=0.1).cut(0.5) is None
+    assert Asinh.of_cofactor(5).cut(1e4) is None
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=repr)
+def test_comparing_channels_is_comparing_places(scale: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
+    axis = Dimension("x", transformation="s")
+    document = GatingDocument(
+        [
+            interval("i", axis, low=0.3, high=0.6),
+            threshold("t", axis, 0.4),
+            threshold("u", axis, 0.4, positive=False),
+        ],
+        transformations={"s": scale},
+    )
+    edges = scale.inverse(np.array([0.3, 0.4, 0.6]))
+    values = np.concatenate(
+        [np.random.default_rng(0).normal(0, scale.t / 10, 500), edges, [0, np.nan, np.inf, -np.inf]]
+    )
+    places = document.evaluate(values.reshape(-1, 1), ["x"])
+    monkeypatch.setattr("cytocar.gate._document.MANY", 0)
+    channels = document.evaluate(values.reshape(-1, 1), ["x"])
+    assert all((places[name] == channels[name]).all() for name in places)

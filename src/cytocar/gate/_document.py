@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
-from cytocar.gate._shapes import FROM_FILE, UNCOMPENSATED, Combination, Dimension, Gate, Quadrants
+from cytocar.gate._shapes import (
+    FROM_FILE,
+    UNCOMPENSATED,
+    Combination,
+    Dimension,
+    Gate,
+    Quadrants,
+    Rectangle,
+    within,
+)
 from cytocar.gate._transforms import Ratio, Scale, SpectrumMatrix, Transformation, parse_spillover
 
 if TYPE_CHECKING:
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
 
 BLOCK = 131_072
 """Events that are evaluated at a time, so that memory and cache hold the axes of all gates."""
+MANY = 10_000
+"""From how many events on the sides of rectangles are compared with values of channels, and not with places on axes."""
 
 
 @dataclass(frozen=True)
@@ -371,6 +382,8 @@ class GatingDocument:
                 gate = members[name]
                 if isinstance(gate, Combination):
                     mask = gate.combine([masks[part.gate] for part in gate.operands])
+                elif isinstance(gate, Rectangle) and len(matrix) >= MANY:
+                    mask = axes.within(gate)
                 else:
                     mask = gate.inside([axes.values(axis) for axis in gate.axes])
                 masks[name] = mask & masks[gate.parent] if gate.parent else mask
@@ -468,6 +481,17 @@ class _Columns:
         self.document, self.channels, self.of_file = document, list(channels), of_file
         self._found: dict[str, int] = {}
         self._unmixing: dict[str, NDArray[np.float64]] = {}
+        self._cuts: dict[tuple[str, float], float | None] = {}
+
+    def cut(self, axis: Dimension, place: float | None) -> float | None:
+        """Return the value of the channel that is at a place on an axis; None for no place, or none that is safe."""
+        if place is None or not axis.transformation:
+            return place
+        key = (axis.transformation, place)
+        if key not in self._cuts:
+            scale = self.document.transformations[axis.transformation]
+            self._cuts[key] = scale.cut(place) if isinstance(scale, Scale) else None
+        return self._cuts[key]
 
     def position(self, name: str) -> int:
         """Return the column of a channel."""
@@ -535,6 +559,20 @@ class _Axes:
         if axis not in self._axes:
             self._axes[axis] = self._compute(axis)
         return self._axes[axis]
+
+    def within(self, gate: Rectangle) -> Mask:
+        """Return which events are in a rectangle, without the values on its axes where channels will do."""
+        sides = []
+        for axis, low, high in zip(gate.dimensions, gate.low, gate.high, strict=True):
+            cuts = (self._columns.cut(axis, low), self._columns.cut(axis, high))
+            if (low is not None or high is not None) and [c is None for c in cuts] == [
+                low is None,
+                high is None,
+            ]:
+                sides.append((self.values(dataclasses.replace(axis, transformation="")), *cuts))
+            else:
+                sides.append((self.values(axis), low, high))
+        return within(sides, len(self._events))
 
     def _compute(self, axis: Dimension) -> NDArray[np.float64]:
         ratio = self._document.transformations.get(axis.ratio)

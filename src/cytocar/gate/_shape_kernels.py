@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 
 _STEPS = 60
-"""More Newton steps than any value of a double needs."""
+"""More steps than any value of a double needs."""
+_NEAR = 1e-7
+"""Of the value: after a step that small, what is missing is its third power, which a double does not hold."""
 
 
 @njit(cache=True, nogil=True)
@@ -46,7 +48,7 @@ def in_polygon(x: Any, y: Any, lower: Any, upper: Any, inside: Any) -> None:
 def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: float, out: Any) -> None:
     """Write into `out` the root y of a exp(b y) - c exp(-d y) - f = value, mirrored at x1 below zero.
 
-    The function is convex above x1 and the start is above the root, so that Newton steps go down to it.
+    The function is convex above x1 and the start is above the root, so that Halley's steps go down to it.
     """
     floor = c * np.exp(-d * x1)
     for i in range(values.shape[0]):
@@ -59,9 +61,11 @@ def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: f
         for _ in range(_STEPS):
             up = a * np.exp(b * y)
             down = c * np.exp(-d * y)
-            step = ((up - f) - down - size) / (b * up + d * down)
+            miss = (up - f) - down - size
+            slope = b * up + d * down
+            step = miss / (slope - 0.5 * miss * (b * b * up - d * d * down) / slope)
             y -= step
-            if not abs(step) > 1e-15 * abs(y):
+            if not abs(step) > _NEAR * abs(y):
                 break
         if size == 0.0:
             y = x1
@@ -81,9 +85,11 @@ def hyperlog(values: Any, a: float, b: float, c: float, f: float, x1: float, out
         y = min(np.log((size + f - c * x1) / a) / b, (size + f - floor) / c)
         for _ in range(_STEPS):
             up = a * np.exp(b * y)
-            step = ((up - f) + c * y - size) / (b * up + c)
+            miss = (up - f) + c * y - size
+            slope = b * up + c
+            step = miss / (slope - 0.5 * miss * b * b * up / slope)
             y -= step
-            if not abs(step) > 1e-15 * abs(y):
+            if not abs(step) > _NEAR * abs(y):
                 break
         if size == 0.0:
             y = x1

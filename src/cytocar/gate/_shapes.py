@@ -12,7 +12,7 @@ import numpy as np
 from cytocar._core.errors import GateError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -101,6 +101,15 @@ class Gate:
                 self._fail(f"{what} is {value}; it has to be a finite number")
 
 
+def within(sides: Iterable[tuple[NDArray[np.float64], float | None, float | None]], n_events: int) -> Mask:
+    """Return which events have low <= value < high for each triple of values, low and high."""
+    found = np.ones(n_events, dtype=bool)
+    for values, low, high in sides:
+        found &= values >= (-math.inf if low is None else low)
+        found &= values < (math.inf if high is None else high)
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rectangle(Gate):
     """Events with low <= value < high on every axis; one axis makes an interval, one bound a threshold.
@@ -140,11 +149,7 @@ class Rectangle(Gate):
         A missing bound is an infinite one, and the interval half-open all the same: what a ratio makes of a division
         by zero, positive infinity or NaN, is outside of every rectangle.
         """
-        found = np.ones(len(axes[0]), dtype=bool)
-        for values, low, high in zip(axes, self.low, self.high, strict=True):
-            found &= values >= (-math.inf if low is None else low)
-            found &= values < (math.inf if high is None else high)
-        return found
+        return within(zip(axes, self.low, self.high, strict=True), len(axes[0]))
 
 
 def interval(

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 LN10 = math.log(10.0)
+_ROUNDS = 12
+"""More rounds of 256 parts than lie between a millionth and the last bit of a double."""
+_NEIGHBOURS = 16
 
 
 def asinh_top(cofactor: float) -> float:
@@ -69,6 +72,9 @@ class Transformation:
 class Scale(Transformation):
     """A transformation of one channel."""
 
+    everywhere: ClassVar[bool] = True
+    """Rising, and defined for all values."""
+
     def apply(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the values on the axis, float64, within the bounds; NaN where the scale is not defined."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -77,6 +83,35 @@ class Scale(Transformation):
     def inverse(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the values of the channel that are at these places on the axis, without regard to the bounds."""
         return self._inverse(np.ascontiguousarray(values, dtype=np.float64))
+
+    def cut(self, place: float) -> float | None:
+        """Return the smallest value of the channel that `apply` puts at or above a place on the axis.
+
+        With it, values need not be transformed to be compared. None where there is no such value that is safe: with
+        bounds, or where rounding makes `apply` fall somewhere among the neighbours of that value.
+        """
+        if not self.everywhere or self.bound_min is not None or self.bound_max is not None:
+            return None
+        with np.errstate(over="ignore"):
+            middle = float(self.inverse([place])[0])
+        top = float(self.parameters()["T"])
+        reach = 1e-6 * max(abs(middle), 1e-6 * top)
+        low, high = middle - reach, middle + reach
+        # A thousand times T is above anything measured, and far from what a double cannot hold.
+        if not abs(middle) < 1e3 * top or self.apply([low])[0] >= place or not self.apply([high])[0] >= place:
+            return None
+        for _ in range(_ROUNDS):
+            if np.nextafter(low, high) >= high:
+                break
+            grid = np.linspace(low, high, 257)
+            first = int(np.argmax(self.apply(grid) >= place))
+            if first == 0:
+                return None
+            low, high = float(grid[first - 1]), float(grid[first])
+        around = [high]
+        for _ in range(_NEIGHBOURS):
+            around = [math.nextafter(around[0], -math.inf), *around, math.nextafter(around[-1], math.inf)]
+        return high if ((self.apply(around) >= place) == (np.array(around) >= high)).all() else None
 
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         raise NotImplementedError
@@ -127,6 +162,7 @@ class Log(Scale):
     t: float = 1.0
     m: float = 1.0
     xml_name: ClassVar[str] = "flog"
+    everywhere: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._check()
