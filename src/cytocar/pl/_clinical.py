@@ -200,6 +200,7 @@ def forest(table: pd.DataFrame, *, xlabel: str = "share, %") -> Figure:
                 marker="s",
                 color=_style.INK,
                 markersize=size,
+                clip_on=False,
                 linestyle="none",
                 label=found["study"],
             )
