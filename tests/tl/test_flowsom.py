@@ -93,20 +93,25 @@ def test_simulated_clusters_are_found(car_cells: Callable[..., ad.AnnData], seed
 
 
 def test_linkages_do_as_they_are_described(car_cells: Callable[..., ad.AnnData]) -> None:
-    cells = car_cells(0)
-    score = {}
-    smallest = {}
-    for linkage in ("average", "average_cells", "ward"):
-        cc.tl.flowsom(cells, linkage=linkage, metaclusters=9)
-        score[linkage] = adjusted_rand_score(cells.obs["truth"], cells.obs["flowsom"])
-        smallest[linkage] = cells.obs["flowsom"].value_counts().min()
-        if linkage == "average":
-            over = adjusted_rand_score(cells.obs["truth"], cc.tl.metaclusters(cells, 15))
-    assert score["ward"] >= 0.9
+    # one map may be lucky: what is said of a linkage is said of several
+    score: dict[str, list[float]] = {}
+    smallest: dict[str, list[int]] = {}
+    over = []
+    for seed in range(3):
+        cells = car_cells(seed)
+        for linkage in ("average", "average_cells", "ward"):
+            cc.tl.flowsom(cells, linkage=linkage, metaclusters=9)
+            score.setdefault(linkage, []).append(
+                adjusted_rand_score(cells.obs["truth"], cells.obs["flowsom"])
+            )
+            smallest.setdefault(linkage, []).append(cells.obs["flowsom"].value_counts().min())
+            if linkage == "average":
+                over.append(adjusted_rand_score(cells.obs["truth"], cc.tl.metaclusters(cells, 15)))
+    assert min(score["ward"]) >= 0.9
     # the published linkage spends clusters on outlying nodes, and needs more of them
-    assert smallest["average"] < 30 < smallest["ward"]
-    assert over >= 0.9
-    assert score["average_cells"] >= score["average"]
+    assert min(smallest["average"]) < 30 < min(smallest["ward"])
+    assert min(over) >= 0.9
+    assert np.mean(score["average_cells"]) >= np.mean(score["average"])
 
 
 def test_few_cells_take_a_smaller_grid(car_cells: Callable[..., ad.AnnData]) -> None:
