@@ -425,3 +425,12 @@ def test_the_interval_of_a_population_is_half_open_after_reading(tmp_path: Path)
     )
     found = gate.read_gatingml(tmp_path / "gates.xml").evaluate(np.array([[0.1], [0.3]]), ["x"])
     assert found["i"].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("operation", ["and", "or"])
+def test_one_gate_is_referred_to_twice_and_read_as_one(tmp_path: Path, operation: str) -> None:
+    one = Combination(id="c", operation=operation, operands=(Operand("a", True),))
+    document = GatingDocument([threshold("a", Dimension("x"), 1.0), one], populations=["c"])
+    gate.write_gatingml(document, tmp_path / "gates.xml")
+    assert (tmp_path / "gates.xml").read_text(encoding="utf-8").count("<gating:gateReference") == 2
+    assert gate.read_gatingml(tmp_path / "gates.xml") == document
