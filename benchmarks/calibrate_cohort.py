@@ -3,6 +3,11 @@
 Run ``python benchmarks/calibrate_cohort.py --cohorts 200``: about five minutes. Five patients against five; each has
 its own logits of 15 clusters (SD 0.5) and its own medians (SD 0.15 to 0.35 arcsinh units a marker), and files of 800 to
 15,000 cells. Wanted: false positives from 3 to 7 % at 0.05, coverage of the 95 % intervals from 93 to 97 %.
+
+Found with 200 cohorts (false positives, coverage, planted effects found, all in %): abundance ``nb`` 5.6, 94.4, 84;
+``binomial`` 5.5, 94.5, 88; ``logit`` 5.3, 94.7, 87; three visits a patient, ``nb`` pooled 6.7, 93.3, 82, ``logit``
+averaged 5.4, 94.6, 87. State with automatic weights 5.0, 94.7, 72; equal weights 5.2, 94.7, 71; three visits averaged
+5.2, 94.8, 75. Out of bounds, and so no default: weights by cells, 10.9, 89.2, 67, and the patient as random block.
 """
 
 from __future__ import annotations

@@ -148,6 +148,15 @@ def test_rows_without_a_number_say_why() -> None:
         tl.abundance(small({"1": [0] * 6}), SHEET, formula="~ group")
 
 
+@pytest.mark.parametrize("method", ["nb", "binomial", "logit"])
+def test_an_interval_of_level_one_less_p_ends_at_0(method: str) -> None:
+    table, sheet = golden("counts"), golden("sheet")
+    for place in (0, 3, 9):
+        p = tl.abundance(table, sheet, formula="~ group + batch", method=method)["p_value"][place]
+        row = tl.abundance(table, sheet, formula="~ group + batch", method=method, level=1 - p).iloc[place]
+        assert min(abs(row["effect_low"]), abs(row["effect_high"])) < 1e-3
+
+
 @pytest.mark.parametrize("method", ["nb", "binomial"])
 def test_an_end_without_limit_is_infinite(method: str) -> None:
     found = tl.abundance(

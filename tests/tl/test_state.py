@@ -103,6 +103,14 @@ def test_samples_that_are_missing_in_one_row_change_only_that_row_of_an_average(
     assert found["effect"][6] != whole["effect"][6]
     assert np.isfinite(found["p_value"][6])
     assert found["n_samples"][6] == 23
+    # The oracle: means of what is there, of values and of the design alike.
+    row = gone[gone["cluster"] == 7].merge(sheet, on="sample_id").dropna(subset="median")
+    row = row.assign(one=1.0, r=row["group"] == "R", t1=row["timepoint"] == "t1", t2=row["timepoint"] == "t2")
+    means = row.groupby("patient_id")[["median", "one", "r", "t1", "t2"]].mean()
+    x = means[["one", "r", "t1", "t2"]].to_numpy(float)
+    assert found["effect"][6] == pytest.approx(
+        np.linalg.lstsq(x, means["median"], rcond=None)[0][1], rel=1e-9
+    )
 
 
 def test_rows_without_a_number_say_why() -> None:
