@@ -131,8 +131,25 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
             ]
             if parts:
                 text += " They were " + ", ".join(parts) + "."
+            text += _net_words(run, str(last["sample_id"]))
         found.append(text)
     return tuple(found)
+
+
+def _net_words(run: FinishedRun, sample: str) -> str:
+    """Say what the shares are without the false cells that are expected, where that makes a difference."""
+    table = run.tables["subsets"]
+    if "fraction_net" not in table:
+        return ""
+    rows = _records(table[(table["sample_id"] == sample) & (table["compartment"] == keys.CAR)])
+    found = [row for row in rows if row.subset == "DN" and np.isfinite(row.fraction_net)]
+    if not found or abs(found[0].fraction_net - found[0].fraction) < 0.005:
+        return ""
+    false = sum(row.expected_false for row in rows if np.isfinite(row.expected_false))
+    return (
+        f" About {false:.0f} of them are expected to be false positives, which have the subsets of the host; without them "
+        f"{100 * found[0].fraction_net:.1f} % would be double negative."
+    )
 
 
 _SUBSET_WORDS = {"CD4": "CD4", "CD8": "CD8", "DN": "double negative", "DP": "double positive"}

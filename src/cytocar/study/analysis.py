@@ -237,6 +237,7 @@ def tabulate(
         tables["car_frequency"] = tl.detection(counts)
         subset_counts = pd.concat([result.tables["subsets"] for result in results], ignore_index=True)
         tables["subsets"] = tl.subsets(subset_counts, background=tables["car_frequency"])
+        _add_net_shares(tables)
         tables["kinetics"] = tl.kinetics(tables["car_frequency"], seed=config.seed)
     methods = methods_of(found)
     if methods:
@@ -260,6 +261,25 @@ def tabulate(
         false_cells=_false_cells(tables),
     )
     return {name: table for name, table in tables.items() if len(table.columns)}
+
+
+def _add_net_shares(tables: dict[str, pd.DataFrame]) -> None:
+    """Add how many cells of each CAR-T subset are expected to be false, and its share without them.
+
+    False CAR-T cells have the host's subsets, so where CAR-T cells are few they push the double negative share down.
+    """
+    subsets = tables["subsets"]
+    expected = _false_cells(tables)
+    sheet = tables["car_frequency"].set_index(keys.SAMPLE)
+    false = []
+    for _, row in subsets.iterrows():
+        sample = sheet.loc[row[keys.SAMPLE]]
+        where = (str(sample[keys.PATIENT]), str(sample[keys.TIMEPOINT]), str(row[keys.SUBSET]))
+        false.append(expected.get(where, np.nan) if row[keys.COMPARTMENT] == keys.CAR else np.nan)
+    subsets["expected_false"] = false
+    net = (subsets["n"] - subsets["expected_false"]).clip(lower=0)
+    total = net.groupby([subsets[keys.SAMPLE], subsets[keys.COMPARTMENT]]).transform("sum")
+    subsets["fraction_net"] = (net / total).where(total > 0)
 
 
 def _false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], float]:

@@ -29,11 +29,15 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
             "precision": [f"{value:.3f}" for value in samples["precision"]],
         }
     )
+    net = _net_dn(results)
     shares = pd.DataFrame(
         {
             "sample": samples["sample_id"],
             "DN of CAR-T true": [f"{100 * value:.1f} %" for value in samples["car_dn_true"]],
             "found": [f"{100 * value:.1f} %" for value in samples["car_dn_found"]],
+            "without expected false": [
+                f"{100 * net.get(name, float('nan')):.1f} %" for name in samples["sample_id"]
+            ],
             "DN of host T true": [f"{100 * value:.2f} %" for value in samples["host_dn_true"]],
             "found ": [f"{100 * value:.2f} %" for value in samples["host_dn_found"]],
         }
@@ -62,3 +66,13 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
         ("Clusters", clusters),
         ("Signs planted in the simulation", calls),
     ]
+
+
+def _net_dn(results: Path) -> dict[str, float]:
+    from cytocar._core import keys, tables
+
+    table = tables.read(results / "tables", "subsets")
+    if table is None:
+        return {}
+    rows = table[(table[keys.COMPARTMENT] == keys.CAR) & (table[keys.SUBSET] == "DN")]
+    return dict(zip(rows[keys.SAMPLE], rows["fraction_net"], strict=True))
