@@ -147,7 +147,7 @@ def _net_words(run: FinishedRun, sample: str) -> str:
         return ""
     false = sum(row.expected_false for row in rows if np.isfinite(row.expected_false))
     return (
-        f" About {false:.0f} of them are expected to be false positives, which have the subsets of the host; without them "
+        f" About {false:.0f} of them are expected to be false positives, with the subsets of the host; without them "
         f"{100 * found[0].fraction_net:.1f} % would be double negative."
     )
 
