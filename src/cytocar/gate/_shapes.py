@@ -90,7 +90,7 @@ class Gate:
 
     def inside(self, axes: Axes) -> Mask:
         """Return which events are inside, by their values on the axes of the gate, parents apart."""
-        raise NotImplementedError
+        raise GateError(f"gate {self.id!r} has no shape of its own: it is made of other gates")
 
     def _fail(self, what: str) -> None:
         raise GateError(f"gate {self.title!r}: {what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,7 +70,7 @@ class Transformation:
 
 
 @dataclass(frozen=True)
-class Scale(Transformation):
+class Scale(Transformation, ABC):
     """A transformation of one channel."""
 
     everywhere: ClassVar[bool] = True
@@ -113,11 +114,13 @@ class Scale(Transformation):
             around = [math.nextafter(around[0], -math.inf), *around, math.nextafter(around[-1], math.inf)]
         return high if ((self.apply(around) >= place) == (np.array(around) >= high)).all() else None
 
+    @abstractmethod
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        raise NotImplementedError
+        """Return the values on this scale."""
 
+    @abstractmethod
     def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        raise NotImplementedError
+        """Return the values that stand at these places of the scale."""
 
 
 @dataclass(frozen=True)
