@@ -260,6 +260,31 @@ def debarcode(
 
 
 @app.command()
+def gate(
+    strategy: Annotated[
+        str, typer.Argument(help="car_t, a YAML strategy, or Gating-ML 2.0 (.xml).", metavar="STRATEGY")
+    ],
+    files: Files,
+    population: Annotated[
+        list[str] | None,
+        typer.Option("--population", "-p", help="Write this population as FCS; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A folder for the new files.", metavar="DIR")
+    ] = None,
+    panel: PanelOption = None,
+) -> None:
+    """Gate FCS files: counts of every population, and FCS files of chosen ones."""
+    from cytocar.study.gate_files import gate_files
+
+    table = gate_files(strategy, files, out=out, populations=population or (), panel=panel)
+    for name, rows in table.groupby("file", sort=False):
+        _print_table(str(name), rows.drop(columns="file"))
+    if population:
+        _say(f"files: {out}")
+
+
+@app.command()
 def concat(
     files: Files,
     out: Annotated[Path, typer.Option("-o", "--out", help="The new FCS file.", metavar="FILE")],

@@ -1,0 +1,132 @@
+"""Gates on single FCS files: a table of counts, and FCS files of chosen populations."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+StrPath = str | os.PathLike[str]
+
+
+def gate_files(
+    strategy: StrPath,
+    files: Sequence[StrPath],
+    *,
+    out: StrPath | None = None,
+    populations: Sequence[str] = (),
+    panel: StrPath | None = None,
+) -> pd.DataFrame:
+    """Gate FCS files by a strategy, count every population, and write chosen ones as FCS files.
+
+    Parameters
+    ----------
+    strategy
+        A strategy that comes with cytocar, a YAML file of one, or Gating-ML 2.0 (``.xml``). For a strategy of
+        cytocar the events are cleaned up and transformed first; Gating-ML gates get the counts as they are.
+    files
+        FCS files of counts; they are only read.
+    out
+        Folder for the new files, one a file and population; needed where `populations` are named.
+    populations
+        Names, or for Gating-ML paths such as ``A/B``, of the populations to write.
+    panel
+        Panel that says what the channels are; None goes by the names in each file.
+
+    Returns
+    -------
+    DataFrame [file, population, parent, events, fraction_of_parent], a row a file and population.
+
+    Raises
+    ------
+    ParameterError
+        `out` is missing, is the folder of an input, or a new file is there already.
+    GateError
+        The strategy does not fit a file, or has no such population.
+
+    Examples
+    --------
+    >>> gate_files("car_t", [])
+    Traceback (most recent call last):
+    cytocar._core.errors.ParameterError: there are no files; give at least one FCS file
+    """
+    import pandas as pd
+
+    from cytocar.io import write_fcs
+
+    paths = [Path(file) for file in files]
+    if not paths:
+        raise ParameterError("there are no files; give at least one FCS file")
+    targets = _targets(paths, out, populations)
+    tables = []
+    for path in paths:
+        events, table, members = _gate(path, strategy, panel)
+        tables.append(table.assign(file=path.name))
+        for name in populations:
+            if name not in members:
+                raise GateError(f"there is no population {name!r}; {did_you_mean(name, members)}")
+            target = targets[(path, name)]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            layer = keys.COUNTS if keys.COUNTS in events.layers else None
+            chosen = events[np.flatnonzero(members[name])].copy()
+            chosen.obsm.pop(keys.GATES, None)
+            write_fcs(chosen, target, layer=layer)
+    columns = ["file", "population", "parent", "events", "fraction_of_parent"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _targets(
+    paths: Sequence[Path], out: StrPath | None, populations: Sequence[str]
+) -> Mapping[tuple[Path, str], Path]:
+    if not populations:
+        return {}
+    if out is None:
+        raise ParameterError("populations are to be written, but no folder is named; give one with -o")
+    folder = Path(out)
+    if any(path.parent.resolve() == folder.resolve() for path in paths):
+        raise ParameterError(
+            f"{folder} holds an input; nothing is written beside input files: name another folder"
+        )
+    targets = {
+        (path, name): folder / f"{path.stem}_{re.sub(r'[^A-Za-z0-9+-]+', '_', name).strip('_')}.fcs"
+        for path in paths
+        for name in populations
+    }
+    if len(set(targets.values())) < len(targets):
+        raise ParameterError("two new files would have one name; write them to folders of their own")
+    there = [str(target) for target in targets.values() if target.exists()]
+    if there:
+        raise ParameterError(f"{', '.join(there[:5])} exists already; name another folder, or remove it")
+    return targets
+
+
+def _gate(
+    path: Path, strategy: StrPath, panel: StrPath | None
+) -> tuple[AnnData, pd.DataFrame, dict[str, np.ndarray]]:
+    """Return the events of a file, its counts, and the members of every population."""
+    from cytocar import gate, pp
+    from cytocar.io import read_fcs
+
+    adata = read_fcs(path, panel=panel, sample_id=path.stem)
+    if Path(strategy).suffix.lower() == ".xml":
+        document = gate.read_gatingml(strategy)
+        masks = document.evaluate_fcs(path)
+        members = {"/".join(population.path): masks[population.id] for population in document.populations}
+        return adata, document.table(masks), members
+    if (adata.var[keys.ROLE] == "dna").any():
+        pp.clean(adata)
+    pp.arcsinh(adata)
+    gate.apply(adata, gate.load(strategy))
+    names = list(adata.obsm[keys.GATES].columns)
+    return adata, gate.table(adata), {str(name): gate.membership(adata, name) for name in names}
