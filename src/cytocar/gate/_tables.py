@@ -298,7 +298,7 @@ def reference_counts(adata: AnnData) -> pd.DataFrame:
     >>> cc.gate.apply(adata, "car_t")
     >>> reference = cc.gate.reference_counts(adata)
     >>> reference[["false_positive_rate", "source"]].values.tolist()
-    [[0.0001, 'same tube']]
+    [[7e-05, 'same tube']]
     """
     import pandas as pd
 
