@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,9 +131,7 @@ def _label(task: _Labelling) -> AnnData:
     return added
 
 
-def label_cells(
-    cells: AnnData, config: StudyConfig, *, workers: int, on_done: Callable[[str], None] | None = None
-) -> list[str]:
+def label_cells(cells: AnnData, config: StudyConfig, *, workers: int) -> list[str]:
     """Cluster and map the cells of interest (CAR-T, or all cells of a study without), in place.
 
     Sets the cluster labels in `obs` (empty for cells that were not clustered) and the maps in `obsm` (NaN for them).
@@ -162,13 +160,7 @@ def label_cells(
         )
     maps = ("tsne", "umap") if config.embedding == "both" else (config.embedding,)
     tasks += [_Labelling(name, part.copy(), dict(common)) for name in maps if name != "off"]
-    done = run_all(
-        _label,
-        tasks,
-        workers=workers,
-        on_done=None if on_done is None else (lambda task: on_done(task.method)),
-    )
-    for added in done:
+    for added in run_all(_label, tasks, workers=workers):
         for column in added.obs:
             values = added.obs[column]
             if isinstance(values.dtype, pd.CategoricalDtype):

@@ -124,9 +124,8 @@ def run(
         clock = time.perf_counter()
         cells = analysis.join_cells(results, folder.samples)
         remarks = [*checked.notes, *_not_measured(spillover, folder)]
-        done: list[str] = []
         say("clusters and maps", 0, 1)
-        remarks += analysis.label_cells(cells, folder.config, workers=workers, on_done=done.append)
+        remarks += analysis.label_cells(cells, folder.config, workers=workers)
         say("clusters and maps", 1, 1)
         times["clusters and maps"] = time.perf_counter() - clock
 
