@@ -1,7 +1,7 @@
 """How often `tl.compare` and `tl.detection` call what is there, and what is not, on the simulated study.
 
 Run ``python benchmarks/calibrate_calls.py --seeds 6``: about ten seconds a seed. The rules in
-``cytocar/tl/_compare_rules.py`` were chosen by these tables; run it again when they change.
+``cytocar/tl/_markers/rules.py`` were chosen by these tables; run it again when they change.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 from cytocar import GateError, ParameterError, StateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
 from cytocar.gate._apply import numbers_for_others
-from cytocar.gate._thresholds import Found
+from cytocar.gate._thresholds.finders import Found
 
 
 def test_it_sets_the_fields_it_says(tube, small) -> None:

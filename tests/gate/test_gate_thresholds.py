@@ -8,7 +8,8 @@ import pytest
 
 from cytocar import GateError
 from cytocar.gate import ThresholdNotFound
-from cytocar.gate._rules import (
+from cytocar.gate._thresholds.finders import GRID, Known, find, sketch
+from cytocar.gate._thresholds.rules import (
     FrozenDict,
     LowerLimit,
     Negatives,
@@ -18,7 +19,6 @@ from cytocar.gate._rules import (
     UpperLimit,
     Valley,
 )
-from cytocar.gate._thresholds import GRID, Known, find, sketch
 
 RNG = np.random.default_rng(0)
 TWO_HUMPS = np.concatenate([RNG.exponential(0.3, 3000), RNG.normal(4.0, 0.3, 1000)]).astype(np.float32)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from cytocar import GateError, ParameterError, gate
 from cytocar.gate import GateTree
-from cytocar.gate._rules import FrozenDict, Negatives, OtherSamples, Term, Threshold, UpperLimit, Valley
+from cytocar.gate._thresholds.rules import (
+    FrozenDict,
+    Negatives,
+    OtherSamples,
+    Term,
+    Threshold,
+    UpperLimit,
+    Valley,
+)
 from cytocar.gate._tree import Plot, Population, Terms
 
 HEAD = "cytocar_gating: 1\nname: x\n"

@@ -25,7 +25,7 @@ from cytocar.gate import (
     interval,
     threshold,
 )
-from cytocar.gate import _gatingml_xml as xml
+from cytocar.gate._exchange import xml
 from cytocar.io._fcs_data import read_events
 from cytocar.io._fcs_header import read_header
 

@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError
-from cytocar.tl._agreement import adjusted_rand, contingency, normalized_mutual_information
+from cytocar.tl._clusters.agreement import adjusted_rand, contingency, normalized_mutual_information
 
 groupings = st.integers(2, 60).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 6), min_size=n, max_size=n)] * 2)

@@ -10,9 +10,8 @@ from scipy import stats
 
 import cytocar as cc
 from cytocar import ParameterError, StateError
-from cytocar.tl import _compare_rules as rules
-from cytocar.tl import _compare_staining as staining
 from cytocar.tl import compare
+from cytocar.tl._markers import rules, staining
 
 CONTRACT = [
     "comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cytocar import tl
 from cytocar._core.errors import ParameterError
-from cytocar.tl._design import estimable, find_contrasts, make_design
+from cytocar.tl._cohorts.design import estimable, find_contrasts, make_design
 
 
 def sheet(timepoints: list[str], batches: list[str], **more: list[str]) -> pd.DataFrame:

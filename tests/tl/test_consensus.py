@@ -9,8 +9,8 @@ import scipy.cluster.hierarchy as hierarchy
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
-from cytocar.tl import _consensus
-from cytocar.tl._consensus_kernels import agglomerate, cut_all
+from cytocar.tl._clusters import consensus as _consensus
+from cytocar.tl._clusters.consensus_kernels import agglomerate, cut_all
 
 GOLDEN = Path(__file__).parent / "golden"
 # how R calls our linkages

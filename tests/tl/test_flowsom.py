@@ -12,8 +12,9 @@ from sklearn.metrics import adjusted_rand_score
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.tl import _flowsom, _neighbours
-from cytocar.tl._som_kernels import train
+from cytocar.tl import _neighbours
+from cytocar.tl._clusters import flowsom as _flowsom
+from cytocar.tl._clusters.som_kernels import train
 
 
 def slow_training(

@@ -9,7 +9,7 @@ from scipy import stats
 
 from cytocar import ParameterError
 from cytocar.tl import detection, kinetics
-from cytocar.tl._kinetics import area, half_life
+from cytocar.tl._rare.kinetics import area, half_life
 
 MONTHS = [2.0, 12.0, 36.0, 60.0]
 SERIES = pd.DataFrame({"patient_id": "P1", "months": MONTHS, "pct_of_cd45": [3.01, 1.04, 0.49, 0.24]})

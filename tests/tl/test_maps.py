@@ -12,7 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.tl import _maps, _tsne
+from cytocar.tl._maps import shell as _maps
+from cytocar.tl._maps import tsne as _tsne
 
 TOO_SMALL = [
     ({"equal_by": "patient"}, "equal_by: obs has no column 'patient'"),

@@ -19,8 +19,9 @@ from sklearn.neighbors import NearestNeighbors
 import cytocar as cc
 from cytocar._core import seeds
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.tl import _input, _neighbours, _phenograph
-from cytocar.tl._graph_kernels import louvain, modularity
+from cytocar.tl import _input, _neighbours
+from cytocar.tl._clusters import phenograph as _phenograph
+from cytocar.tl._clusters.graph_kernels import louvain, modularity
 
 
 def points(n: int = 300, markers: int = 5, seed: int = 0) -> np.ndarray:

@@ -11,8 +11,8 @@ import pytest
 
 from cytocar import tl
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.tl._design import make_design, read_formula
-from cytocar.tl._moderated import fit_prior, trigamma_inverse
+from cytocar.tl._cohorts.design import make_design, read_formula
+from cytocar.tl._cohorts.moderated import fit_prior, trigamma_inverse
 
 GOLDEN = Path(__file__).parent / "golden"
 PAIRS = (

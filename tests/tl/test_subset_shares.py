@@ -11,7 +11,7 @@ from scipy import stats
 
 from cytocar import tl
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _subset_shares as shares
+from cytocar.tl._rare import subset_shares as shares
 
 
 def counts(**n: int) -> pd.DataFrame:

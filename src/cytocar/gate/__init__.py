@@ -1,12 +1,12 @@
 """Floor 3: gating as data. Strategies, thresholds found in the data, populations, tables of what was found."""
 
 from cytocar.gate._apply import apply, control_values
-from cytocar.gate._document import DocumentPopulation, GatingDocument
 from cytocar.gate._evaluate import evaluate
-from cytocar.gate._gatingml import write_gatingml
-from cytocar.gate._gatingml_read import read_gatingml
+from cytocar.gate._exchange.gatingml import write_gatingml
+from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
-from cytocar.gate._shapes import (
+from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument
+from cytocar.gate._shapes.shapes import (
     Combination,
     Dimension,
     Divider,
@@ -18,6 +18,16 @@ from cytocar.gate._shapes import (
     interval,
     threshold,
 )
+from cytocar.gate._shapes.transforms import (
+    Asinh,
+    Hyperlog,
+    Linear,
+    Log,
+    Logicle,
+    Ratio,
+    SpectrumMatrix,
+    parse_spillover,
+)
 from cytocar.gate._tables import (
     densities,
     membership,
@@ -28,17 +38,7 @@ from cytocar.gate._tables import (
     table,
     thresholds,
 )
-from cytocar.gate._thresholds import ThresholdNotFound
-from cytocar.gate._transforms import (
-    Asinh,
-    Hyperlog,
-    Linear,
-    Log,
-    Logicle,
-    Ratio,
-    SpectrumMatrix,
-    parse_spillover,
-)
+from cytocar.gate._thresholds.finders import ThresholdNotFound
 from cytocar.gate._tree import GateTree
 
 __all__ = [

@@ -15,8 +15,8 @@ from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar._core.provenance import plain, record, require_state
 from cytocar.gate._evaluate import Step
 from cytocar.gate._load import load
-from cytocar.gate._resolve import Resolved, resolve
-from cytocar.gate._thresholds import ThresholdNotFound
+from cytocar.gate._thresholds.finders import ThresholdNotFound
+from cytocar.gate._thresholds.resolve import Resolved, resolve
 from cytocar.gate._tree import GateTree
 from cytocar.panel.names import marker_key
 

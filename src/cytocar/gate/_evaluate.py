@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from cytocar._core.errors import GateError
-from cytocar.gate._rules import Negatives
+from cytocar.gate._thresholds.rules import Negatives
 from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
 
 if TYPE_CHECKING:

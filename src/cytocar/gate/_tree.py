@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
-from cytocar.gate._rules import FrozenDict, Negatives, Rule, Term, Threshold
+from cytocar.gate._thresholds.rules import FrozenDict, Negatives, Rule, Term, Threshold
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from cytocar._core.errors import GateError, did_you_mean
-from cytocar.gate._rules import (
+from cytocar.gate._thresholds.rules import (
     CONTROLS,
     RULES,
     FrozenDict,

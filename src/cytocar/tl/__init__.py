@@ -1,26 +1,26 @@
 """Floor 4: populations -> results: clusters, maps, frequencies, comparisons, as labels and tidy tables."""
 
-from cytocar.tl._abundance import abundance
-from cytocar.tl._agreement import agreement, agreement_table
-from cytocar.tl._clinical import follow_up, join_patients, persistence
-from cytocar.tl._compare import compare
-from cytocar.tl._confounding import confounding
-from cytocar.tl._cox import cox
-from cytocar.tl._detection import detection
-from cytocar.tl._flowsom import flowsom, metaclusters
-from cytocar.tl._group_tests import group_test
-from cytocar.tl._kinetics import kinetics
-from cytocar.tl._phenograph import phenograph
-from cytocar.tl._planner import plan_acquisition
-from cytocar.tl._pooled import pooled_proportions
-from cytocar.tl._profiles import cluster_frequencies, cluster_profiles
-from cytocar.tl._state import state
-from cytocar.tl._subset_shares import subset_order, subset_shares
-from cytocar.tl._subsets import subset_trend, subsets
-from cytocar.tl._survival import kaplan_meier, log_rank, median_survival, survival_at
-from cytocar.tl._tables_tests import table_test
-from cytocar.tl._tsne import tsne
-from cytocar.tl._umap import umap
+from cytocar.tl._clinical.cox import cox
+from cytocar.tl._clinical.group_tests import group_test
+from cytocar.tl._clinical.patients import follow_up, join_patients, persistence
+from cytocar.tl._clinical.pooled import pooled_proportions
+from cytocar.tl._clinical.survival import kaplan_meier, log_rank, median_survival, survival_at
+from cytocar.tl._clinical.table_tests import table_test
+from cytocar.tl._clusters.agreement import agreement, agreement_table
+from cytocar.tl._clusters.flowsom import flowsom, metaclusters
+from cytocar.tl._clusters.phenograph import phenograph
+from cytocar.tl._clusters.profiles import cluster_frequencies, cluster_profiles
+from cytocar.tl._cohorts.abundance import abundance
+from cytocar.tl._cohorts.confounding import confounding
+from cytocar.tl._cohorts.state import state
+from cytocar.tl._maps.tsne import tsne
+from cytocar.tl._maps.umap import umap
+from cytocar.tl._markers.compare import compare
+from cytocar.tl._rare.detection import detection
+from cytocar.tl._rare.kinetics import kinetics
+from cytocar.tl._rare.planner import plan_acquisition
+from cytocar.tl._rare.subset_shares import subset_order, subset_shares
+from cytocar.tl._rare.subsets import subset_trend, subsets
 
 __all__ = [
     "abundance",

@@ -73,7 +73,7 @@ def nearest_neighbours(
     int32 array of shape (rows, k), nearest first, ties by row number; and ``"exact"`` or ``"inverted file"``.
     """
     faiss = _faiss()
-    from cytocar.tl._graph_kernels import nearest_of_candidates
+    from cytocar.tl._clusters.graph_kernels import nearest_of_candidates
 
     n = x.shape[0]
     # with many cells distances come from |a|^2 + |b|^2 - 2ab, which loses digits where the mean is far from 0

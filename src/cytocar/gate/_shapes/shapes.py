@@ -1,0 +1,428 @@
+"""Gates as data: what a gate asks of an event, and the names of the axes it asks about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from cytocar._core.errors import GateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    Axes = Sequence[NDArray[np.float64]]
+    Mask = NDArray[np.bool_]
+
+UNCOMPENSATED = "uncompensated"
+FROM_FILE = "FCS"
+"""The compensation that means the spillover matrix of the file; none there means uncompensated."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One axis of a gate: a channel or a ratio, its compensation and its scale.
+
+    Parameters
+    ----------
+    channel
+        ``$PnN``, or a fluorochrome of the spectrum matrix; "" for a ratio.
+    compensation
+        ``"uncompensated"``, ``"FCS"`` (the matrix of the file) or the id of a spectrum matrix.
+    transformation
+        Id of a scale; "" for the value itself.
+    ratio
+        Id of an fratio transformation, in place of a channel.
+    """
+
+    channel: str = ""
+    compensation: str = UNCOMPENSATED
+    transformation: str = ""
+    ratio: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.channel) == bool(self.ratio):
+            raise GateError(
+                f"a dimension has a channel or a ratio, one of them; it has {self.channel!r} and {self.ratio!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What all gates have.
+
+    Parameters
+    ----------
+    id
+        Unique in a document.
+    parent
+        Id of the gate that an event has to be in first; "" for none.
+    name
+        What people call it; "" for its id.
+    file
+        The file whose version of a gate this is; "" for a gate of all files.
+    version_of
+        Id of the gate that this one replaces in `file`.
+    """
+
+    id: str
+    parent: str = ""
+    name: str = ""
+    file: str = ""
+    version_of: str = ""
+
+    kind: ClassVar[str] = ""
+
+    @property
+    def title(self) -> str:
+        """The name, or the id where there is no name."""
+        return self.name or self.id
+
+    @property
+    def axes(self) -> tuple[Dimension, ...]:
+        """The dimensions of the gate."""
+        return ()
+
+    def inside(self, axes: Axes) -> Mask:
+        """Return which events are inside, by their values on the axes of the gate, parents apart."""
+        raise GateError(f"gate {self.id!r} has no shape of its own: it is made of other gates")
+
+    def _fail(self, what: str) -> None:
+        raise GateError(f"gate {self.title!r}: {what}")
+
+    def _finite(self, what: str, values: Sequence[float | None]) -> None:
+        for value in values:
+            if value is not None and not math.isfinite(value):
+                self._fail(f"{what} is {value}; it has to be a finite number")
+
+
+def within(sides: Iterable[tuple[NDArray[np.float64], float | None, float | None]], n_events: int) -> Mask:
+    """Return which events have low <= value < high for each triple of values, low and high."""
+    found = np.ones(n_events, dtype=bool)
+    for values, low, high in sides:
+        found &= values >= (-math.inf if low is None else low)
+        found &= values < (math.inf if high is None else high)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rectangle(Gate):
+    """Events with low <= value < high on every axis; one axis makes an interval, one bound a threshold.
+
+    Parameters
+    ----------
+    dimensions
+        One or more.
+    low, high
+        A bound an axis; None for no bound.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    kind: ClassVar[str] = "RectangleGate"
+
+    def __post_init__(self) -> None:
+        if not self.dimensions or not len(self.dimensions) == len(self.low) == len(self.high):
+            self._fail(
+                f"{len(self.dimensions)} dimensions with {len(self.low)} low and {len(self.high)} high bounds; "
+                "each dimension needs one of both (None for no bound)"
+            )
+        self._finite("a bound", [*self.low, *self.high])
+        for low, high in zip(self.low, self.high, strict=True):
+            if low is not None and high is not None and low > high:
+                self._fail(f"its low bound {low} is above its high bound {high}")
+
+    @property
+    def axes(self) -> tuple[Dimension, ...]:
+        """The dimensions of the gate."""
+        return self.dimensions
+
+    def inside(self, axes: Axes) -> Mask:
+        """Return which events are inside.
+
+        A missing bound is an infinite one, and the interval half-open all the same: what a ratio makes of a division
+        by zero, positive infinity or NaN, is outside of every rectangle.
+        """
+        return within(zip(axes, self.low, self.high, strict=True), len(axes[0]))
+
+
+def interval(
+    id: str, dimension: Dimension, *, low: float | None = None, high: float | None = None, parent: str = ""
+) -> Rectangle:
+    """Return the gate of the events with low <= value < high on one axis.
+
+    Parameters
+    ----------
+    id, dimension, parent
+        As in `Rectangle`.
+    low, high
+        Bounds; None for no bound.
+
+    Examples
+    --------
+    >>> interval("T", Dimension("Yb170Di"), low=1.5).inside([np.array([1.4, 1.5])]).tolist()
+    [False, True]
+    """
+    return Rectangle(id=id, parent=parent, dimensions=(dimension,), low=(low,), high=(high,))
+
+
+def threshold(
+    id: str, dimension: Dimension, value: float, *, positive: bool = True, parent: str = ""
+) -> Rectangle:
+    """Return the gate of the events at or above a value, or below it.
+
+    Parameters
+    ----------
+    id, dimension, parent
+        As in `Rectangle`.
+    value
+        The threshold, on the axis.
+    positive
+        The events at or above it, else those below.
+
+    Examples
+    --------
+    >>> threshold("T-", Dimension("Yb170Di"), 1.5, positive=False).inside([np.array([1.4, 1.5])]).tolist()
+    [True, False]
+    """
+    low, high = (value, None) if positive else (None, value)
+    return interval(id, dimension, low=low, high=high, parent=parent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polygon(Gate):
+    """Events in a polygon: a ray from the event crosses its outline an odd number of times; the outline is inside.
+
+    Parameters
+    ----------
+    dimensions
+        Two.
+    vertices
+        Three or more pairs of numbers; the outline may cross itself.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    vertices: tuple[tuple[float, float], ...]
+    kind: ClassVar[str] = "PolygonGate"
+
+    def __post_init__(self) -> None:
+        if len(self.dimensions) != 2:
+            self._fail(f"a polygon has 2 dimensions, not {len(self.dimensions)}")
+        if len(self.vertices) < 3 or any(len(vertex) != 2 for vertex in self.vertices):
+            self._fail(f"a polygon needs 3 or more vertices of 2 numbers; it has {len(self.vertices)}")
+        self._finite("a coordinate", [value for vertex in self.vertices for value in vertex])
+
+    @property
+    def axes(self) -> tuple[Dimension, ...]:
+        """The dimensions of the gate."""
+        return self.dimensions
+
+    def inside(self, axes: Axes) -> Mask:
+        """Return which events are inside; NaN is outside."""
+        from cytocar.gate._shapes.kernels import in_polygon
+
+        edges = zip(self.vertices, (*self.vertices[1:], self.vertices[0]), strict=True)
+        ordered = [sorted(edge, key=lambda point: (point[1], point[0])) for edge in edges]
+        lower, upper = (np.array([edge[k] for edge in ordered], dtype=np.float64) for k in (0, 1))
+        found = np.empty(len(axes[0]), dtype=bool)
+        in_polygon(axes[0], axes[1], lower, upper, found)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ellipsoid(Gate):
+    """Events with (x - mean)' covariance^-1 (x - mean) <= distance_square.
+
+    Parameters
+    ----------
+    dimensions
+        Two or more.
+    mean
+        A number a dimension.
+    covariance
+        A row a dimension; it has to have an inverse.
+    distance_square
+        0 or above.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    mean: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    distance_square: float
+    kind: ClassVar[str] = "EllipsoidGate"
+
+    def __post_init__(self) -> None:
+        n = len(self.dimensions)
+        if (
+            n < 2
+            or len(self.mean) != n
+            or len(self.covariance) != n
+            or {len(r) for r in self.covariance} != {n}
+        ):
+            self._fail(
+                f"{n} dimensions with {len(self.mean)} means and {len(self.covariance)} rows of covariance; "
+                f"it needs {max(n, 2)} of each, and rows of that length"
+            )
+        self._finite(
+            "a number", [*self.mean, *(v for row in self.covariance for v in row), self.distance_square]
+        )
+        if self.distance_square < 0:
+            self._fail(f"distanceSquare is {self.distance_square}; it has to be 0 or above")
+        if np.linalg.matrix_rank(np.array(self.covariance)) < n:
+            self._fail("its covariance matrix has no inverse")
+
+    @property
+    def axes(self) -> tuple[Dimension, ...]:
+        """The dimensions of the gate."""
+        return self.dimensions
+
+    def inside(self, axes: Axes) -> Mask:
+        """Return which events are inside; NaN is outside."""
+        # Summed in a fixed order, so that the result of an event does not depend on the others.
+        away = [values - mean for values, mean in zip(axes, self.mean, strict=True)]
+        square = np.zeros_like(away[0])
+        with np.errstate(invalid="ignore", over="ignore"):
+            for one, row in zip(away, np.linalg.inv(np.array(self.covariance)), strict=True):
+                weighted = np.zeros_like(one)
+                for other, weight in zip(away, row, strict=True):
+                    weighted += weight * other
+                square += one * weighted
+            found: Mask = square <= self.distance_square
+        return found
+
+
+@dataclass(frozen=True)
+class Divider:
+    """One axis of a quadrant gate, cut at one or more values.
+
+    Parameters
+    ----------
+    id
+        Unique in the gate.
+    dimension
+        The axis.
+    values
+        Where it is cut; an event at a value is above it.
+    """
+
+    id: str
+    dimension: Dimension
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values or not all(math.isfinite(value) for value in self.values):
+            raise GateError(f"divider {self.id!r}: it needs one or more finite values, not {self.values}")
+
+    def bounds(self, location: float) -> tuple[float | None, float | None]:
+        """Return the bounds of the part of the axis that a place lies in."""
+        below = [value for value in self.values if value <= location]
+        above = [value for value in self.values if value > location]
+        return max(below, default=None), min(above, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quadrants(Gate):
+    """Axes cut into parts, and rectangles put together from these parts.
+
+    Parameters
+    ----------
+    dividers
+        One or more.
+    quadrants
+        Id of a quadrant to {id of a divider: any place in its part}; a divider that is not named does not matter.
+    """
+
+    dividers: tuple[Divider, ...]
+    quadrants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    kind: ClassVar[str] = "QuadrantGate"
+
+    def __post_init__(self) -> None:
+        known = {divider.id for divider in self.dividers}
+        if len(known) != len(self.dividers) or not known or not self.quadrants:
+            self._fail("a quadrant gate needs dividers of different ids, and quadrants")
+        if self.version_of:
+            self._fail("a quadrant gate has no versions for single files; make a rectangle of each quadrant")
+        for quadrant, places in self.quadrants.items():
+            if not places:
+                self._fail(f"quadrant {quadrant!r} has no position")
+            self._finite("a location", list(places.values()))
+            for divider in places:
+                if divider not in known:
+                    self._fail(
+                        f"quadrant {quadrant!r} names divider {divider!r}; known: {', '.join(sorted(known))}"
+                    )
+
+    def rectangles(self) -> dict[str, Rectangle]:
+        """Return the rectangle of each quadrant."""
+        found = {}
+        for quadrant, places in self.quadrants.items():
+            used = [divider for divider in self.dividers if divider.id in places]
+            bounds = [divider.bounds(places[divider.id]) for divider in used]
+            found[quadrant] = Rectangle(
+                id=quadrant,
+                parent=self.parent,
+                dimensions=tuple(divider.dimension for divider in used),
+                low=tuple(low for low, _ in bounds),
+                high=tuple(high for _, high in bounds),
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A gate in a Boolean gate.
+
+    Parameters
+    ----------
+    gate
+        Its id.
+    complement
+        Take the events that are not in it.
+    """
+
+    gate: str
+    complement: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combination(Gate):
+    """Events that are in all of several gates, in any of them, or not in one.
+
+    Parameters
+    ----------
+    operation
+        ``"and"``, ``"or"`` or ``"not"``.
+    operands
+        One for ``"not"``; one or more else.
+    """
+
+    operation: str
+    operands: tuple[Operand, ...]
+    kind: ClassVar[str] = "BooleanGate"
+
+    def __post_init__(self) -> None:
+        if self.operation not in ("and", "or", "not"):
+            self._fail(f"operation {self.operation!r}; known: and, or, not")
+        if not self.operands or (self.operation == "not" and len(self.operands) != 1):
+            self._fail(
+                f"{self.operation!r} of {len(self.operands)} gates; 'not' takes one, the others one or more"
+            )
+
+    def combine(self, masks: Sequence[Mask]) -> Mask:
+        """Return which events are inside, by which are in each operand."""
+        found: Mask | None = None
+        for operand, mask in zip(self.operands, masks, strict=True):
+            own = ~mask if operand.complement != (self.operation == "not") else mask
+            if found is None:
+                found = own.copy()
+            elif self.operation == "and":
+                found &= own
+            else:
+                found |= own
+        return masks[0] if found is None else found

@@ -1,0 +1,106 @@
+"""One sample: thresholds and populations worked out together, since a threshold is found inside a population."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core.errors import GateError
+from cytocar.gate._evaluate import Positives, members, order
+from cytocar.gate._thresholds.finders import Found, Known, find
+from cytocar.gate._thresholds.rules import Negatives
+from cytocar.gate._tree import ROOT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cytocar.gate._evaluate import Column, Mask, Step
+    from cytocar.gate._tree import GateTree
+
+Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
+"""Name of a threshold to control tube to arcsinh values of that tube's cells."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Numbers of all thresholds and cells of all populations of one sample."""
+
+    found: dict[str, Found]
+    masks: dict[str, Mask]
+
+
+def resolve(
+    tree: GateTree,
+    columns: Mapping[str, Column],
+    root: Mask,
+    *,
+    sample: str,
+    controls: Controls | None = None,
+    others: Mapping[str, Sequence[float]] | None = None,
+    targets: Sequence[Step] | None = None,
+) -> Resolved:
+    """Find every threshold in the population it names and assign the cells.
+
+    Parameters
+    ----------
+    tree
+        The strategy.
+    columns
+        Marker to arcsinh values (events,).
+    root
+        Boolean array (events,): the events that are cells.
+    sample
+        Name of the sample, for stated numbers and messages.
+    controls, others
+        What control tubes and other samples tell about a threshold, by its name.
+    targets
+        Only what these need is worked out; None is everything.
+
+    Raises
+    ------
+    ThresholdNotFound
+        A threshold has no clear place and the strategy has no fallback for it.
+    """
+    controls = controls or {}
+    populations = {population.name: population for population in tree.expanded()}
+    numbers: dict[str, float] = {}
+    found: dict[str, Found] = {}
+    masks: dict[str, Mask] = {ROOT: root}
+    positive = Positives(tree, columns, numbers)
+    for step in order(tree, targets):
+        if step.kind == "population":
+            masks[step.name] = members(populations[step.name], masks, positive)
+            continue
+        threshold = tree.thresholds[step.name]
+        column = columns[threshold.marker]
+        known = Known(
+            values=column[masks[threshold.population]],
+            negatives=_known_negatives(tree, step.name, column, masks, positive),
+            controls=controls.get(step.name, {}),
+            others=None if others is None else others.get(step.name, ()),
+        )
+        result = find(threshold, known, sample)
+        found[step.name] = result
+        numbers[step.name] = result.value
+    ordered = {name: found[name] for name in tree.thresholds if name in found}
+    return Resolved(ordered, {name: masks[name] for name in (ROOT, *populations) if name in masks})
+
+
+def _known_negatives(
+    tree: GateTree, name: str, column: Column, masks: Mapping[str, Mask], positive: Positives
+) -> NDArray[Any] | None:
+    for rule in tree.thresholds[name].rules():
+        if isinstance(rule, Negatives) and rule.population is not None:
+            if not rule.gate and rule.population == tree.thresholds[name].population:
+                raise GateError(
+                    f"the negatives of threshold {name!r} are the very cells it divides; name a gate that leaves "
+                    "out what is positive"
+                )
+            inside = masks[rule.population].copy()
+            for term in rule.gate:
+                inside &= positive(term.threshold) if term.positive else ~positive(term.threshold)
+            return np.asarray(column[inside])
+    return None

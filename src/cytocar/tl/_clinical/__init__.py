@@ -1,0 +1,1 @@
+"""Patient tables: response, survival, pooled proportions."""

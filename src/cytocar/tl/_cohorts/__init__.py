@@ -1,0 +1,1 @@
+"""Several patients: abundance and state by designs, and what a design cannot tell."""

@@ -1,0 +1,333 @@
+"""Which markers are higher within a cluster in one group of patients than in another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys, provenance
+from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar.tl._cohorts import cohort as _cohort
+from cytocar.tl._cohorts.cohort import Arrangement
+from cytocar.tl._cohorts.design import find_contrasts, make_design, split_contrast
+from cytocar.tl._counts import require_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from cytocar.tl._cohorts.moderated import Linear
+
+    Floats = NDArray[np.float64]
+
+WEIGHTS = ("auto", "cells", "none")
+
+
+def state(
+    data: AnnData | pd.DataFrame,
+    samples: pd.DataFrame | None = None,
+    *,
+    formula: str | None = None,
+    design: Any = None,
+    contrast: Any = None,
+    block: str | None = None,
+    block_as: str = "auto",
+    weights: str = "auto",
+    markers: str | Sequence[str] | None = None,
+    groupby: str = keys.FLOWSOM,
+    sample_key: str = keys.SAMPLE,
+    min_cells: int = 10,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return, cluster by cluster and marker by marker, how much medians differ between groups of patients.
+
+    The median of a marker over the cells of a cluster in one sample is one observation; the unit is the sample, and
+    where a patient has several, the patient. A linear model of the medians; residual variances of all clusters
+    and markers of a contrast are moderated towards each other, t = effect / (s~ u) with
+    s~^2 = (d s^2 + d0 s0^2) / (d + d0) and d + d0 degrees of freedom (Smyth 2004, doi:10.2202/1544-6115.1027; for
+    cytometry Weber et al. 2019, doi:10.1038/s42003-019-0415-5).
+
+    **Patients with several samples.** Within patients (time), each patient gets a column of its own. Between patients,
+    medians and design are averaged over the patient, so that only differences between patients count as error.
+
+    Parameters
+    ----------
+    data
+        Cells, arcsinh values in ``X``, with `groupby` and `sample_key` in ``obs``; or a table ``sample_id, cluster,
+        marker, median, n`` (n: cells of the cluster in the sample).
+    samples
+        The sample sheet; its rows choose the samples, negative controls are left out. By default the columns of
+        ``obs`` that are the same within a sample.
+    formula
+        Such as ``"~ group + batch"``; see `abundance`.
+    design
+        A matrix, samples x coefficients, instead of a formula.
+    contrast
+        ``"R vs NR"`` and the other forms that `abundance` takes.
+    block
+        Column that holds what is measured repeatedly; default ``patient_id`` where a patient has several samples.
+    block_as
+        ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are correlated, by one
+        correlation that all rows share (Smyth, Michaud & Scott 2005, doi:10.1093/bioinformatics/bti270); where rows
+        differ in it, this finds too much (7 to 8 % false positives at 0.05 in benchmarks/calibrate_cohort.py).
+    weights
+        ``auto``: n / (n + n0), with n cells, and n0 from 0 (all the same) to infinity (``cells``) as makes the data
+        most likely: a median of few cells counts less, one of 10,000 cells not more than one of 1,000. ``cells``: n, as
+        diffcyt; where patients differ by more than counting explains it finds too much (11 % false positives at
+        0.05). ``none``: all the same.
+    markers
+        Names; `None` takes the markers of the class ``state``, and all markers where there is none. Of a table: all.
+    groupby
+        Column of ``obs`` with the clusters.
+    sample_key
+        Column of ``obs`` with the sample.
+    min_cells
+        The median of fewer cells is not used.
+    level
+        Confidence of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        A row a contrast, cluster and marker: ``contrast, cluster, marker`` and then as `abundance`, with ``effect``
+        (b less a), its interval and ``value_a, value_b`` (means of medians) in arcsinh units, moderated t as
+        ``statistic``, and one ``family``: all clusters and markers of the contrast.
+
+    Raises
+    ------
+    StateError
+        ``X`` holds counts.
+    ParameterError
+        The sheet does not fit the data, a covariate is empty, or the design cannot answer the contrast.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> medians = pandas.DataFrame({"sample_id": list("abcdef"), "cluster": "1", "marker": "PD-1",
+    ...                             "median": [1.0, 1.2, 1.1, 2.1, 2.0, 2.2], "n": 500})
+    >>> sheet = pandas.DataFrame({"sample_id": list("abcdef"), "group": ["NR"] * 3 + ["R"] * 3})
+    >>> found = state(medians, sheet, formula="~ group").iloc[0]
+    >>> str(found["contrast"]), round(float(found["effect"]), 2), bool(found["effect_low"] > 0)
+    ('R vs NR', 1.0, True)
+    """
+    import pandas as pd
+
+    if weights not in WEIGHTS:
+        raise ParameterError(f"weights is {weights!r}; {did_you_mean(weights, WEIGHTS)}")
+    if not 0.0 < level < 1.0:
+        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1")
+    if min_cells < 1:
+        raise ParameterError(f"min_cells is {min_cells!r}; it must be at least 1")
+    rows, medians, sizes, sheet = _measured(data, samples, markers, groupby, sample_key)
+    made = make_design(sheet, formula, design)
+    medians = np.where(sizes >= min_cells, medians, np.nan)
+    tables = [
+        _one(arrangement, rows, medians, sizes, weights, min_cells, level)
+        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _one(
+    arrangement: Arrangement,
+    rows: list[tuple[str, str]],
+    medians: Floats,
+    sizes: Floats,
+    weights: str,
+    min_cells: int,
+    level: float,
+) -> pd.DataFrame:
+    """Return the rows of one contrast."""
+    from cytocar.tl._cohorts.moderated import block_correlation, fit_linear, moderate
+
+    used = np.isfinite(medians)
+    n = arrangement.pool(np.where(used, sizes, 0.0))
+    counted = arrangement.pool(used.astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = arrangement.pool(np.where(used, medians, 0.0)) / counted
+    usable = counted > 0
+    why = [
+        f"no sample has {min_cells} cells in this cluster" if not use.any() else _flat(row[use])
+        for row, use in zip(y, usable, strict=True)
+    ]
+    tested = np.array([not reason for reason in why])
+    matrix = arrangement.design.matrix
+    x, rest = split_contrast(matrix, arrangement.contrast.weights)
+    found = {key: np.full(len(y), np.nan) for key in ("effect", "low", "high", "statistic", "df", "p")}
+    words = "moderated linear model of medians"
+    if tested.any():
+        w: Floats | None = None
+        if weights == "cells":
+            w, words = n[tested], f"{words}, weights n"
+        elif weights == "auto":
+            w, n0 = _cohort.saturating_weights(y[tested], n[tested], matrix)
+            words += (
+                ", weights n"
+                if math.isinf(n0)
+                else f", weights n / (n + {n0:g})"
+                if n0
+                else ", equal weights"
+            )
+        codes, rho = None, 0.0
+        if arrangement.kind == "random":
+            codes = arrangement.codes
+            rho = block_correlation(y[tested], matrix, codes, w)
+            words += f", correlation {rho:.2f}"
+        if arrangement.kind == "averaged":
+            fit = _fit_averaged(arrangement, y[tested], used[tested], w)
+        else:
+            fit = fit_linear(y[tested], x, rest, weights=w, block=codes, correlation=rho)
+        for key, values in moderate(fit, level).items():
+            found[key][tested] = values
+    for g in np.flatnonzero(tested & ~np.isfinite(found["effect"])):
+        why[g] = "the samples with enough cells cannot tell the groups apart"
+    return _cohort.table_of(
+        arrangement,
+        {"cluster": [cluster for cluster, _ in rows], "marker": [marker for _, marker in rows]},
+        found,
+        values=y,
+        cells=n.sum(axis=1),
+        usable=usable,
+        n_samples=used.sum(axis=1),
+        why=why,
+        effect_unit="arcsinh",
+        model=words,
+        what="clusters and markers",
+    )
+
+
+def _fit_averaged(
+    arrangement: Arrangement, y: Floats, used: NDArray[np.bool_], weights: Floats | None
+) -> Linear:
+    """Fit rows whose design is the mean over those samples of each patient that the row has."""
+    from cytocar.tl._cohorts.moderated import Linear, fit_linear
+
+    found = np.empty((4, len(y)))
+    patterns, which = np.unique(used, axis=0, return_inverse=True)
+    columns = np.column_stack(split_contrast(arrangement.by_sample, arrangement.contrast.weights))
+    for i, pattern in enumerate(patterns):
+        rows = np.flatnonzero(which.ravel() == i)
+        counted = np.maximum(arrangement.pool(pattern.astype(np.float64)), 1.0)
+        means = (arrangement.pool(columns.T * pattern) / counted).T
+        fit = fit_linear(
+            y[rows], means[:, 0], means[:, 1:], weights=None if weights is None else weights[rows]
+        )
+        found[:, rows] = fit.effect, fit.unscaled, fit.variance, fit.df
+    return Linear(*found)
+
+
+def _flat(values: Floats) -> str:
+    if len(values) > 1 and float(np.ptp(values)) == 0.0:
+        return f"the median is {values[0]:g} in all {len(values)} samples: no variance to judge by"
+    return ""
+
+
+def _measured(
+    data: AnnData | pd.DataFrame,
+    samples: pd.DataFrame | None,
+    markers: str | Sequence[str] | None,
+    groupby: str,
+    sample_key: str,
+) -> tuple[list[tuple[str, str]], Floats, Floats, pd.DataFrame]:
+    """Return (cluster, marker) rows, medians and cells (rows x samples), and the sheet in that order."""
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        if samples is None:
+            raise ParameterError(
+                "a table of medians needs samples, the sheet that says which sample is whose"
+            )
+        require_columns(data, (keys.SAMPLE, "cluster", "marker", "median", "n"), "the table of medians")
+        table = data
+        if markers is not None:
+            wanted = [markers] if isinstance(markers, str) else list(markers)
+            known = set(table["marker"].astype(str))
+            for name in wanted:
+                if name not in known:
+                    raise ParameterError(
+                        f"marker {name!r} is not in the table; {did_you_mean(name, sorted(known))}"
+                    )
+            table = table[table["marker"].astype(str).isin(wanted)]
+    else:
+        if samples is None:
+            samples = _cohort.sheet_of(data.obs, sample_key)
+        table = medians_of(data, groupby, markers, sample_key)
+    table = table.assign(**{name: table[name].astype(str) for name in (keys.SAMPLE, "cluster", "marker")})
+    twice = table.duplicated([keys.SAMPLE, "cluster", "marker"])
+    if twice.any():
+        row = table[twice].iloc[0]
+        raise ParameterError(
+            f"the table has {row['marker']} of cluster {row['cluster']} in sample {row[keys.SAMPLE]} more than once"
+        )
+    n = pd.to_numeric(table["n"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if not (np.isfinite(n) & (n >= 0)).all():
+        row = table[~(np.isfinite(n) & (n >= 0))].iloc[0]
+        raise ParameterError(
+            f"n is {row['n']} for cluster {row['cluster']} of sample {row[keys.SAMPLE]}; it must be a number of cells"
+        )
+    sheet = _cohort.matching_sheet(samples, table[keys.SAMPLE])
+    names = sheet[keys.SAMPLE].tolist()
+    rows = list(dict.fromkeys(zip(table["cluster"], table["marker"], strict=True)))
+    row_of, place = {row: i for i, row in enumerate(rows)}, {str(name): i for i, name in enumerate(names)}
+    medians, sizes = np.full((len(rows), len(names)), np.nan), np.zeros((len(rows), len(names)))
+    values = pd.to_numeric(table["median"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    for cluster, marker, sample, value, size in zip(
+        table["cluster"], table["marker"], table[keys.SAMPLE], values, n, strict=True
+    ):
+        if sample in place:
+            at = row_of[cluster, marker], place[sample]
+            medians[at] = value if np.isfinite(value) else np.nan
+            sizes[at] = size
+    return rows, medians, sizes, sheet
+
+
+def medians_of(
+    adata: AnnData, groupby: str, markers: str | Sequence[str] | None, sample_key: str
+) -> pd.DataFrame:
+    """Return the median of every marker in every cluster of every sample, and the cells it is of."""
+    import pandas as pd
+
+    from cytocar import get
+    from cytocar.tl._clusters.profiles import _grouping
+
+    provenance.require_state(adata, keys.STATE_ARCSINH, "comparing medians")
+    if sample_key not in adata.obs:
+        raise ParameterError(
+            f"obs has no column {sample_key!r}; {did_you_mean(sample_key, map(str, adata.obs.columns))}"
+        )
+    labels, order = _grouping(adata, groupby)
+    asked: str | Sequence[str] | None = markers
+    if markers is None:
+        asked = get.markers(adata, clustering=False)
+        if keys.MARKER_CLASS in adata.var:
+            classes = adata.var[keys.MARKER_CLASS].astype(str)
+            asked = [name for name in asked if classes[name] == "state"] or asked
+    names = [str(name) for name in adata.var_names[get.columns(adata, asked)]]
+    x = get.matrix(adata, names)
+    sample = adata.obs[sample_key].astype(str).to_numpy()
+    found = []
+    for name in dict.fromkeys(sample.tolist()):
+        inside = np.flatnonzero(sample == name)
+        for cluster in order:
+            cells = inside[labels[inside] == cluster]
+            if len(cells):
+                values = x[cells].astype(np.float64)
+                # A value that was not measured leaves the median of its marker, not the cell.
+                known = np.isfinite(values)
+                gaps = np.where(known, values, np.nan)
+                middle = np.array(
+                    [np.median(v[k]) if k.any() else np.nan for v, k in zip(gaps.T, known.T, strict=True)]
+                )
+                sizes = known.sum(axis=0)
+            else:
+                middle, sizes = np.full(len(names), np.nan), np.zeros(len(names), dtype=int)
+            found.append(
+                pd.DataFrame(
+                    {keys.SAMPLE: name, "cluster": cluster, "marker": names, "median": middle, "n": sizes}
+                )
+            )
+    return pd.concat(found, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Two dimensions for looking: t-SNE and UMAP."""

@@ -1,0 +1,156 @@
+"""UMAP: a map of the cells drawn from the graph of their neighbours, for looking only."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys, provenance, seeds
+from cytocar._core.errors import ParameterError
+from cytocar.tl import _input, _neighbours
+from cytocar.tl._maps import shell as _maps
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+# a cell that was not fitted lies at the median of so many fitted ones
+PLACED_BY = 5
+
+
+def embed(
+    x: NDArray[np.float32], fitted: NDArray[np.bool_], *, k: int, min_dist: float, seed: int, n_jobs: int = 1
+) -> NDArray[np.float64]:
+    """Return two coordinates per cell."""
+    with warnings.catch_warnings():
+        # it says at import that TensorFlow, which only its parametric variant needs, is not installed
+        warnings.simplefilter("ignore", ImportWarning)
+        from umap import UMAP
+
+    base = np.ascontiguousarray(x[fitted])
+    # its lists of neighbours start with the cell itself
+    others, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
+    neighbours = np.column_stack([np.arange(len(base), dtype=np.int32), others])
+    lengths = np.column_stack([np.zeros(len(base)), _neighbours.distances(base, base, others)])
+    reducer = UMAP(
+        n_neighbors=k,
+        min_dist=min_dist,
+        init=_maps.principal_axes(base).astype(np.float32),
+        random_state=seeds.integer_seed(seed, "umap"),
+        precomputed_knn=(neighbours, lengths.astype(np.float32), None),
+        # a seed takes one thread, and it warns unless it is told so
+        n_jobs=1,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="precomputed_knn", module="umap")
+        warnings.filterwarnings(
+            "ignore", message=".*(force_approximation_algorithm|transform).*", module="umap"
+        )
+        mapped = reducer.fit_transform(base)
+    coordinates = np.empty((len(x), 2))
+    coordinates[fitted] = mapped
+    if not fitted.all():
+        nearest = _neighbours.nearest_to(x[~fitted], base, min(PLACED_BY, len(base)), n_jobs=n_jobs)
+        coordinates[~fitted] = np.median(mapped[nearest], axis=1)
+    return coordinates
+
+
+def umap(
+    adata: AnnData,
+    *,
+    markers: str | Sequence[str] | None = None,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    equal_by: str | None = keys.SAMPLE,
+    max_per_sample: int | None = None,
+    seed: int = 0,
+    n_jobs: int = 1,
+    key_added: str = keys.UMAP,
+    copy: bool = False,
+) -> AnnData | None:
+    """Lay the cells out in two dimensions by UMAP, for looking only; clusters are found in marker space.
+
+    The fuzzy graph of exact nearest neighbours is laid out from the first two principal axes.
+
+    Method: McInnes, Healy & Melville 2018, arXiv:1802.03426; in cytometry: Becht et al. 2019, Nat Biotechnol
+    37:38, doi:10.1038/nbt.4314. Program: umap-learn.
+
+    Parameters
+    ----------
+    adata
+        Cells x markers, arcsinh values in ``X``; at least 10 cells.
+    markers
+        Markers to map by; `None` takes those marked as used for clustering.
+    n_neighbors
+        Size of a neighbourhood, the cell itself included, at least 2. At most half of the fitted cells is used, and the
+        value is reported.
+    min_dist
+        Smallest distance between cells on the map, 0 to 1.
+    equal_by
+        Column of ``obs`` whose groups shall weigh equally. Up to 5,000 cells in all are fitted. Beyond that each
+        group gives as many as the smallest has, at least its share of 5,000 and at most its share of 50,000; every
+        other cell is placed at the median of its 5 nearest fitted cells. `None`: no groups. Without a column
+        ``sample_id`` all cells are one group.
+    max_per_sample
+        Fit at most so many cells of each group instead.
+    seed
+        Fixes the result, whatever `n_jobs` is.
+    n_jobs
+        Threads of the neighbour search; -1 for all. The layout runs on one, so that the map is the same.
+    key_added
+        Name of the result in ``obsm`` and ``uns``.
+    copy
+        Return a changed copy instead of changing `adata`.
+
+    Returns
+    -------
+    `None`, or the copy. Sets the following fields:
+
+    ``adata.obsm[key_added]`` : float32 (cells, 2)
+    ``adata.obs[key_added + "_fitted"]`` : bool
+        False for cells placed afterwards.
+    ``adata.uns[key_added]`` : dict
+        ``n_neighbors`` (the value used), ``min_dist``, ``n_fitted``, ``seed``, ``markers`` (JSON).
+
+    Raises
+    ------
+    StateError
+        ``X`` holds counts.
+    ParameterError
+        Fewer than 10 cells, an argument outside its domain, or an unknown marker or column.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> x = numpy.random.default_rng(0).normal(size=(60, 3)).astype("float32")
+    >>> cells = anndata.AnnData(x, var=pandas.DataFrame(index=["CD4", "CD8", "Ki67"]))
+    >>> cells.uns["cytocar"] = {"state": "arcsinh"}
+    >>> umap(cells, markers=["CD4", "CD8", "Ki67"])
+    >>> cells.obsm["X_umap"].shape
+    (60, 2)
+    """
+    x, names = _input.marker_matrix(adata, markers, "tl.umap")
+    _input.whole_number(n_neighbors, "n_neighbors", 2)
+    if isinstance(min_dist, bool) or not 0 <= min_dist <= 1:
+        raise ParameterError(f"min_dist is {min_dist!r}; it must be a number from 0 to 1")
+    _neighbours.n_threads(n_jobs)
+    fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
+    k = min(int(n_neighbors), int(fitted.sum()) // 2)
+    coordinates = embed(x, fitted, k=k, min_dist=float(min_dist), seed=seed, n_jobs=n_jobs)
+    result = adata.copy() if copy else adata
+    _maps.store(result, key_added, coordinates, fitted)
+    facts = {
+        "n_neighbors": k,
+        "min_dist": float(min_dist),
+        "n_fitted": int(fitted.sum()),
+        "seed": int(seed),
+    }
+    result.uns[key_added] = {**facts, "markers": json.dumps(names)}
+    provenance.record(
+        result, "tl.umap", {**facts, "equal_by": equal_by, "markers": names, "key_added": key_added}
+    )
+    return result if copy else None

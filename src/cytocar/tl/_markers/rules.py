@@ -1,0 +1,367 @@
+"""Kernel of `cytocar.tl.compare`: two groups of cells in, effects with intervals and calls out. Knows no AnnData."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar.tl._markers.staining import take_off
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+UP, DOWN, UNCHANGED, INCONCLUSIVE = "up", "down", "unchanged", "inconclusive"
+
+# What a call needs, chosen by benchmarks/calibrate_calls.py. Evidence: among the differences called in a family of rows
+# no more than a tenth is expected to be none. Size: beyond the margin with a confidence of 80 %; the error of
+# staining, which more cells do not make smaller, counts with its 99 % there.
+FALSE_DISCOVERY_RATE = 0.1
+MARGIN_LEVEL = 0.6
+STAINING_LEVEL = 0.99
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells of one group.
+
+    Parameters
+    ----------
+    strata
+        Arrays (markers, cells), every row sorted; more than one only in a standardised group.
+    weights
+        One weight a stratum, adding up to 1.
+    """
+
+    strata: tuple[Floats, ...]
+    weights: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> Group:
+        """Return a group of one stratum."""
+        return cls((values,), np.ones(1))
+
+    @property
+    def n(self) -> int:
+        """Return the number of cells."""
+        return sum(stratum.shape[1] for stratum in self.strata)
+
+    def mean(self) -> Floats:
+        """Return the mean of each marker."""
+        means = [stratum.mean(axis=1) for stratum in self.strata]
+        return np.asarray(np.tensordot(self.weights, np.stack(means), 1))
+
+    def variance(self) -> tuple[Floats, Floats]:
+        """Return for each marker the variance of a cell and of the mean."""
+        mean = self.mean()
+        cell, of_mean = np.zeros_like(mean), np.zeros_like(mean)
+        for stratum, weight in zip(self.strata, self.weights, strict=True):
+            n = stratum.shape[1]
+            within = stratum.var(axis=1, ddof=1) if n > 1 else np.zeros_like(mean)
+            cell += weight * (within + (stratum.mean(axis=1) - mean) ** 2)
+            of_mean += weight**2 * within / n
+        return (within, of_mean) if len(self.strata) == 1 else (cell, of_mean)
+
+    def median(self) -> Floats:
+        """Return the median of each marker."""
+        if len(self.strata) == 1:
+            return np.asarray(np.median(self.strata[0], axis=1))
+        return np.asarray(self._quantile(np.full((len(self.strata[0]), 1), 0.5))[:, 0])
+
+    def drawn_medians(self, n_boot: int, rng: np.random.Generator) -> Floats:
+        """Return (markers, n_boot) bootstrap medians.
+
+        The k-th smallest of a bootstrap sample of n sorted cells is the cell at ceil(n U), U the k-th smallest of n
+        uniform numbers, a beta number: one draw a median, exact, whatever n. The median of a standardised group is
+        drawn through its distribution function (Woodruff 1952, doi:10.1080/01621459.1952.10483443).
+        """
+        if len(self.strata) == 1:
+            values = self.strata[0]
+            n = values.shape[1]
+            k = (n + 1) // 2
+            low = rng.beta(k, n - k + 1, n_boot)
+            if n % 2:
+                return values[:, _cell(low, n)]
+            high = low + (1.0 - low) * rng.beta(1, n - k, n_boot)
+            return (values[:, _cell(low, n)] + values[:, _cell(high, n)]) / 2.0
+        middle = self.median()[:, None]
+        variance = np.zeros(len(middle))
+        for stratum, weight in zip(self.strata, self.weights, strict=True):
+            below = (stratum < middle).mean(axis=1)
+            upto = (stratum <= middle).mean(axis=1)
+            share = (below + upto) / 2.0
+            variance += weight**2 * share * (1.0 - share) / stratum.shape[1]
+        levels = 0.5 + np.sqrt(variance)[:, None] * rng.standard_normal(n_boot)
+        return self._quantile(np.clip(levels, 0.0, 1.0))
+
+    def _quantile(self, levels: Floats) -> Floats:
+        values = np.concatenate(self.strata, axis=1)
+        each = np.concatenate(
+            [np.full(s.shape[1], w / s.shape[1]) for s, w in zip(self.strata, self.weights, strict=True)]
+        )
+        found = np.empty(levels.shape)
+        for m, row in enumerate(values):
+            order = np.argsort(row, kind="stable")
+            reached = np.cumsum(each[order])
+            at = np.searchsorted(reached, levels[m] - 1e-12)
+            found[m] = row[order][np.minimum(at, len(order) - 1)]
+        return found
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Differences, b less a, one number a marker."""
+
+    median_a: Floats
+    median_b: Floats
+    effect: Floats
+    effect_low: Floats
+    effect_high: Floats
+    delta: Floats
+    delta_low: Floats
+    delta_high: Floats
+    adjusted: Floats
+    adjusted_low: Floats
+    adjusted_high: Floats
+    mean: Floats
+    mean_low: Floats
+    mean_high: Floats
+    p: Floats
+    direction: NDArray[np.intp]
+    within: NDArray[np.bool_]
+
+
+def contrast(
+    a: Group,
+    b: Group,
+    *,
+    shift: Floats,
+    error: Floats,
+    margin: float,
+    level: float,
+    n_boot: int,
+    rng: np.random.Generator,
+    impurity: Floats | None = None,
+) -> Effect:
+    """Compare two groups marker by marker.
+
+    Parameters
+    ----------
+    a, b
+        The groups; b has one stratum.
+    shift, error
+        Change of staining that is taken off b, and its standard error.
+    margin
+        Smallest difference that counts, arcsinh units.
+    level
+        Of the intervals.
+    n_boot
+        Bootstrap medians.
+    rng
+        Of this comparison.
+    impurity
+        What the false cells that are expected in the groups take from the difference, see `impurity_of`; a call holds
+        with and without it.
+    """
+    impurity = np.zeros_like(shift) if impurity is None else impurity
+    median_a, median_b = a.median(), b.median()
+    drawn_a, drawn_b = a.drawn_medians(n_boot, rng), b.drawn_medians(n_boot, rng)
+    effect = median_b - median_a
+    effect_low, effect_high = _quantiles(drawn_b - drawn_a, effect, level)
+
+    # Corrected medians: the correction keeps the order of cells, so it can be made on the medians themselves.
+    column = shift[:, None]
+    corrected = take_off(median_b, shift)
+    adjusted = corrected - median_a
+    drawn = take_off(drawn_b, column) - drawn_a
+    median_error = error * np.tanh(np.abs(corrected))
+
+    cells = Group.of(take_off(b.strata[0], column))
+    mean = cells.mean() - a.mean()
+    variance_a, mean_variance_a = a.variance()
+    variance_b, mean_variance_b = cells.variance()
+    # A group that is a shifted copy of the other has its variance; the larger group knows it better.
+    n_a, n_b = a.n, b.n
+    pooled = ((n_a - 1) * variance_a + (n_b - 1) * variance_b) / max(n_a + n_b - 2, 1)
+    share_a = np.divide(mean_variance_a, variance_a, out=np.full_like(mean, 1.0 / n_a), where=variance_a > 0)
+    sampling = np.sqrt(pooled * (share_a + 1.0 / n_b))
+    apart = np.sqrt(mean_variance_a + mean_variance_b)
+    mean_error = error * np.tanh(np.abs(cells.strata[0])).mean(axis=1)
+    degrees = max(n_a + n_b - 2, 1)
+
+    def of_median(confidence: float, staining: float) -> tuple[Floats, Floats]:
+        low, high = _quantiles(drawn, adjusted, confidence)
+        technical = median_error * _z(staining)
+        return adjusted - np.hypot(adjusted - low, technical), adjusted + np.hypot(high - adjusted, technical)
+
+    def of_mean(confidence: float, staining: float) -> tuple[Floats, Floats]:
+        half = np.hypot(_t(confidence, degrees) * sampling, mean_error * _z(staining))
+        return mean - half, mean + half
+
+    adjusted_low, adjusted_high = of_median(level, level)
+    mean_low, mean_high = of_mean(level, level)
+    # The larger group's variance must not make a small, wide group look certain.
+    sure = np.abs(mean) > _t(0.9, max(min(n_a, n_b) - 1, 1)) * apart
+    far = (of_median(MARGIN_LEVEL, STAINING_LEVEL), of_mean(MARGIN_LEVEL, STAINING_LEVEL))
+    # Where false cells explain a part of the difference, only the rest of it counts.
+    less, more = np.minimum(impurity, 0.0), np.maximum(impurity, 0.0)
+    rest = np.where(mean > 0, np.maximum(mean + less, 0.0), np.minimum(mean + more, 0.0))
+    sure &= np.abs(rest) > _t(0.9, max(min(n_a, n_b) - 1, 1)) * apart
+    up = sure & (mean > 0) & (np.maximum(far[0][0], far[1][0]) + less > margin)
+    down = sure & (mean < 0) & (np.minimum(far[0][1], far[1][1]) + more < -margin)
+    within = (np.minimum(adjusted_low, mean_low) > -margin) & (np.maximum(adjusted_high, mean_high) < margin)
+    error_of_mean = np.hypot(sampling, mean_error)
+    t = np.divide(
+        -np.abs(rest), error_of_mean, out=np.where(rest == 0, 0.0, -np.inf), where=error_of_mean > 0
+    )
+    delta, delta_low, delta_high = cliffs_delta(a, b.strata[0], level)
+    return Effect(
+        median_a, median_b, effect, effect_low, effect_high, delta, delta_low, delta_high,
+        adjusted, adjusted_low, adjusted_high, mean, mean_low, mean_high,
+        2.0 * _t_below(t, degrees), up.astype(np.intp) - down, within,
+    )  # fmt: skip
+
+
+def impurity_of(cells: Group, host: Group | None, false_share: float) -> Floats:
+    """Return by how much the mean of each marker rises when the expected false cells are taken out of a group.
+
+    False CAR-T cells are host T cells of the same subset in the same tube: with a share f of them, the mean of the true
+    cells is (mean - f host) / (1 - f).
+
+    Parameters
+    ----------
+    cells, host
+        The group, and the host cells of its subset and tube; None where there are none.
+    false_share
+        Expected share of false cells; no more than half is believed.
+    """
+    share = min(max(false_share, 0.0), 0.5)
+    if host is None or share == 0.0:
+        return np.zeros(len(cells.strata[0]))
+    return np.asarray(share / (1.0 - share) * (cells.mean() - host.mean()))
+
+
+def uncalled(effect: Effect) -> Effect:
+    """Return the effects without a call: neither up, down nor unchanged."""
+    return replace(
+        effect, direction=np.zeros_like(effect.direction), within=np.zeros_like(effect.within, dtype=bool)
+    )
+
+
+def decide(p: Floats, direction: NDArray[np.intp], within: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """Return the calls of one family of rows.
+
+    ``up`` or ``down`` where the size is beyond the margin (`direction` 1 or -1) and the evidence passes the procedure
+    of Benjamini & Hochberg 1995 (doi:10.1111/j.2517-6161.1995.tb02031.x) over the family, else ``unchanged`` where the
+    intervals lie `within` the margin.
+    """
+    call = np.where(within, UNCHANGED, INCONCLUSIVE).astype(object)
+    clear = benjamini_hochberg(p) <= FALSE_DISCOVERY_RATE
+    call[clear & (direction > 0)] = UP
+    call[clear & (direction < 0)] = DOWN
+    return call
+
+
+def cliffs_delta(a: Group, b: Floats, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Return Cliff's delta of each marker, P(b > a) - P(b < a), with its interval.
+
+    The variance is that of placements (DeLong 1988, doi:10.2307/2531595), the interval the asymmetric one of Cliff
+    1993 (doi:10.1037/0033-2909.114.3.494), which stays within -1 and 1; where one group lies wholly above the other
+    it is (n - z^2) / (n + z^2) on the near side, n the smaller group (Feng & Cliff 2004,
+    doi:10.22237/jmasm/1099267380).
+    """
+    markers, n_b = b.shape
+    delta, variance = np.empty(markers), np.empty(markers)
+    for m in range(markers):
+        place = np.zeros(n_b)
+        of_a = 0.0
+        for stratum, weight in zip(a.strata, a.weights, strict=True):
+            row, n = stratum[m], stratum.shape[1]
+            rank = np.searchsorted(row, b[m], "left") + np.searchsorted(row, b[m], "right")
+            place += weight * (rank / n - 1.0)
+            back = np.searchsorted(b[m], row, "left") + np.searchsorted(b[m], row, "right")
+            of_a += weight**2 * (1.0 - back / n_b).var(ddof=1) / n if n > 1 else 0.0
+        delta[m] = place.mean()
+        variance[m] = of_a + (place.var(ddof=1) / n_b if n_b > 1 else 0.0)
+    z = _z(level)
+    width = z * np.sqrt(variance)
+    room = 1.0 - delta**2
+    spread = width * np.sqrt(room**2 + width**2)
+    scale = np.where(room**2 + width**2 > 0, room + width**2, 1.0)
+    low, high = (delta * room - spread) / scale, (delta * room + spread) / scale
+    smaller = min(n_b, *(s.shape[1] for s in a.strata))
+    far = (smaller - z * z) / (smaller + z * z)
+    whole = np.abs(delta) > 1.0 - 1e-12
+    low = np.where(whole, np.where(delta > 0, far, -1.0), low)
+    high = np.where(whole, np.where(delta > 0, 1.0, -far), high)
+    return delta, np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0)
+
+
+def mann_whitney(a: Floats, b: Floats, delta: Floats) -> Floats:
+    """Return the two-sided Mann-Whitney p of each marker: normal, corrected for ties and continuity."""
+    from scipy.special import ndtr
+
+    n_a, n_b = a.shape[1], b.shape[1]
+    n = n_a + n_b
+    p = np.ones(len(a))
+    for m in range(len(a)):
+        _, ties = np.unique(np.concatenate([a[m], b[m]]), return_counts=True)
+        variance = n_a * n_b / 12.0 * (n + 1 - (ties.astype(float) ** 3 - ties).sum() / (n * (n - 1)))
+        away = abs(delta[m]) * n_a * n_b / 2.0
+        if variance > 0:
+            p[m] = min(1.0, 2.0 * ndtr(-(away - 0.5) / np.sqrt(variance)))
+    return p
+
+
+def smallest_p(n_a: int, n_b: int) -> float:
+    """Return the smallest two-sided p a rank test of two groups can give: 2 / C(n_a + n_b, n_a)."""
+    from scipy.special import gammaln
+
+    ways = gammaln(n_a + n_b + 1) - gammaln(n_a + 1) - gammaln(n_b + 1)
+    return float(min(1.0, 2.0 * np.exp(-ways)))
+
+
+def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
+    """Return p values adjusted for the false discovery rate (Benjamini & Hochberg 1995).
+
+    NaN stays NaN and does not count.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    adjusted = np.full(len(values), np.nan)
+    known = np.flatnonzero(np.isfinite(values))
+    if known.size:
+        order = known[np.argsort(values[known], kind="stable")]
+        scaled = values[order] * len(order) / np.arange(1, len(order) + 1)
+        adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted
+
+
+def _cell(uniform: Floats, n: int) -> NDArray[np.intp]:
+    return np.clip(np.ceil(n * uniform).astype(np.intp) - 1, 0, n - 1)
+
+
+def _quantiles(drawn: Floats, value: Floats, level: float) -> tuple[Floats, Floats]:
+    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=1)
+    return np.minimum(low, value), np.maximum(high, value)
+
+
+def _z(confidence: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1.0 + confidence) / 2.0))
+
+
+def _t_below(t: Floats, degrees: int) -> Floats:
+    from scipy.special import stdtr
+
+    return np.asarray(stdtr(degrees, t))
+
+
+def _t(confidence: float, degrees: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1.0 + confidence) / 2.0))

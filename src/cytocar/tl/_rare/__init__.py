@@ -1,0 +1,1 @@
+"""Few cells, counted: detection, subsets, kinetics, and how many cells must be acquired."""
