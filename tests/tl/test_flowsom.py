@@ -14,6 +14,7 @@ import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.tl import _neighbours
 from cytocar.tl._clusters import flowsom as _flowsom
+from cytocar.tl._clusters import metaclusters as _metaclusters
 from cytocar.tl._clusters.som_kernels import train
 
 
@@ -135,8 +136,8 @@ def test_the_grid_shrinks_with_the_cells(
 
 
 def test_one_cluster_more_must_be_worth_it() -> None:
-    assert _flowsom.choose_cut(np.array([0.5, 0.7, 0.8, 0.8015, 0.79])) == 2
-    assert _flowsom.choose_cut(np.array([0.5, 0.7, 0.8, 0.8025, 0.79])) == 3
+    assert _metaclusters.choose_cut(np.array([0.5, 0.7, 0.8, 0.8015, 0.79])) == 2
+    assert _metaclusters.choose_cut(np.array([0.5, 0.7, 0.8, 0.8025, 0.79])) == 3
 
 
 def test_clusters_far_apart_are_counted_right(blobs: ad.AnnData) -> None:
@@ -159,9 +160,9 @@ def test_no_more_than_5000_cells_judge(monkeypatch: pytest.MonkeyPatch) -> None:
 
     nearest = _neighbours.nearest_neighbours
     monkeypatch.setattr(_neighbours, "nearest_neighbours", counted)
-    quality = _flowsom.cut_quality(x, found.node, cuts, 0)
+    quality = _metaclusters.cut_quality(x, found.node, cuts, 0)
     assert sizes == [5000]
-    assert _flowsom.choose_cut(quality) + 2 == 4
+    assert _metaclusters.choose_cut(quality) + 2 == 4
 
 
 def test_all_numbers_of_metaclusters_are_kept(blobs: ad.AnnData) -> None:
@@ -196,7 +197,7 @@ def test_the_result_is_written_down(blobs: ad.AnnData) -> None:
     assert blobs.obs["som_node"].dtype == np.int32
     assert blobs.obs["som_distance"].dtype == np.float32
     assert facts["modularity"].shape == facts["ambiguous"].shape == facts["ks"].shape
-    position = _flowsom.choose_cut(facts["modularity"])
+    position = _metaclusters.choose_cut(facts["modularity"])
     assert facts["n_clusters"] == facts["ks"][position]
     used = facts["node_cells"] > 0
     assert (np.diag(facts["consensus"])[used] == 1).all()

@@ -7,9 +7,13 @@ from cytocar.tl._clinical.pooled import pooled_proportions
 from cytocar.tl._clinical.survival import kaplan_meier, log_rank, median_survival, survival_at
 from cytocar.tl._clinical.table_tests import table_test
 from cytocar.tl._clusters.agreement import agreement, agreement_table
-from cytocar.tl._clusters.flowsom import flowsom, metaclusters
+from cytocar.tl._clusters.flowsom import flowsom
+from cytocar.tl._clusters.metaclusters import metacluster_table, metaclusters
 from cytocar.tl._clusters.phenograph import phenograph
 from cytocar.tl._clusters.profiles import cluster_frequencies, cluster_profiles
+from cytocar.tl._clusters.stability import Stability, stability
+from cytocar.tl._clusters.som_outliers import flowsom_outliers
+from cytocar.tl._clusters.som_tree import flowsom_tree
 from cytocar.tl._cohorts.abundance import abundance
 from cytocar.tl._cohorts.confounding import confounding
 from cytocar.tl._cohorts.state import state
@@ -23,6 +27,7 @@ from cytocar.tl._rare.subset_shares import subset_order, subset_shares
 from cytocar.tl._rare.subsets import subset_trend, subsets
 
 __all__ = [
+    "Stability",
     "abundance",
     "agreement",
     "agreement_table",
@@ -33,6 +38,8 @@ __all__ = [
     "cox",
     "detection",
     "flowsom",
+    "flowsom_outliers",
+    "flowsom_tree",
     "follow_up",
     "group_test",
     "join_patients",
@@ -40,11 +47,13 @@ __all__ = [
     "kinetics",
     "log_rank",
     "median_survival",
+    "metacluster_table",
     "metaclusters",
     "persistence",
     "phenograph",
     "plan_acquisition",
     "pooled_proportions",
+    "stability",
     "state",
     "subset_order",
     "subset_shares",

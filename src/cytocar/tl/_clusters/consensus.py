@@ -21,6 +21,8 @@ LINKAGES: Final[dict[str, tuple[int, bool]]] = {
 }
 RESAMPLINGS: Final = 100
 SHARE: Final = 0.9
+# of the cumulative distribution of the consensus
+BINS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,37 @@ class Consensus:
         upper = np.triu_indices(self.matrices.shape[1], 1)
         pairs = self.matrices[:, upper[0], upper[1]]
         return ((pairs > 0.1) & (pairs < 0.9)).mean(axis=1)
+
+    def area(self) -> NDArray[np.float64]:
+        """Return for each number of clusters the area under the cumulative distribution of the consensus.
+
+        Over pairs of different points, in bins of 0.01 as in ConsensusClusterPlus (Wilkerson & Hayes 2010,
+        Bioinformatics 26:1572, doi:10.1093/bioinformatics/btq170).
+        """
+        upper = np.triu_indices(self.matrices.shape[1], 1)
+        edges = np.arange(1, BINS + 1) / BINS
+        # a consensus on the edge of a bin belongs below it, whatever its last digit
+        return np.array(
+            [
+                np.searchsorted(np.sort(matrix[upper]), edges + 1e-9, side="right").mean() / len(upper[0])
+                for matrix in self.matrices
+            ]
+        )
+
+
+def growth(area: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the delta area: the first area, then by which share of the one before each area has grown.
+
+    Monti et al. 2003, Mach Learn 52:91, doi:10.1023/A:1023949509487.
+
+    Examples
+    --------
+    >>> growth(np.array([0.5, 0.6, 0.6])).round(2).tolist()
+    [0.5, 0.2, 0.0]
+    """
+    before = area[:-1]
+    gain = np.divide(np.diff(area), before, out=np.zeros(len(before)), where=before > 0)
+    return np.concatenate([area[:1], gain])
 
 
 def resamples(

@@ -13,10 +13,10 @@ from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._clusters import consensus as _consensus
-from cytocar.tl._clusters.consensus import Consensus, Linkage
+from cytocar.tl._clusters.consensus import Consensus, Linkage, growth
+from cytocar.tl._clusters.metaclusters import choose_cut, cut_quality
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -28,9 +28,6 @@ RADIUS_QUANTILE: Final = 0.67
 MOST_METACLUSTERS: Final = 20
 # a node should stand for at least this many cells on average
 CELLS_PER_NODE: Final = 5
-# cells whose shared neighbours decide on the number of metaclusters, and the loss of modularity that is no loss
-JUDGES: Final = 5000
-TOLERANCE: Final = 0.002
 
 
 @dataclass(frozen=True)
@@ -112,32 +109,6 @@ def self_organising_map(
         lambda a, b: nearest_nodes(x, codes, a, b, node, distance), n, _neighbours.n_threads(n_jobs)
     )
     return SelfOrganisingMap(codes, node, distance)
-
-
-def cut_quality(
-    x: NDArray[np.float32], node: NDArray[np.int32], cuts: NDArray[np.int64], seed: int, *, n_jobs: int = 1
-) -> NDArray[np.float64]:
-    """Return for each cut of the nodes the modularity it has in the graph of shared neighbours of the cells.
-
-    At most 5,000 cells, drawn at random, are the judges: the graph then costs little, and the answer does not
-    drift towards more clusters as cells are added, which modularity otherwise does.
-    """
-    from cytocar.tl._clusters.graph_kernels import modularity
-    from cytocar.tl._clusters.phenograph import auto_k, jaccard_graph
-
-    n = len(x)
-    if n > JUDGES:
-        chosen = np.sort(seeds.generator(seed, "flowsom", "judges").choice(n, JUDGES, replace=False))
-        x, node = x[chosen], node[chosen]
-    neighbours, _ = _neighbours.nearest_neighbours(x, auto_k(len(x)), n_jobs=n_jobs)
-    graph = jaccard_graph(neighbours, n_jobs=n_jobs)
-    indptr, indices = graph.indptr.astype(np.int64), graph.indices.astype(np.int32)
-    return np.array([modularity(indptr, indices, graph.data, cut[node], 1.0) for cut in cuts])
-
-
-def choose_cut(quality: NDArray[np.float64]) -> int:
-    """Return the position of the first cut within 0.002 of the best quality: the fewest clusters as good."""
-    return int(np.flatnonzero(quality >= quality.max() - TOLERANCE)[0])
 
 
 def _metaclusters(
@@ -239,8 +210,8 @@ def flowsom(
         Euclidean distance to the code of that node: large for cells that fit nowhere.
     ``adata.uns[key_added]`` : dict
         ``codes`` (nodes x markers, float32), ``node_cells``, ``node_labels`` (nodes), ``node_labels_by_k`` (nodes x
-        numbers of metaclusters), ``ks`` (those numbers), ``modularity`` and ``ambiguous`` (share of pairs of nodes
-        with a consensus between 0.1 and 0.9) for each of them, ``consensus`` (nodes x nodes, of the chosen number; 0
+        numbers of metaclusters), ``ks`` (those numbers), for each of them ``modularity``, ``ambiguous``, ``area`` and
+        ``delta_area`` (see `metacluster_table`), ``consensus`` (nodes x nodes, of the chosen number; 0
         where a node is empty), ``n_clusters``, ``chosen`` (``"auto"`` or ``"given"``), ``grid``, ``linkage``, ``rlen``,
         ``seed`` and ``markers`` (JSON). An empty node has the label of the nearest node with cells.
 
@@ -300,6 +271,7 @@ def flowsom(
     result.obs[key_added] = _input.as_categorical(labels)
     result.obs[f"{key_added}_node"] = found.node
     result.obs[f"{key_added}_distance"] = found.distance
+    area = consensus.area()
     pairs = np.zeros((len(found.codes),) * 2, np.float32)
     pairs[np.ix_(node_cells > 0, node_cells > 0)] = consensus.matrices[position]
     facts = {
@@ -320,55 +292,11 @@ def flowsom(
         "ks": np.arange(2, largest + 1),
         "modularity": quality,
         "ambiguous": consensus.ambiguous(),
+        "area": area,
+        "delta_area": growth(area),
         "consensus": pairs,
     }
     provenance.record(
         result, "tl.flowsom", {**facts, "grid": sides, "markers": names, "key_added": key_added}
     )
     return result if copy else None
-
-
-def metaclusters(adata: AnnData, k: int, *, key: str = keys.FLOWSOM) -> pd.Series:
-    """Return the labels of another number of metaclusters, all of which `flowsom` has kept.
-
-    Parameters
-    ----------
-    adata
-        Cells on which `flowsom` has run.
-    k
-        The number of metaclusters, from 2 to the largest kept.
-    key
-        The name of the result.
-
-    Returns
-    -------
-    Categorical series over the cells, named ``flowsom_meta9`` for 9, labels ``"1"``, ``"2"`` ... by size.
-
-    Raises
-    ------
-    ParameterError
-        There is no such result, or `k` was not kept.
-
-    Examples
-    --------
-    >>> import anndata, numpy, pandas
-    >>> rng = numpy.random.default_rng(0)
-    >>> cells = anndata.AnnData(rng.normal(size=(200, 2)).astype("float32"), var=pandas.DataFrame(index=["CD4", "CD8"]))
-    >>> cells.uns["cytocar"] = {"state": "arcsinh"}
-    >>> flowsom(cells, markers=["CD4", "CD8"])
-    >>> metaclusters(cells, 5).nunique()
-    5
-    """
-    import pandas as pd
-
-    stored = adata.uns.get(key)
-    node = f"{key}_node"
-    if not isinstance(stored, dict) or "node_labels_by_k" not in stored or node not in adata.obs:
-        raise ParameterError(
-            f"there is no FlowSOM result {key!r} in these data; run cytocar.tl.flowsom first"
-        )
-    ks = np.asarray(stored["ks"])
-    _input.whole_number(k, "k", int(ks.min()), int(ks.max()), why="the numbers of metaclusters kept")
-    by_k = np.asarray(stored["node_labels_by_k"])[:, int(np.flatnonzero(ks == k)[0])]
-    labels = by_k[adata.obs[node].to_numpy()].astype(np.int64)
-    return pd.Series(_input.as_categorical(labels), index=adata.obs_names, name=f"{key}_meta{k}")

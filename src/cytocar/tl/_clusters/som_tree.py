@@ -1,0 +1,208 @@
+"""The minimum spanning tree of the nodes of a map, laid out on a plane for drawing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError
+from cytocar.tl._clusters.som_result import stored_map
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+# an edge is drawn at its length over the mean length, but never so short that nodes cover each other
+SHORTEST: Final = 0.5
+LONGEST: Final = 2.0
+# trees of more nodes keep the layout that the others only start from: stress needs nodes x nodes numbers
+MOST_NODES: Final = 1000
+ROUNDS: Final = 500
+SETTLED: Final = 1e-5
+OWN_COLUMNS: Final = ("node", "x", "y", "cells", "cluster")
+
+
+def spanning_tree(codes: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the edges (nodes - 1, 2) of the minimum spanning tree of the codes, and their Euclidean lengths.
+
+    Prim's algorithm from node 0, ties to the lowest number; codes that coincide are joined by edges of length 0.
+    """
+    n = len(codes)
+    edges, lengths = np.empty((n - 1, 2), np.int64), np.empty(n - 1)
+    nearest = np.zeros(n, np.int64)
+    distance = np.sqrt(((codes - codes[0]) ** 2).sum(axis=1))
+    outside = np.ones(n, bool)
+    outside[0] = False
+    for step in range(n - 1):
+        joined = int(np.where(outside, distance, np.inf).argmin())
+        edges[step] = sorted((int(nearest[joined]), joined))
+        lengths[step] = distance[joined]
+        outside[joined] = False
+        new = np.sqrt(((codes - codes[joined]) ** 2).sum(axis=1))
+        closer = outside & (new < distance)
+        distance[closer], nearest[closer] = new[closer], joined
+    order = np.lexsort((edges[:, 1], edges[:, 0]))
+    return edges[order], lengths[order]
+
+
+def _walk(
+    edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int, root: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the nodes in the order in which they are reached from `root`, their parents, and how far they are."""
+    beside: list[list[tuple[int, float]]] = [[] for _ in range(n)]
+    for (a, b), length in zip(edges.tolist(), lengths.tolist(), strict=True):
+        beside[a].append((b, length))
+        beside[b].append((a, length))
+    order, parent, away = [root], np.full(n, -1, np.int64), np.zeros(n)
+    for node in order:
+        for other, length in beside[node]:
+            if other != parent[node]:
+                parent[other] = node
+                away[other] = away[node] + length
+                order.append(other)
+    return np.array(order), parent, away
+
+
+def path_lengths(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Return the lengths of the paths between all nodes of a tree, nodes x nodes."""
+    order, parent, _ = _walk(edges, lengths, n, 0)
+    own = {(int(a), int(b)): float(v) for (a, b), v in zip(edges, lengths, strict=True)}
+    paths = np.zeros((n, n))
+    for place, node in enumerate(order[1:], start=1):
+        up = int(parent[node])
+        known = order[:place]
+        paths[node, known] = paths[up, known] + own[min(int(node), up), max(int(node), up)]
+        paths[known, node] = paths[node, known]
+    return paths
+
+
+def _radial(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Lay a tree out around its middle: each branch gets a sector as wide as it has leaves, so no edges cross."""
+    far = _walk(edges, lengths, n, 0)[2].argmax()
+    _, parent, away = _walk(edges, lengths, n, int(far))
+    # the middle of the longest path
+    node = int(away.argmax())
+    half = away[node] / 2
+    while parent[node] >= 0 and away[parent[node]] >= half:
+        node = int(parent[node])
+    order, parent, away = _walk(edges, lengths, n, node)
+    leaves = np.zeros(n)
+    for item in order[::-1]:
+        leaves[item] = max(leaves[item], 1.0)
+        if parent[item] >= 0:
+            leaves[parent[item]] += leaves[item]
+    start, width = np.zeros(n), np.zeros(n)
+    width[node], used = 2 * np.pi, np.zeros(n)
+    for item in order[1:]:
+        up = parent[item]
+        width[item] = width[up] * leaves[item] / leaves[up]
+        start[item] = start[up] + used[up]
+        used[up] += width[item]
+    angle = start + width / 2
+    return np.column_stack([away * np.cos(angle), away * np.sin(angle)])
+
+
+def layout(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    r"""Return places on a plane whose distances follow the lengths of the paths in the tree.
+
+    The energy of Kamada & Kawai 1989 (Inf Process Lett 31:7, doi:10.1016/0020-0190(89)90102-6),
+    :math:`\sum_{i<j} (\|x_i - x_j\| - d_{ij})^2 / d_{ij}^2`, made small by majorisation (Gansner et al. 2005, Graph
+    Drawing 239, doi:10.1007/978-3-540-31843-9_25) from a radial layout of the tree. Nothing is drawn at random.
+    """
+    mean = lengths.mean()
+    drawn = np.clip(lengths / mean, SHORTEST, LONGEST) if mean > 0 else np.ones_like(lengths)
+    places = _radial(edges, drawn, n)
+    if 2 < n <= MOST_NODES:
+        wanted = path_lengths(edges, drawn, n)
+        np.fill_diagonal(wanted, 1.0)
+        weight = 1.0 / wanted**2
+        np.fill_diagonal(weight, 0.0)
+        np.fill_diagonal(wanted, 0.0)
+        laplacian = np.diag(weight.sum(axis=1)) - weight
+        inverse = np.linalg.inv(laplacian + 1.0 / n) - 1.0 / n
+        pull = weight * wanted
+        for _ in range(ROUNDS):
+            apart = np.sqrt(((places[:, None] - places) ** 2).sum(axis=2))
+            ratio = np.divide(pull, apart, out=np.zeros_like(pull), where=apart > 1e-12)
+            moved = inverse @ (ratio.sum(axis=1)[:, None] * places - ratio @ places)
+            change = abs(moved - (places - places.mean(axis=0))).max()
+            places = moved
+            if change < SETTLED:
+                break
+    # the last digits depend on the linear algebra of the machine
+    return np.round(places - places.mean(axis=0), 4) + 0.0
+
+
+def flowsom_tree(adata: AnnData, *, key: str = keys.FLOWSOM) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join the nodes of a FlowSOM map by their minimum spanning tree and lay it out for drawing.
+
+    Nodes are joined by the edges of least total length between their codes (Euclidean, arcsinh units), and laid
+    out so that distances on the plane follow paths along the tree (Kamada & Kawai 1989, Inf Process Lett 31:7,
+    doi:10.1016/0020-0190(89)90102-6), as in Van Gassen et al. 2015, Cytometry A 87:636, doi:10.1002/cyto.a.22625.
+
+    Parameters
+    ----------
+    adata
+        Cells on which `flowsom` has run.
+    key
+        The name of the result.
+
+    Returns
+    -------
+    Two tables, the same for the same map: nodes, one row each in their order, and edges, one fewer.
+
+    nodes: ``node`` (from 0), ``x`` and ``y`` (mean edge 1, middle at 0), ``cells``, ``cluster`` (text; an empty node
+    has that of its nearest node with cells), and for each marker of the map the median of the node's cells
+    (arcsinh units; NaN where there are none).
+
+    edges: ``a``, ``b`` (nodes, ``a < b``), ``length`` (distance of their codes, arcsinh units).
+
+    Raises
+    ------
+    ParameterError
+        There is no such result, or a marker has the name of a column above.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> from cytocar import tl
+    >>> rng = numpy.random.default_rng(0)
+    >>> cells = anndata.AnnData(rng.normal(size=(200, 2)).astype("float32"), var=pandas.DataFrame(index=["CD4", "CD8"]))
+    >>> cells.uns["cytocar"] = {"state": "arcsinh"}
+    >>> tl.flowsom(cells, markers=["CD4", "CD8"], grid=(3, 3))
+    >>> nodes, edges = tl.flowsom_tree(cells)
+    >>> list(nodes), len(nodes), list(edges), len(edges)
+    (['node', 'x', 'y', 'cells', 'cluster', 'CD4', 'CD8'], 9, ['a', 'b', 'length'], 8)
+    """
+    import pandas as pd
+
+    from cytocar import get
+
+    stored = stored_map(adata, key)
+    taken = [name for name in stored.markers if name in OWN_COLUMNS]
+    if taken:
+        raise ParameterError(
+            f"tl.flowsom_tree: the marker {taken[0]!r} has the name of a column of the table of nodes; "
+            "rename it in var_names"
+        )
+    n = len(stored.codes)
+    edges, lengths = spanning_tree(stored.codes)
+    places = layout(edges, lengths, n)
+    values = pd.DataFrame(get.matrix(adata, stored.markers), columns=stored.markers)
+    medians = values.groupby(stored.node).median().reindex(range(n)).reset_index(drop=True)
+    nodes = pd.DataFrame(
+        {
+            "node": np.arange(n),
+            "x": places[:, 0],
+            "y": places[:, 1],
+            "cells": np.bincount(stored.node, minlength=n),
+            "cluster": stored.array("node_labels").astype(str),
+        }
+    )
+    return (
+        pd.concat([nodes, medians], axis=1),
+        pd.DataFrame({"a": edges[:, 0], "b": edges[:, 1], "length": lengths}),
+    )
