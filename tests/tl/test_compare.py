@@ -11,6 +11,7 @@ from scipy import stats
 import cytocar as cc
 from cytocar import ParameterError, StateError
 from cytocar.tl import compare
+from cytocar.tl._markers import host as host_cells
 from cytocar.tl._markers import rules, staining
 
 CONTRACT = [
@@ -613,9 +614,14 @@ def test_impurity_is_what_taking_host_cells_out_again_gives() -> None:
         (0.0, "down", ""),
         (8.5, "inconclusive", "a call holds without"),
         (10.0, "inconclusive", "too many for a call"),
+        ((1.0, 8.5), "inconclusive", "about 1.0, at most 8.5, of 30"),
+        ((1.0, 2.0), "down", "a call holds without"),
+        ((1.0, 15.5), "inconclusive", "too many for a call"),
     ],
 )
-def test_a_fall_that_false_cells_explain_is_not_called(expected: float, call: str, words: str) -> None:
+def test_a_fall_that_false_cells_explain_is_not_called(
+    expected: float | tuple[float, float], call: str, words: str
+) -> None:
     rng = np.random.default_rng(2)
 
     def cells(compartment: str, timepoint: str, months: float, values: np.ndarray) -> pd.DataFrame:
@@ -647,4 +653,108 @@ def test_a_fall_that_false_cells_explain_is_not_called(expected: float, call: st
     )
     assert row["call"] == call
     assert words in row["note"]
-    assert ("may be false" in row["note"]) == (expected > 0)
+    assert ("may be false" in row["note"]) == (expected != 0.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"), [(-1.0, "-1.0 for P1 5yr CD8"), ((1.0, np.nan), "nan"), ((1.0, 2.0, 3.0), "pair")]
+)
+def test_false_cells_that_are_no_number(planted: anndata.AnnData, found: object, told: str) -> None:
+    with pytest.raises(ParameterError, match=told):
+        compare(planted, markers="Ki67", false_cells={("P1", "5yr", "CD8"): found})
+
+
+# ---- difference in differences
+
+
+def two_tubes(change_car: float, change_host: float, subsets: dict[str, tuple[int, int]], seed: int = 0):
+    """Return CAR-T and host T cells of two tubes, one marker; `subsets` says how many cells of each compartment."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for subset, sizes in subsets.items():
+        for compartment, n, change in zip(("car", "host"), sizes, (change_car, change_host), strict=True):
+            for timepoint, months, moved in (("2mo", 2.0, 0.0), ("5yr", 60.0, change)):
+                level = {"CD4": 1.5, "CD8": 2.5}.get(subset, 2.0) + moved
+                frames.append(
+                    pd.DataFrame({"marker": rng.normal(level, 0.3, n)}).assign(
+                        compartment=compartment,
+                        timepoint=timepoint,
+                        months=months,
+                        subset=subset,
+                        patient_id="P1",
+                    )
+                )
+    obs = pd.concat(frames, ignore_index=True)
+    obs.index = obs.index.astype(str)
+    adata = anndata.AnnData(
+        obs[["marker"]].to_numpy(np.float32),
+        obs=obs.drop(columns="marker"),
+        var=pd.DataFrame({"role": ["marker"]}, index=["HLADR"]),
+    )
+    adata.uns["cytocar"] = {"state": "arcsinh"}
+    return adata
+
+
+def test_difference_in_differences_is_what_medians_say() -> None:
+    adata = two_tubes(0.9, 0.3, {"CD4": (400, 2000), "CD8": (400, 3000), "DN": (400, 0)})
+    found = compare(adata).query("comparison == '5yr vs 2mo'")
+    obs, x = adata.obs, adata.X[:, 0]
+
+    def median(compartment: str, timepoint: str, subset: str) -> float:
+        chosen = (
+            (obs["compartment"] == compartment) & (obs["timepoint"] == timepoint) & (obs["subset"] == subset)
+        )
+        return float(np.median(x[chosen.to_numpy()]))
+
+    row = found.query("compartment == 'car' and subset == 'CD8'").iloc[0]
+    host = median("host", "5yr", "CD8") - median("host", "2mo", "CD8")
+    car = median("car", "5yr", "CD8") - median("car", "2mo", "CD8")
+    assert row["host_effect"] == pytest.approx(host, abs=1e-6)
+    assert row["did"] == pytest.approx(car - host, abs=1e-6)
+    assert row["did_low"] < 0.6 < row["did_high"]
+    assert row["did_host"] == "CD8"
+    named = found.query("compartment == 'car'").set_index("subset")["did_host"]
+    assert named["DN"] == "CD4 and CD8, half each"
+    assert named["all"] == "standardised to the CAR-T cells' mix"
+    # Host cells are the reference: nothing stands against them.
+    assert found.query("compartment == 'host'")["did"].isna().all()
+    assert found.query("compartment == 'host'")["did_host"].eq("").all()
+
+
+def test_the_interval_of_the_difference_in_differences_covers() -> None:
+    held = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        groups = [rules.Group.of(np.sort(rng.gamma(3.0, 0.5, (20, n)), axis=1)) for n in (80, 60, 300, 300)]
+        found = host_cells.difference_in_differences(
+            (groups[0], groups[1]), (groups[2], groups[3]), level=0.95, n_boot=400, rng=rng
+        )
+        held.append((found.low <= 0) & (found.high >= 0))
+    # 1,200 intervals, binomial SD 0.6 %; percentile intervals of medians are a little wide.
+    assert 0.93 < np.mean(held) < 0.985
+
+
+def test_without_host_cells_of_any_subset_there_is_no_difference_in_differences() -> None:
+    found = compare(two_tubes(0.5, 0.0, {"DN": (100, 15)})).query("comparison == '5yr vs 2mo'")
+    row = found.query("compartment == 'car' and subset == 'DN'").iloc[0]
+    assert np.isnan(row["did"])
+    assert row["did_host"] == "fewer than 20 host cells"
+
+
+def test_unchanged_needs_the_difference_in_differences_within_the_margin_too() -> None:
+    effect = rules.contrast(
+        rules.Group.of(np.sort(np.random.default_rng(0).normal(2, 0.1, (3, 900)), axis=1)),
+        rules.Group.of(np.sort(np.random.default_rng(1).normal(2, 0.1, (3, 900)), axis=1)),
+        shift=np.zeros(3),
+        error=np.zeros(3),
+        margin=0.2,
+        level=0.95,
+        n_boot=200,
+        rng=np.random.default_rng(0),
+    )
+    assert effect.within.all()
+    nan = np.nan
+    did = host_cells.Did(
+        np.zeros(3), np.array([0.0, 0.0, nan]), np.array([-0.1, -0.3, nan]), np.array([0.1, 0.1, nan]), ""
+    )
+    assert rules.within_both(effect, did, 0.2).within.tolist() == [True, False, True]

@@ -31,7 +31,7 @@ def compare(
     n_boot: int = 2000,
     seed: int = 0,
     key_added: str = "comparisons",
-    false_cells: Mapping[tuple[str, str, str], float] | None = None,
+    false_cells: Mapping[tuple[str, str, str], float | tuple[float, float]] | None = None,
 ) -> pd.DataFrame:
     """Return, marker by marker, how far groups of cells differ, how sure that is, and a call.
 
@@ -41,7 +41,11 @@ def compare(
     (`technical_shift`: from the positive part of the host's distribution, CD4 and CD8 apart) and taken off cell by
     cell; `adjusted` is the difference of medians after that, its interval holds both errors. Where the host
     cannot show it, the middle of the other markers is taken off and a standard deviation allowed for, as `note` says.
-    Host T cells are that reference themselves and are never called up or down.
+    Host T cells are that reference themselves and are never called up or down. `did` is the plain difference in
+    differences of medians, change of CAR-T cells less change of host T cells (`host_effect`), of the same subset
+    or, where the host lacks it, of CD4 and CD8 with equal weights, for ``all`` standardised to the CAR-T cells' mix
+    (`did_host` says which); all four groups vary in its bootstrap. It cancels what moves all T cells alike in arcsinh
+    units. Staining multiplies counts and moves negative cells less: so calls rest on `adjusted`.
 
     **Within a tube** (``"car vs host"``), at every timepoint, CAR-T less host T cells: no staining stands between
     them. For the subset ``all`` the host is standardised to the CAR-T cells' mix of the subsets it has.
@@ -52,10 +56,11 @@ def compare(
     called no more than a tenth is expected to be false (Benjamini & Hochberg 1995 within patient, comparison,
     compartment and timepoint). Means see a change of some cells of a two-humped marker that medians miss; their
     standard error is the pooled one, which for a small group comes from the large one, and the unpooled 90 %
-    interval must not hold 0 either. ``unchanged``: the intervals of both lie within the margin. ``inconclusive``:
-    all else. With equal truth and staining that differs by SD 0.1 between tubes no row of a study of 100,000 cells
-    a tube is called, about 1 in 1000 where groups have 30 to 150 cells, and 4 in 1000 where one has 10 to 20
-    (benchmarks/calibrate_calls.py); `note` names groups below 30 cells.
+    interval must not hold 0 either. ``unchanged``: the intervals of both, and of `did`, lie within the margin (two
+    one-sided tests, Schuirmann 1987, doi:10.1007/BF01068419). ``inconclusive``: all else. With equal truth and staining
+    that differs by SD 0.1 between tubes no row of a study of 100,000 cells a tube is called, about 1 in 1000 where
+    groups have 30 to 150 cells, and 4 in 1000 where one has 10 to 20 (docs/calibration.md); `note` names groups below
+    30 cells.
 
     Cells of one sample are no replicates of a patient: there is no p value unless asked for, and then it
     is descriptive. `cliffs_delta`, P(b > a) - P(b < a) (Cliff 1993, doi:10.1037/0033-2909.114.3.494), is of the
@@ -91,9 +96,10 @@ def compare(
     key_added
         Where the table is kept in ``adata.uns``.
     false_cells
-        How many CAR-T cells are expected to be false: ``{(patient, timepoint, subset): number}``. They are host T
-        cells, so what they take from a difference over time is known from the host cells of the same tube and
-        subset; a call over time then has to hold with and without it.
+        How many CAR-T cells are expected to be false: ``{(patient, timepoint, subset): number}``, or pairs (expected,
+        at most). They are host T cells, so what they take from a difference over time is known from the host
+        cells of the same tube and subset; a call over time then has to hold for every number from none to the
+        most. Where 30 % are expected to be false, or half may be, nothing is called.
 
     Returns
     -------
@@ -101,9 +107,10 @@ def compare(
         The columns of ``comparisons.csv`` (``comparison, compartment, timepoint, subset, marker, group_a, group_b,
         n_cells_a, n_cells_b, n_patients_a, n_patients_b, median_a, median_b, effect, effect_low, effect_high,
         cliffs_delta, unit, p_value, p_adjusted, p_minimum, call``), then ``patient_id, technical_shift, shift_low,
-        shift_high, adjusted, adjusted_low, adjusted_high, margin, note``, ``adjusted_mean`` with its interval and
-        the interval of Cliff's delta. Sets ``adata.uns[key_added]`` to the same table. Without two groups in any
-        patient and without both compartments the table is empty.
+        shift_high, adjusted, adjusted_low, adjusted_high, margin, note``, ``adjusted_mean`` with its interval,
+        the interval of Cliff's delta, and ``host_effect, did, did_low, did_high, did_host``. Sets
+        ``adata.uns[key_added]`` to the same table. Without two groups in any patient and without both compartments the
+        table is empty.
 
     Raises
     ------
@@ -169,7 +176,7 @@ def compare(
             "key_added": key_added,
         }
         | {name: value for name, value in settings.__dict__.items() if name != "false_cells"}
-        | {"false_cells": {" ".join(key): number for key, number in (false_cells or {}).items()}},
+        | {"false_cells": {" ".join(where): found for where, found in (false_cells or {}).items()}},
     )
     return table
 

@@ -12,6 +12,7 @@ from cytocar._core.errors import ParameterError
 from cytocar._core.seeds import generator
 from cytocar.tl._markers import staining as _compare_staining
 from cytocar.tl._markers.cells import Cells, known
+from cytocar.tl._markers.host import MIN_HOST, Did, difference_in_differences, host_pair, standardised
 from cytocar.tl._markers.rules import (
     INCONCLUSIVE,
     UNCHANGED,
@@ -23,6 +24,7 @@ from cytocar.tl._markers.rules import (
     mann_whitney,
     smallest_p,
     uncalled,
+    within_both,
 )
 
 COLUMNS = (
@@ -30,15 +32,15 @@ COLUMNS = (
     "n_patients_a", "n_patients_b", "median_a", "median_b", "effect", "effect_low", "effect_high", "cliffs_delta",
     "unit", "p_value", "p_adjusted", "p_minimum", "call", "patient_id", "technical_shift", "shift_low",
     "shift_high", "adjusted", "adjusted_low", "adjusted_high", "margin", "note", "adjusted_mean",
-    "adjusted_mean_low", "adjusted_mean_high", "delta_low", "delta_high",
+    "adjusted_mean_low", "adjusted_mean_high", "delta_low", "delta_high", "host_effect", "did", "did_low", "did_high",
+    "did_host",
 )  # fmt: skip
 CAR_VS_HOST = "car vs host"
-# Fewer host cells than this are gating errors more often than a subset.
-MIN_HOST = 20
 FEW = 30
 # From this expected share of false cells on, the row says so; from the other on, nothing is called.
 MANY_FALSE = 0.05
 TOO_MANY_FALSE = 0.3
+HALF_FALSE = 0.5
 _SHOWN = ("CD4", "CD8", "DN")
 
 
@@ -53,7 +55,13 @@ class Settings:
     p_values: bool
     n_boot: int
     seed: int
-    false_cells: Mapping[tuple[str, str, str], float] | None = None
+    false_cells: Mapping[tuple[str, str, str], float | tuple[float, float]] | None = None
+
+    def false(self, patient: str, label: str, subset: str) -> tuple[float, float]:
+        """Return how many false cells are expected in a group, and the most that may be."""
+        found = (self.false_cells or {}).get((patient, label, subset), 0.0)
+        expected, most = found if isinstance(found, tuple) else (found, found)
+        return float(expected), float(max(expected, most))
 
     def check(self) -> None:
         """Raise `ParameterError` on the first number outside its domain."""
@@ -70,6 +78,13 @@ class Settings:
             raise ParameterError(f"level is {self.level!r}; it must be above 0 and below 1, such as 0.95")
         if self.n_boot < 100:
             raise ParameterError(f"n_boot is {self.n_boot!r}; an interval needs at least 100 draws")
+        for where, found in (self.false_cells or {}).items():
+            numbers = found if isinstance(found, tuple) else (found,)
+            if len(numbers) > 2 or not all(np.isfinite(number) and number >= 0 for number in numbers):
+                raise ParameterError(
+                    f"false_cells has {found!r} for {' '.join(where)}; it must be a number of cells of at least 0, "
+                    "or the pair (expected, at most)"
+                )
 
 
 def decided(rows: Iterator[dict[str, object]]) -> list[dict[str, object]]:
@@ -111,12 +126,16 @@ def over_time(
             staining.used_error,
             impurity if compartment == keys.CAR else None,
         )
+        did = None
+        if compartment == keys.CAR and keys.HOST in cells.compartments:
+            did = row.did(a, b, (first, second))
+            effect = within_both(effect, did, settings.margin)
         if compartment == keys.CAR and hopeless:
             effect = uncalled(effect)
         notes = _time_notes(cells, compartment, subset, staining, a, b)
         if compartment == keys.CAR and words:
             notes = ["; ".join(filter(None, [note, words])) for note in notes]
-        yield from row.full(effect, a, b, notes, staining)
+        yield from row.full(effect, a, b, notes, staining, did=did)
 
 
 def _impurity(
@@ -126,27 +145,36 @@ def _impurity(
     subset: str,
     groups: tuple[np.ndarray, np.ndarray],
     settings: Settings,
-) -> tuple[np.ndarray, str, bool]:
-    """Return what expected false cells take from a difference, words where they are many, and whether too many."""
-    changes, words, hopeless = [], "", False
-    for label, group in zip(labels, groups, strict=True):
-        expected = (settings.false_cells or {}).get((patient, label, subset), 0.0)
+) -> tuple[tuple[np.ndarray, np.ndarray], str, bool]:
+    """Return the least and the most that false cells may take from a difference, words, and whether too many.
+
+    Any number of false cells from none to the most that may be is possible, in either tube.
+    """
+    low = high = np.zeros(len(cells.names))
+    words, hopeless = "", False
+    for label, group, sign in zip(labels, groups, (-1.0, 1.0), strict=True):
+        expected, most = settings.false(patient, label, subset)
+        n = max(group.shape[1], 1)
         host = cells.group(patient, label, keys.HOST, subset)
-        share = expected / max(group.shape[1], 1)
         of_host = Group.of(known(host)) if host.shape[1] >= MIN_HOST else None
-        changes.append(impurity_of(Group.of(known(group)), of_host, share))
-        words = _false_words(expected, group.shape[1], label) or words
-        hopeless |= share >= TOO_MANY_FALSE
-    return changes[1] - changes[0], words, hopeless
+        change = sign * impurity_of(Group.of(known(group)), of_host, most / n)
+        low, high = low + np.minimum(change, 0.0), high + np.maximum(change, 0.0)
+        words = _false_words(expected, most, group.shape[1], label) or words
+        hopeless |= _too_many(expected, most, n)
+    return (low, high), words, hopeless
 
 
-def _false_words(expected: float, n: int, label: str) -> str:
+def _too_many(expected: float, most: float, n: int) -> bool:
+    return expected / n >= TOO_MANY_FALSE or most / n >= HALF_FALSE
+
+
+def _false_words(expected: float, most: float, n: int, label: str) -> str:
     """Return what a reader should know about the false cells that are expected among n."""
-    share = expected / max(n, 1)
-    if share < MANY_FALSE:
+    if most / max(n, 1) < MANY_FALSE:
         return ""
-    rest = "too many for a call" if share >= TOO_MANY_FALSE else "a call holds without them"
-    return f"about {min(expected, n):.1f} of {n} CAR-T cells at {label} may be false: {rest}"
+    rest = "too many for a call" if _too_many(expected, most, max(n, 1)) else "a call holds without them"
+    number = f"about {min(expected, n):.1f}" + (f", at most {min(most, n):.1f}," if most > expected else "")
+    return f"{number} of {n} CAR-T cells at {label} may be false: {rest}"
 
 
 def _time_notes(
@@ -206,7 +234,7 @@ def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> I
         group = Group.of(known(host))
         standardise = subset == keys.ALL and cells.has_subsets
         if not reason and standardise:
-            standard, remark = _standardised(cells, patient, label)
+            standard, remark = standardised(cells, patient, label)
             words.append(remark)
             if standard is None:
                 reason = remark
@@ -217,36 +245,12 @@ def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> I
             continue
         none = np.zeros(len(cells.names))
         effect = row.effect(group, Group.of(known(car)), none, none)
-        expected = (settings.false_cells or {}).get((patient, label, subset), 0.0)
-        if expected / max(car.shape[1], 1) >= TOO_MANY_FALSE:
-            words.append(_false_words(expected, car.shape[1], label))
+        expected, most = settings.false(patient, label, subset)
+        if _too_many(expected, most, max(car.shape[1], 1)):
+            words.append(_false_words(expected, most, car.shape[1], label))
             effect = uncalled(effect)
         notes = ["; ".join(filter(None, words))] * len(cells.names)
         yield from row.full(effect, host, car, notes, None, n_a=group.n, weighted=standardise)
-
-
-def _standardised(cells: Cells, patient: str, label: str) -> tuple[Group | None, str]:
-    """Return the host weighted to the CAR-T cells' mix of those subsets that the host has, and words about it."""
-    car = {name: cells.group(patient, label, keys.CAR, name).shape[1] for name in keys.SUBSETS}
-    host = {name: known(cells.group(patient, label, keys.HOST, name)) for name in keys.SUBSETS}
-    total = cells.group(patient, label, keys.CAR, keys.ALL).shape[1]
-    shared = [name for name in keys.SUBSETS if car[name] and host[name].shape[1] >= MIN_HOST]
-    n_shared = sum(car[name] for name in shared)
-    lacking = [name for name in keys.SUBSETS if car[name] and name not in shared]
-    if not n_shared:
-        return (
-            None,
-            f"host has no counterpart of the CAR-T cells, which are {', '.join(lacking) or 'of no subset'}",
-        )
-    weights = np.array([car[name] / n_shared for name in shared])
-    words = "host standardised to " + ", ".join(
-        f"{name} {100 * weight:.3g} %" for name, weight in zip(shared, weights, strict=True)
-    )
-    if n_shared < total:
-        words += f"; {100 * (1 - n_shared / total):.3g} % of the CAR-T cells"
-        words += f" ({', '.join(lacking)})" if lacking else ""
-        words += " have no host counterpart"
-    return Group(tuple(host[name] for name in shared), weights), words
 
 
 @dataclass(frozen=True)
@@ -269,7 +273,7 @@ class _Rows:
         b: Group,
         shift: np.ndarray,
         error: np.ndarray,
-        impurity: np.ndarray | None = None,
+        impurity: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> Effect:
         task = (self.patient, self.comparison, self.compartment, self.timepoint, self.subset)
         return contrast(
@@ -282,6 +286,20 @@ class _Rows:
             n_boot=self.settings.n_boot,
             rng=generator(self.settings.seed, "compare", *task),
             impurity=impurity,
+        )
+
+    def did(self, a: np.ndarray, b: np.ndarray, labels: tuple[str, str]) -> Did:
+        """Return how much more the CAR-T cells changed than the host T cells of the same tubes."""
+        host, words = host_pair(self.cells, self.patient, labels, self.subset)
+        if host is None:
+            return Did.none(len(self.cells.names), words)
+        return difference_in_differences(
+            (Group.of(known(a)), Group.of(known(b))),
+            host,
+            level=self.settings.level,
+            n_boot=self.settings.n_boot,
+            rng=generator(self.settings.seed, "compare did", self.patient, self.comparison, self.subset),
+            words=words,
         )
 
     def empty(self, why: str, n_a: int, n_b: int) -> Iterator[dict[str, object]]:
@@ -303,6 +321,7 @@ class _Rows:
         *,
         n_a: int | None = None,
         weighted: bool = False,
+        did: Did | None = None,
     ) -> Iterator[dict[str, object]]:
         count_a, count_b = a.shape[1] if n_a is None else n_a, b.shape[1]
         measured_a, measured_b = np.isfinite(a).all(axis=1), np.isfinite(b).all(axis=1)
@@ -364,6 +383,14 @@ class _Rows:
                     "adjusted_mean_low": effect.mean_low[m],
                     "adjusted_mean_high": effect.mean_high[m],
                 }
+            if did is not None:
+                numbers |= {
+                    "host_effect": did.host[m],
+                    "did": did.did[m],
+                    "did_low": did.low[m],
+                    "did_high": did.high[m],
+                }
+                verdict["did_host"] = did.words
             yield self._row(marker, count_a, count_b, note=note, numbers=numbers) | verdict
         yield from self._absent(count_a, count_b)
 
@@ -394,6 +421,7 @@ class _Rows:
             "patient_id": self.patient,
             "margin": self.settings.margin,
             "note": note,
+            "did_host": "",
         }
         return row | {name: float(value) for name, value in (numbers or {}).items()}
 

@@ -13,6 +13,8 @@ from cytocar.tl._markers.staining import take_off
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cytocar.tl._markers.host import Did
+
     Floats = NDArray[np.float64]
 
 UP, DOWN, UNCHANGED, INCONCLUSIVE = "up", "down", "unchanged", "inconclusive"
@@ -145,7 +147,7 @@ def contrast(
     level: float,
     n_boot: int,
     rng: np.random.Generator,
-    impurity: Floats | None = None,
+    impurity: tuple[Floats, Floats] | None = None,
 ) -> Effect:
     """Compare two groups marker by marker.
 
@@ -164,10 +166,10 @@ def contrast(
     rng
         Of this comparison.
     impurity
-        What the false cells that are expected in the groups take from the difference, see `impurity_of`; a call holds
-        with and without it.
+        The least (at most 0) and the most (at least 0) that false cells in the groups may take from the difference,
+        see `impurity_of`; a call holds whichever it is.
     """
-    impurity = np.zeros_like(shift) if impurity is None else impurity
+    less, more = (np.zeros_like(shift), np.zeros_like(shift)) if impurity is None else impurity
     median_a, median_b = a.median(), b.median()
     drawn_a, drawn_b = a.drawn_medians(n_boot, rng), b.drawn_medians(n_boot, rng)
     effect = median_b - median_a
@@ -208,7 +210,6 @@ def contrast(
     sure = np.abs(mean) > _t(0.9, max(min(n_a, n_b) - 1, 1)) * apart
     far = (of_median(MARGIN_LEVEL, STAINING_LEVEL), of_mean(MARGIN_LEVEL, STAINING_LEVEL))
     # Where false cells explain a part of the difference, only the rest of it counts.
-    less, more = np.minimum(impurity, 0.0), np.maximum(impurity, 0.0)
     rest = np.where(mean > 0, np.maximum(mean + less, 0.0), np.minimum(mean + more, 0.0))
     sure &= np.abs(rest) > _t(0.9, max(min(n_a, n_b) - 1, 1)) * apart
     up = sure & (mean > 0) & (np.maximum(far[0][0], far[1][0]) + less > margin)
@@ -243,6 +244,16 @@ def impurity_of(cells: Group, host: Group | None, false_share: float) -> Floats:
     if host is None or share == 0.0:
         return np.zeros(len(cells.strata[0]))
     return np.asarray(share / (1.0 - share) * (cells.mean() - host.mean()))
+
+
+def within_both(effect: Effect, did: Did, margin: float) -> Effect:
+    """Return the effects with ``unchanged`` only where the difference in differences is equivalent to 0 too.
+
+    Equivalent: its interval lies within the margin on both sides (two one-sided tests; Schuirmann 1987,
+    doi:10.1007/BF01068419). Where there is none, the corrected differences decide alone.
+    """
+    inside = np.maximum(-did.low, did.high) < margin
+    return replace(effect, within=effect.within & (inside | ~np.isfinite(did.did)))
 
 
 def uncalled(effect: Effect) -> Effect:
