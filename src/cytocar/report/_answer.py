@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cytocar._core import keys
+from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._text import Row, SmallTable, interval, label, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,32 +24,12 @@ _CALLS = {
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a small table; `tone` marks it (good, weak, none)."""
-
-    cells: tuple[str, ...]
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class SmallTable:
-    """A table for people: formatted texts, with the file that holds the numbers in full."""
-
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-    source: str
-    numeric_from: int = 1
-    title: str = ""
-
-
-@dataclass(frozen=True)
 class Answer:
     """What the report says first."""
 
     sentences: tuple[str, ...] = ()
     frequency: SmallTable | None = None
     subsets: SmallTable | None = None
-    changes: tuple[SmallTable, ...] = ()
     kinetics: SmallTable | None = None
     caveats: tuple[str, ...] = field(default=())
 
@@ -56,36 +37,14 @@ class Answer:
 def answer(run: FinishedRun) -> Answer:
     """Make the answer of a finished run."""
     if not run.has_car:
-        return Answer(sentences=_without_car(run), caveats=_caveats(run), changes=_changes(run))
+        return Answer(sentences=_without_car(run), caveats=_caveats(run))
     return Answer(
         sentences=_sentences(run),
         frequency=_frequency(run.tables["car_frequency"]),
         subsets=_subsets(run),
-        changes=_changes(run),
         kinetics=_kinetics(run.tables.get("kinetics")),
         caveats=_caveats(run),
     )
-
-
-def percent(value: float) -> str:
-    """Format a percentage with about three significant digits."""
-    if not np.isfinite(value):
-        return "not known"
-    if value == 0:
-        return "0"
-    if abs(value) < 0.0005:
-        return f"{value:.1g}"
-    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
-    return f"{value:.{digits}f}"
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{percent(value)} ({percent(low)} to {percent(high)})"
-
-
-def _records(table: pd.DataFrame) -> list[Any]:
-    """Return the rows as named tuples; what their columns hold is known from the table, not from the type."""
-    return list(table.itertuples())
 
 
 def _patients(table: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +100,7 @@ def _net_words(run: FinishedRun, sample: str) -> str:
     table = run.tables["subsets"]
     if "fraction_net" not in table:
         return ""
-    rows = _records(table[(table["sample_id"] == sample) & (table["compartment"] == keys.CAR)])
+    rows = records(table[(table["sample_id"] == sample) & (table["compartment"] == keys.CAR)])
     found = [row for row in rows if row.subset == "DN" and np.isfinite(row.fraction_net)]
     if not found or abs(found[0].fraction_net - found[0].fraction) < 0.005:
         return ""
@@ -171,12 +130,12 @@ def _without_car(run: FinishedRun) -> tuple[str, ...]:
 
 def _frequency(table: pd.DataFrame) -> SmallTable:
     rows = []
-    for row in _records(table):
+    for row in records(table):
         cells = (
-            _label(row.timepoint, row.sample_id),
+            label(row.timepoint, row.sample_id),
             f"{int(row.n_cd45):,}",
             f"{int(row.n_car):,}",
-            _interval(row.pct_of_cd45, row.pct_low, row.pct_high),
+            interval(row.pct_of_cd45, row.pct_low, row.pct_high),
             f"{row.background_events:.1f}",
             f"{row.lob_events:g} / {row.lod_events:.1f} / {row.loq_events:.1f}",
             _CALLS.get(row.call, row.call),
@@ -194,13 +153,6 @@ def _frequency(table: pd.DataFrame) -> SmallTable:
     return SmallTable(head, tuple(rows), "car_frequency.csv")
 
 
-def _label(timepoint: Any, sample: Any) -> str:
-    timepoint, sample = str(timepoint), str(sample)
-    if timepoint in ("", "nan") or timepoint in sample:
-        return sample
-    return f"{timepoint}, {sample}"
-
-
 def _subsets(run: FinishedRun) -> SmallTable:
     table = run.tables["subsets"]
     car = table[table["compartment"] == keys.CAR]
@@ -210,10 +162,10 @@ def _subsets(run: FinishedRun) -> SmallTable:
     rows = []
     for sample, part in car.groupby("sample_id", sort=False):
         by_subset = part.set_index("subset")
-        cells = [_label(timepoints.get(sample, ""), sample)]
+        cells = [label(timepoints.get(sample, ""), sample)]
         for name in names:
             row: Any = by_subset.loc[name]
-            text = _interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
+            text = interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
             if np.isfinite(row.get("background_n", np.nan)) and row["n"] > 0:
                 false = min(row["background_n"], row["n"])
                 text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
@@ -225,66 +177,12 @@ def _subsets(run: FinishedRun) -> SmallTable:
     return SmallTable(head, tuple(rows), "subsets.csv")
 
 
-def _changes(run: FinishedRun) -> tuple[SmallTable, ...]:
-    """Return who is up, down and unchanged: over time first, then CAR-T against host T, last timepoint first."""
-    table = run.tables.get("comparisons")
-    if table is None or table.empty:
-        return ()
-    judged = table[(table["compartment"] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
-    found = []
-    for comparison in dict.fromkeys(judged["comparison"]):
-        part = judged[judged["comparison"] == comparison]
-        if comparison == "car vs host":
-            for timepoint in reversed(list(dict.fromkeys(part["timepoint"]))):
-                at = part[part["timepoint"] == timepoint]
-                found.append(_change_table(f"CAR-T against host T, {timepoint}", at))
-        else:
-            found.append(_change_table(comparison, part))
-    return tuple(found)
-
-
-def _markers_of_interest(run: FinishedRun) -> set[str]:
-    """Return the markers that tell about the cells: those they were clustered by, not those they were gated by."""
-    panel = run.provenance.get("panel", [])
-    return {row["marker"] for row in panel if row["used_for_clustering"]}
-
-
-def _change_table(title: str, part: pd.DataFrame) -> SmallTable:
-    several = "patient_id" in part and part["patient_id"].nunique() > 1
-    where = ["patient_id", "subset"] if several else ["subset"]
-    rows = []
-    for key, group in part.groupby(where, sort=False):
-        calls = {
-            call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
-        }
-        unknown = int((group["call"] == "inconclusive").sum())
-        n_a, n_b = int(group["n_cells_a"].max()), int(group["n_cells_b"].max())
-        rows.append(
-            Row(
-                (
-                    " ".join(map(str, key)),
-                    f"{n_b:,} : {n_a:,}",
-                    _names(calls["up"]),
-                    _names(calls["down"]),
-                    _names(calls["unchanged"]),
-                    f"{unknown} of {len(group)}",
-                )
-            )
-        )
-    head = ("subset", "cells", "up", "down", "unchanged", "inconclusive")
-    return SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=len(head), title=title)
-
-
-def _names(markers: Sequence[str]) -> str:
-    return ", ".join(map(str, markers)) if markers else "none"
-
-
 def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
     if table is None or table.empty:
         return None
     rows = []
     several = table["patient_id"].nunique() > 1
-    for row in _records(table):
+    for row in records(table):
         value = "not known" if not np.isfinite(row.value) else f"{row.value:.4g}"
         if np.isfinite(row.low) and np.isfinite(row.high):
             value += f" ({row.low:.4g} to {row.high:.4g})"
@@ -346,3 +244,22 @@ def _caveats(run: FinishedRun) -> tuple[str, ...]:
                 f"No clear valley for these thresholds; the strategy's stated fallback was taken: {which}."
             )
     return tuple(found)
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "kinetics",
+        "CAR-T cells over time",
+        "Share of CD45+ cells with exact 95 % intervals, logarithmic. An arrow is an upper limit: not detected.",
+        has("car_frequency", "kinetics"),
+        table("kinetics", "car_frequency", "kinetics"),
+    ),
+    FigureOfRun(
+        "subsets",
+        "Subsets over time",
+        "CD4, CD8, double-negative (DN) and double-positive (DP) shares of CAR-T and of host T cells, with exact "
+        "95 % intervals.",
+        has("subsets"),
+        table("subsets", "subsets", "car_frequency"),
+    ),
+)

@@ -6,15 +6,13 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from cytocar._core.files import write_text
+from cytocar.report import _changes, _clusters, _gates, _quality
 from cytocar.report._answer import Answer, answer
 from cytocar.report._figures import FIGURES, FigureOfRun
 from cytocar.report._load import FinishedRun, load
-
-if TYPE_CHECKING:
-    import pandas as pd
+from cytocar.report._text import rows, shown
 
 Progress = Callable[[str, int, int], None]
 
@@ -94,58 +92,17 @@ def _page(run: FinishedRun, found: Answer, figures: list[_Drawn]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = _shown
+    environment.filters["shown"] = shown
     title = run.provenance.get("settings", {}).get("title") or "Mass cytometry of CAR-T cells"
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("base.html.j2").render(
         title=title if run.has_car else run.provenance.get("settings", {}).get("title") or "Mass cytometry",
         answer=found,
+        changes=_changes.chapter(run),
+        clusters=_clusters.chapter(run),
+        gates=_gates.chapter(run),
+        quality=_quality.chapter(run),
         figures={figure.stem: figure for figure in figures},
-        order=[figure.stem for figure in figures],
         tables=run.tables,
-        ledger=_ledger(run.tables["ledger"]),
-        thresholds=_rows(run.tables.get("thresholds")),
-        notes=_rows(run.tables.get("notes")),
-        audit=[row for row in _rows(run.tables.get("car_audit")) if row["source"] == "all"],
-        losses=_rows(run.tables.get("cleaning_losses")),
-        agreement=_rows(run.tables.get("agreement")),
+        notes=rows(run.tables.get("notes")),
         provenance=run.provenance,
     )
-
-
-def _rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    if table is None:
-        return []
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
-
-
-def _ledger(table: pd.DataFrame) -> dict[str, Any]:
-    """Turn the ledger sideways for reading: a row a population, a column a sample."""
-    samples = list(dict.fromkeys(table["sample_id"]))
-    populations = table.sort_values("order", kind="stable")[["population", "parent"]].drop_duplicates(
-        "population"
-    )
-    by_key = table.set_index(["sample_id", "population"])
-    rows = []
-    for name, parent in populations.itertuples(index=False):
-        cells: list[tuple[int, float] | None] = []
-        for sample in samples:
-            if (sample, name) in by_key.index:
-                row = by_key.loc[(sample, name)]
-                cells.append((int(row["events"]), float(row["fraction_of_parent"])))
-            else:
-                cells.append(None)
-        rows.append({"population": name, "parent": parent if isinstance(parent, str) else "", "cells": cells})
-    return {"samples": samples, "rows": rows}
-
-
-def _shown(value: Any) -> str:
-    """Format a value of a table for people: four significant digits, nothing for what is not known."""
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return str(value)

@@ -1,0 +1,147 @@
+"""What changed over time, and how CAR-T cells differ from host T cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cytocar._core import keys
+from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._text import Row, SmallTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.report._load import FinishedRun
+
+
+def chapter(run: FinishedRun) -> dict[str, Any]:
+    """Return what the template of this chapter needs."""
+    return {"tables": change_tables(run)}
+
+
+def change_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
+    """Return who is up, down and unchanged: over time first, then CAR-T against host T, last timepoint first."""
+    table = run.tables.get("comparisons")
+    if table is None or table.empty:
+        return ()
+    judged = table[(table["compartment"] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
+    found = []
+    for comparison in dict.fromkeys(judged["comparison"]):
+        part = judged[judged["comparison"] == comparison]
+        if comparison == "car vs host":
+            for timepoint in reversed(list(dict.fromkeys(part["timepoint"]))):
+                at = part[part["timepoint"] == timepoint]
+                found.append(_change_table(f"CAR-T against host T, {timepoint}", at))
+        else:
+            found.append(_change_table(comparison, part))
+    return tuple(found)
+
+
+def _markers_of_interest(run: FinishedRun) -> set[str]:
+    """Return the markers that tell about the cells: those they were clustered by, not those they were gated by."""
+    panel = run.provenance.get("panel", [])
+    return {row["marker"] for row in panel if row["used_for_clustering"]}
+
+
+def _change_table(title: str, part: pd.DataFrame) -> SmallTable:
+    several = "patient_id" in part and part["patient_id"].nunique() > 1
+    where = ["patient_id", "subset"] if several else ["subset"]
+    rows = []
+    for key, group in part.groupby(where, sort=False):
+        calls = {
+            call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
+        }
+        unknown = int((group["call"] == "inconclusive").sum())
+        n_a, n_b = int(group["n_cells_a"].max()), int(group["n_cells_b"].max())
+        rows.append(
+            Row(
+                (
+                    " ".join(map(str, key)),
+                    f"{n_b:,} : {n_a:,}",
+                    _names(calls["up"]),
+                    _names(calls["down"]),
+                    _names(calls["unchanged"]),
+                    f"{unknown} of {len(group)}",
+                )
+            )
+        )
+    head = ("subset", "cells", "up", "down", "unchanged", "inconclusive")
+    return SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=len(head), title=title)
+
+
+def _names(markers: Sequence[str]) -> str:
+    return ", ".join(map(str, markers)) if markers else "none"
+
+
+def _has_car_cells(run: FinishedRun) -> bool:
+    return run.has_car and bool((run.of_patients.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
+
+
+def _cells(function: str) -> Callable[[FinishedRun], Any]:
+    def draw(run: FinishedRun) -> Any:
+        from cytocar import pl
+
+        return getattr(pl, function)(run.of_patients)
+
+    return draw
+
+
+SHOWN_BESIDE_HOST = 6
+
+
+def _car_vs_host(run: FinishedRun) -> Any:
+    """Draw the published markers that the panel has, and those that differ most until there are enough."""
+    from cytocar import pl
+    from cytocar.panel.names import marker_key
+    from cytocar.pl import BESIDE_HOST
+
+    by_key = {marker_key(str(name)): str(name) for name in run.cells.var_names}
+    markers = [by_key[marker_key(name)] for name in BESIDE_HOST if marker_key(name) in by_key]
+    table = run.tables.get("comparisons")
+    if table is not None and len(table):
+        clustered = {row["marker"] for row in run.provenance["panel"] if row["used_for_clustering"]}
+        rows = table[(table["comparison"] == "car vs host") & table["marker"].isin(clustered)]
+        rows = rows[(rows["subset"] != keys.ALL) & ~rows["marker"].isin(["CD4", "CD8", "CD8a"])]
+        # A large difference of a few cells says less than a middling one of thousands.
+        weight = rows[["n_cells_a", "n_cells_b"]].min(axis=1)
+        largest = rows.assign(size=rows["cliffs_delta"].abs() * weight).groupby("marker")["size"].sum()
+        others = [
+            name for name in largest.sort_values(ascending=False, kind="stable").index if name not in markers
+        ]
+        markers += others[: max(SHOWN_BESIDE_HOST - len(markers), 0)]
+    return pl.violins_car_vs_host(run.of_patients, markers=markers or None)
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "violins_subsets",
+        "Markers of the subsets over time",
+        "CAR-T cells by subset and timepoint; n above each violin, points where there are few cells.",
+        _has_car_cells,
+        _cells("violins_subsets"),
+    ),
+    FigureOfRun(
+        "violins_supplement",
+        "More markers of the subsets over time",
+        "As above, for the markers of the publication's supplement.",
+        _has_car_cells,
+        _cells("violins_supplement"),
+    ),
+    FigureOfRun(
+        "violins_car_vs_host",
+        "CAR-T cells beside host T cells",
+        "The same tube, CAR-T cells beside the sampled host T cells: the markers of the publication that the panel "
+        "has, and those that differ most.",
+        _has_car_cells,
+        _car_vs_host,
+    ),
+    FigureOfRun(
+        "comparisons",
+        "What changed over time",
+        "Difference of medians with bootstrap 95 % intervals; the grey bar is the change of the host T cells of the "
+        "same tubes.",
+        has("comparisons"),
+        table("comparisons", "comparisons"),
+    ),
+)

@@ -1,0 +1,58 @@
+"""Gates and thresholds, and where every event went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._text import rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.report._load import FinishedRun
+
+
+def chapter(run: FinishedRun) -> dict[str, Any]:
+    """Return what the template of this chapter needs."""
+    return {"thresholds": rows(run.tables.get("thresholds")), "ledger": _ledger(run.tables["ledger"])}
+
+
+def _ledger(table: pd.DataFrame) -> dict[str, Any]:
+    """Turn the ledger sideways for reading: a row a population, a column a sample."""
+    samples = list(dict.fromkeys(table["sample_id"]))
+    populations = table.sort_values("order", kind="stable")[["population", "parent"]].drop_duplicates(
+        "population"
+    )
+    by_key = table.set_index(["sample_id", "population"])
+    found = []
+    for name, parent in populations.itertuples(index=False):
+        cells: list[tuple[int, float] | None] = []
+        for sample in samples:
+            if (sample, name) in by_key.index:
+                row = by_key.loc[(sample, name)]
+                cells.append((int(row["events"]), float(row["fraction_of_parent"])))
+            else:
+                cells.append(None)
+        found.append(
+            {"population": name, "parent": parent if isinstance(parent, str) else "", "cells": cells}
+        )
+    return {"samples": samples, "rows": found}
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "gating",
+        "Gates",
+        "Each row a sample, each panel a step of the strategy with its thresholds; numbers are percent of the parent.",
+        has("gating_plots", "thresholds"),
+        table("gating", "gating_plots", "thresholds", "ledger"),
+    ),
+    FigureOfRun(
+        "thresholds",
+        "Densities and thresholds",
+        "The density each threshold was found in, on the cells of its own population.",
+        has("densities", "thresholds"),
+        table("thresholds", "densities", "thresholds"),
+    ),
+)

@@ -1,0 +1,66 @@
+"""Quality of the files: beads, spillover, clean-up, stability over the acquisition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._text import rows
+
+if TYPE_CHECKING:
+    from cytocar.report._load import FinishedRun
+
+
+def chapter(run: FinishedRun) -> dict[str, Any]:
+    """Return what the template of this chapter needs."""
+    return {
+        "audit": [row for row in rows(run.tables.get("car_audit")) if row["source"] == "all"],
+        "losses": rows(run.tables.get("cleaning_losses")),
+    }
+
+
+def _spillover(run: FinishedRun) -> Any:
+    from cytocar import pl, pp
+
+    return pl.spillover(pp.read_spillover(run.folder / "tables" / "spillover.csv"))
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "cleaning",
+        "Clean-up",
+        "Every criterion against DNA, on the events that were left when it was judged, with its limits; above each "
+        "panel what it took. Counts after normalisation and compensation, where these were done.",
+        has("cleaning_plots"),
+        table("cleaning", "cleaning_plots"),
+    ),
+    FigureOfRun(
+        "beads",
+        "Calibration beads",
+        "Smoothed signal of the beads over each file before and after normalisation, on one scale, and the factor that "
+        "all channels were multiplied by.",
+        has("bead_traces", "beads"),
+        table("beads", "bead_traces", "beads"),
+    ),
+    FigureOfRun(
+        "spillover",
+        "Spillover matrix",
+        "The matrix that the counts were compensated with, in percent of the emitting channel (rows).",
+        lambda run: (run.folder / "tables" / "spillover.csv").is_file(),
+        _spillover,
+    ),
+    FigureOfRun(
+        "time_quality",
+        "Unstable stretches",
+        "Stretches of the acquisition in which signals or the rate of events were not as in most of the file.",
+        has("time_quality"),
+        table("time_quality", "time_quality"),
+    ),
+    FigureOfRun(
+        "quality",
+        "Quality over acquisition time",
+        "Event rate, share of cells, and signal of DNA, beads and CD45 along the acquisition of each file.",
+        has("quality"),
+        table("quality", "quality"),
+    ),
+)

@@ -1,0 +1,80 @@
+"""Small tables and numbers for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a small table; `tone` marks it (good, weak, none)."""
+
+    cells: tuple[str, ...]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class SmallTable:
+    """A table for people: formatted texts, with the file that holds the numbers in full."""
+
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    source: str
+    numeric_from: int = 1
+    title: str = ""
+
+
+def percent(value: float) -> str:
+    """Format a percentage with about three significant digits."""
+    if not np.isfinite(value):
+        return "not known"
+    if value == 0:
+        return "0"
+    if abs(value) < 0.0005:
+        return f"{value:.1g}"
+    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1
+    return f"{value:.{digits}f}"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Format a percentage with its interval."""
+    return f"{percent(value)} ({percent(low)} to {percent(high)})"
+
+
+def records(table: pd.DataFrame) -> list[Any]:
+    """Return the rows as named tuples; what their columns hold is known from the table, not from the type."""
+    return list(table.itertuples())
+
+
+def label(timepoint: Any, sample: Any) -> str:
+    """Name a sample for people: its timepoint, where its name does not hold it."""
+    timepoint, sample = str(timepoint), str(sample)
+    if timepoint in ("", "nan") or timepoint in sample:
+        return sample
+    return f"{timepoint}, {sample}"
+
+
+def rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return the rows of a table for a template; none where there is no table."""
+    if table is None:
+        return []
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
+
+
+def shown(value: Any) -> str:
+    """Format a value of a table for people: four significant digits, nothing for what is not known."""
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
