@@ -11,9 +11,9 @@ from cytocar.tl._clusters.flowsom import flowsom
 from cytocar.tl._clusters.metaclusters import metacluster_table, metaclusters
 from cytocar.tl._clusters.phenograph import phenograph
 from cytocar.tl._clusters.profiles import cluster_frequencies, cluster_profiles
-from cytocar.tl._clusters.stability import Stability, stability
 from cytocar.tl._clusters.som_outliers import flowsom_outliers
 from cytocar.tl._clusters.som_tree import flowsom_tree
+from cytocar.tl._clusters.stability import Stability, stability
 from cytocar.tl._cohorts.abundance import abundance
 from cytocar.tl._cohorts.confounding import confounding
 from cytocar.tl._cohorts.state import state
