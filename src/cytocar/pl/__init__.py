@@ -24,6 +24,7 @@ from cytocar.pl._maps import (
 from cytocar.pl._quality import quality
 from cytocar.pl._save import save
 from cytocar.pl._spillover import spillover
+from cytocar.pl._strategy import strategy
 from cytocar.pl._subsets import subsets
 from cytocar.pl._thresholds import thresholds
 from cytocar.pl._time_quality import time_quality
@@ -52,6 +53,7 @@ __all__ = [
     "quality",
     "save",
     "spillover",
+    "strategy",
     "subsets",
     "thresholds",
     "time_quality",
