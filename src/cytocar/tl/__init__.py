@@ -9,8 +9,10 @@ from cytocar.tl._clinical.table_tests import table_test
 from cytocar.tl._clusters.agreement import agreement, agreement_table
 from cytocar.tl._clusters.flowsom import flowsom
 from cytocar.tl._clusters.metaclusters import metacluster_table, metaclusters
+from cytocar.tl._clusters.names import describe_clusters
 from cytocar.tl._clusters.phenograph import phenograph
 from cytocar.tl._clusters.profiles import cluster_frequencies, cluster_profiles
+from cytocar.tl._clusters.renaming import rename_clusters
 from cytocar.tl._clusters.som_outliers import flowsom_outliers
 from cytocar.tl._clusters.som_tree import flowsom_tree
 from cytocar.tl._clusters.stability import Stability, stability
@@ -36,6 +38,7 @@ __all__ = [
     "compare",
     "confounding",
     "cox",
+    "describe_clusters",
     "detection",
     "flowsom",
     "flowsom_outliers",
@@ -53,6 +56,7 @@ __all__ = [
     "phenograph",
     "plan_acquisition",
     "pooled_proportions",
+    "rename_clusters",
     "stability",
     "state",
     "subset_order",

@@ -1,0 +1,188 @@
+"""Clusters under the names that people gave them, and clusters of one name as one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cytocar._core import keys, provenance
+from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar.tl._clusters.profiles import _grouping
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+# labels of cells that are in no cluster; they keep them
+NOWHERE: Final = ("-1", "")
+NAMES_COLUMNS: Final = ("cluster", "name")
+
+
+def fingerprint(adata: AnnData, key: str) -> str:
+    """Return 12 hexadecimal digits that stand for a clustering: which cell is in which cluster.
+
+    Cells without a label leave no trace, so that a table made for part of the cells fits all of them.
+
+    Examples
+    --------
+    >>> import anndata, numpy
+    >>> cells = anndata.AnnData(numpy.zeros((2, 1), "float32"))
+    >>> cells.obs["flowsom"] = ["1", "2"]
+    >>> first = fingerprint(cells, "flowsom")
+    >>> cells.obs["flowsom"] = ["2", "2"]
+    >>> len(first), first == fingerprint(cells, "flowsom")
+    (12, False)
+    """
+    labels, _ = _grouping(adata, key)
+    digest = hashlib.sha256(key.encode())
+    for cell, label in zip(adata.obs_names, labels, strict=True):
+        if label:
+            digest.update(f"\n{cell}\t{label}".encode())
+    return digest.hexdigest()[:12]
+
+
+def read_names(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table of cluster names as people leave it: any usual encoding and separator.
+
+    Raises
+    ------
+    ParameterError
+        With everything that is wrong with the file.
+    """
+    import pandas as pd
+
+    from cytocar.panel._table import read_table
+
+    table, problems = read_table(path)
+    if table is not None:
+        missing = [column for column in NAMES_COLUMNS if column not in table.columns]
+        if not missing:
+            return pd.DataFrame(
+                [{column: row.get(column) for column in table.columns if column} for row in table.rows]
+            )
+        raise ParameterError(
+            f"{path}: there is no column {' nor '.join(map(repr, missing))}; a table of cluster names has the columns "
+            "method, cluster and name, as cluster_names.csv of a run has them"
+        )
+    raise ParameterError("\n".join(map(str, problems)))
+
+
+def _complaints(table: pd.DataFrame, clusters: list[str], made_for: str, where: str) -> list[str]:
+    """Return everything that keeps a table from fitting these clusters."""
+    named = table["cluster"].astype(str).tolist()
+    told = []
+    twice = sorted({cluster for cluster in named if named.count(cluster) > 1})
+    if twice:
+        told.append(f"{where} names cluster {', '.join(twice)} more than once; give each one row")
+    unknown = [cluster for cluster in dict.fromkeys(named) if cluster not in clusters]
+    if unknown:
+        known = ", ".join(clusters)
+        told.append(
+            f"{where} names cluster {', '.join(unknown)}, which these cells do not have; known: {known}"
+        )
+    lacking = [cluster for cluster in clusters if cluster not in named and cluster not in NOWHERE]
+    if lacking:
+        told.append(
+            f"{where} has no row for cluster {', '.join(lacking)}; give each a name, the old one if it stays"
+        )
+    blank = [
+        cluster
+        for cluster, name in zip(named, table["name"].fillna("").astype(str), strict=True)
+        if not name.strip() or name.strip() in NOWHERE
+    ]
+    if blank:
+        told.append(f"{where} gives cluster {', '.join(blank)} no name; write one")
+    if "made_for" in table:
+        prints = [text for text in dict.fromkeys(table["made_for"].fillna("").astype(str)) if text]
+        if prints and prints != [made_for]:
+            told.append(
+                f"{where} was made for another clustering ({', '.join(prints)}; these cells have {made_for}): other "
+                "cells, markers, settings or seed give other clusters, and their names would be wrong; take the "
+                "table of this clustering, or empty its column made_for if you know that it fits"
+            )
+    return told
+
+
+def rename_clusters(
+    adata: AnnData,
+    table: pd.DataFrame | str | os.PathLike[str],
+    *,
+    key: str = keys.PHENOGRAPH,
+    key_added: str | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Give clusters the names of an edited table; clusters of one name become one. Nothing is clustered again.
+
+    Parameters
+    ----------
+    adata
+        Cells with clusters in ``obs``.
+    table
+        A table as `describe_clusters` makes it, or the CSV file that people edited: columns ``cluster`` and ``name``;
+        with ``method`` only the rows of `key` are read, and with ``made_for`` the table must have been made for these
+        very clusters.
+    key
+        Column of ``obs`` that holds the clusters.
+    key_added
+        Column to write; ``key + "_names"`` unless it is given.
+    copy
+        Return a changed copy instead of changing `adata`.
+
+    Returns
+    -------
+    `None`, or the copy. Sets the following field:
+
+    ``adata.obs[key_added]`` : categorical of text
+        The name of each cell's cluster, in the order of the table; ``"-1"`` and cells without a label stay.
+
+    Raises
+    ------
+    ParameterError
+        With everything that is wrong with the table: clusters that are unknown, missing or named twice, empty names,
+        another clustering.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.zeros((3, 1), "float32"))
+    >>> cells.obs["flowsom"] = ["1", "2", "3"]
+    >>> names = pandas.DataFrame({"cluster": ["1", "2", "3"], "name": ["naive", "memory", "naive"]})
+    >>> rename_clusters(cells, names, key="flowsom")
+    >>> cells.obs["flowsom_names"].tolist()
+    ['naive', 'memory', 'naive']
+    """
+    import pandas as pd
+
+    if isinstance(table, pd.DataFrame):
+        frame, where = table, "the table"
+        missing = [column for column in NAMES_COLUMNS if column not in frame.columns]
+        if missing:
+            known = [str(column) for column in frame.columns]
+            raise ParameterError(f"the table has no column {missing[0]!r}; {did_you_mean(missing[0], known)}")
+    else:
+        frame, where = read_names(table), str(table)
+    if "method" in frame:
+        methods = list(dict.fromkeys(frame["method"].astype(str)))
+        frame = frame[frame["method"].astype(str) == key]
+        if frame.empty:
+            raise ParameterError(f"{where} has no rows of method {key!r}; {did_you_mean(key, methods)}")
+    labels, clusters = _grouping(adata, key)
+    told = _complaints(frame, clusters, fingerprint(adata, key), where)
+    if told:
+        raise ParameterError("\n".join(told))
+    names: Mapping[str, str] = {
+        str(cluster): str(name).strip() for cluster, name in zip(frame["cluster"], frame["name"], strict=True)
+    }
+    renamed = np.array([names.get(label, label) for label in labels], dtype=object)
+    occurring = set(renamed.tolist())
+    order = [name for name in dict.fromkeys(names.values()) if name in occurring]
+    order += [label for label in NOWHERE if label in occurring and label not in order]
+    result = adata.copy() if copy else adata
+    column = f"{key}_names" if key_added is None else key_added
+    result.obs[column] = pd.Categorical(renamed, order)
+    provenance.record(result, "tl.rename_clusters", {"key": key, "key_added": column, "names": dict(names)})
+    return result if copy else None
