@@ -15,7 +15,8 @@ from cytocar._core.errors import ParameterError, StateError
 from cytocar.tl import _neighbours
 from cytocar.tl._clusters import flowsom as _flowsom
 from cytocar.tl._clusters import metaclusters as _metaclusters
-from cytocar.tl._clusters.som_kernels import train
+from cytocar.tl._clusters import som as _som
+from cytocar.tl._clusters.som_kernels import across, train
 
 
 def slow_training(
@@ -37,36 +38,39 @@ def slow_training(
 def test_the_map_is_trained_by_the_published_schedule() -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(size=(150, 3)).astype("float32")
-    grid = _flowsom.chebyshev((4, 5))
+    grid = _som.chebyshev((4, 5))
     start = x[generator.choice(150, 20, replace=False)].astype(float)
     draws = generator.integers(0, 150, 1500)
     radius = np.quantile(grid, 0.67)
-    codes = start.copy()
-    train(x, codes, grid, draws, 0, 1500, np.array([0.05, 0.01]), np.array([radius, 0.0]))
-    assert np.allclose(codes, slow_training(x, start, grid, draws, 1500, radius), atol=1e-9)
+    codes = across(start)
+    assert codes.shape == (3, 32)
+    train(x[draws], codes, 20, grid, 0, 1500, np.array([0.05, 0.01]), np.array([radius, 0.0]))
+    # codes are float32
+    assert np.allclose(codes[:, :20].T, slow_training(x, start, grid, draws, 1500, radius), atol=2e-5)
+    assert (codes[:, 20:] == 0).all()
 
 
 def test_passes_in_parts_are_passes_in_one() -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(size=(100, 3)).astype("float32")
-    grid = _flowsom.chebyshev((3, 3))
+    grid = _som.chebyshev((3, 3))
     draws = generator.integers(0, 100, 600)
     settings = (np.array([0.05, 0.01]), np.array([2.0, 0.0]))
-    whole = x[:9].astype(float)
-    train(x, whole, grid, draws, 0, 600, *settings)
-    parts = x[:9].astype(float)
+    whole = across(x[:9])
+    train(x[draws], whole, 9, grid, 0, 600, *settings)
+    parts = across(x[:9])
     for done in range(0, 600, 200):
-        train(x, parts, grid, draws[done : done + 200], done, 600, *settings)
+        train(x[draws[done : done + 200]], parts, 9, grid, done, 600, *settings)
     assert np.array_equal(whole, parts)
 
 
 def test_distances_on_the_grid_are_those_of_a_king() -> None:
-    grid = _flowsom.chebyshev((3, 4))
+    grid = _som.chebyshev((3, 4))
     assert grid.shape == (12, 12)
     # node 0 is (0, 0), node 6 is (1, 2), node 11 is (2, 3)
     assert (grid[0, 6], grid[0, 11], grid[6, 11]) == (2, 3, 1)
     # the published radius of the 10 x 10 grid
-    assert np.quantile(_flowsom.chebyshev((10, 10)), 0.67) == 6
+    assert np.quantile(_som.chebyshev((10, 10)), 0.67) == 6
 
 
 def test_every_cell_goes_to_its_nearest_code(blobs: ad.AnnData) -> None:
@@ -132,7 +136,7 @@ def test_few_cells_take_a_smaller_grid(car_cells: Callable[..., ad.AnnData]) -> 
 def test_the_grid_shrinks_with_the_cells(
     grid: tuple[int, int], cells: int, expected: tuple[int, int]
 ) -> None:
-    assert _flowsom.shrunk(grid, cells) == expected
+    assert _som.shrunk(grid, cells) == expected
 
 
 def test_one_cluster_more_must_be_worth_it() -> None:
@@ -150,7 +154,7 @@ def test_clusters_far_apart_are_counted_right(blobs: ad.AnnData) -> None:
 def test_no_more_than_5000_cells_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(5 * np.eye(6)[generator.integers(0, 4, 7000)], 1.0).astype("float32")
-    found = _flowsom.self_organising_map(x, grid=(6, 6), rlen=5)
+    found = _som.flowsom_map(x, grid=(6, 6), rlen=5)
     cuts, _ = _flowsom._metaclusters(found, 20, "average_cells", 0)
     sizes = []
 

@@ -13,6 +13,7 @@ from cytocar.tl._clusters.names import describe_clusters
 from cytocar.tl._clusters.phenograph import phenograph
 from cytocar.tl._clusters.profiles import cluster_frequencies, cluster_profiles
 from cytocar.tl._clusters.renaming import rename_clusters
+from cytocar.tl._clusters.som import SelfOrganisingMap, flowsom_map
 from cytocar.tl._clusters.som_outliers import flowsom_outliers
 from cytocar.tl._clusters.som_tree import flowsom_tree
 from cytocar.tl._clusters.stability import Stability, stability
@@ -29,6 +30,7 @@ from cytocar.tl._rare.subset_shares import subset_order, subset_shares
 from cytocar.tl._rare.subsets import subset_trend, subsets
 
 __all__ = [
+    "SelfOrganisingMap",
     "Stability",
     "abundance",
     "agreement",
@@ -41,6 +43,7 @@ __all__ = [
     "describe_clusters",
     "detection",
     "flowsom",
+    "flowsom_map",
     "flowsom_outliers",
     "flowsom_tree",
     "follow_up",

@@ -4,111 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _input
 from cytocar.tl._clusters import consensus as _consensus
 from cytocar.tl._clusters.consensus import Consensus, Linkage, growth
 from cytocar.tl._clusters.metaclusters import choose_cut, cut_quality
+from cytocar.tl._clusters.som import (
+    Method,
+    SelfOrganisingMap,
+    checked_grid,
+    checked_method,
+    checked_rlen,
+    self_organising_map,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-PUBLISHED_RLEN: Final = 10
-# showings of cells per node below which a map is not yet settled
-SHOWN_PER_NODE: Final = 1000
-LEARNING_RATE: Final = (0.05, 0.01)
-RADIUS_QUANTILE: Final = 0.67
 MOST_METACLUSTERS: Final = 20
-# a node should stand for at least this many cells on average
-CELLS_PER_NODE: Final = 5
-
-
-@dataclass(frozen=True)
-class SelfOrganisingMap:
-    """A trained map: codes (nodes x markers), the nearest node of each cell and the distance to its code."""
-
-    codes: NDArray[np.float64]
-    node: NDArray[np.int32]
-    distance: NDArray[np.float32]
-
-
-def chebyshev(grid: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the Chebyshev distances between the nodes of a grid, counted row by row."""
-    rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
-    return np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns)).astype(np.float64)
-
-
-def shrunk(grid: tuple[int, int], n_cells: int) -> tuple[int, int]:
-    """Return `grid`, or a smaller one of the same shape with at least 5 cells a node on average.
-
-    Never below 2 x 2.
-
-    Examples
-    --------
-    >>> shrunk((10, 10), 4978), shrunk((10, 10), 250), shrunk((10, 10), 12)
-    ((10, 10), (7, 7), (2, 2))
-    """
-    factor = min(1.0, (n_cells / CELLS_PER_NODE / (grid[0] * grid[1])) ** 0.5)
-    return max(2, int(grid[0] * factor + 1e-9)), max(2, int(grid[1] * factor + 1e-9))
-
-
-def auto_rlen(n_cells: int, nodes: int) -> int:
-    """Return how often to show all cells: 10 times as published, more where cells are few.
-
-    Each node should see 1,000 showings on average; with 100 nodes this asks for more than 10 passes below
-    10,000 cells.
-
-    Examples
-    --------
-    >>> auto_rlen(250, 49), auto_rlen(2500, 100), auto_rlen(100_000, 100)
-    (196, 40, 10)
-    """
-    return max(PUBLISHED_RLEN, int(np.ceil(SHOWN_PER_NODE * nodes / n_cells)))
-
-
-def _first_codes(x: NDArray[np.float32], nodes: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Draw `nodes` cells, different from one another as long as there are such."""
-    order = generator.permutation(len(x))
-    for some in (order[: 4 * nodes], order):
-        _, first = np.unique(x[some], axis=0, return_index=True)
-        if len(first) >= nodes:
-            return x[some[np.sort(first)[:nodes]]].astype(np.float64)
-    again = generator.integers(0, len(first), nodes - len(first))
-    return x[order[np.concatenate([np.sort(first), first[again]])]].astype(np.float64)
-
-
-def self_organising_map(
-    x: NDArray[np.float32], *, grid: tuple[int, int], rlen: int, seed: int = 0, n_jobs: int = 1
-) -> SelfOrganisingMap:
-    """Train a map on `rlen` passes through the cells, and place every cell on it.
-
-    The published schedule: learning rate 0.05 to 0.01, radius from the 0.67 quantile of the Chebyshev distances
-    of the grid to 0, all nodes within the radius moved alike, codes started at different random cells. Each pass
-    shows every cell once, in a new random order; drawing with replacement, as the authors' program does,
-    leaves out a third of the cells in a pass and gave impurer nodes.
-    """
-    from cytocar.tl._clusters.som_kernels import nearest_nodes, train
-
-    generator = seeds.generator(seed, "flowsom", "map")
-    between = chebyshev(grid)
-    codes = _first_codes(x, grid[0] * grid[1], generator)
-    rate = np.array(LEARNING_RATE)
-    radius = np.array([np.quantile(between, RADIUS_QUANTILE), 0.0])
-    n = len(x)
-    for epoch in range(rlen):
-        train(x, codes, between, generator.permutation(n), epoch * n, rlen * n, rate, radius)
-    node, distance = np.empty(n, np.int32), np.empty(n, np.float32)
-    _neighbours.in_blocks(
-        lambda a, b: nearest_nodes(x, codes, a, b, node, distance), n, _neighbours.n_threads(n_jobs)
-    )
-    return SelfOrganisingMap(codes, node, distance)
 
 
 def _metaclusters(
@@ -136,14 +55,6 @@ def _by_size(cut: NDArray[np.int64], node: NDArray[np.int32]) -> NDArray[np.int6
     return number[cut]
 
 
-def _checked_grid(grid: object, n_cells: int) -> tuple[int, int]:
-    sides = tuple(grid) if isinstance(grid, Sequence) and not isinstance(grid, str) else ()
-    if len(sides) != 2:
-        raise ParameterError(f"grid is {grid!r}; it must be two whole numbers such as (10, 10)")
-    rows, columns = (_input.whole_number(side, "a side of grid", 2, 100) for side in sides)
-    return shrunk((rows, columns), n_cells)
-
-
 def flowsom(
     adata: AnnData,
     *,
@@ -151,6 +62,7 @@ def flowsom(
     grid: tuple[int, int] = (10, 10),
     metaclusters: int | Literal["auto"] = "auto",
     linkage: Linkage = "average_cells",
+    method: Method = "auto",
     rlen: int | Literal["auto"] = "auto",
     seed: int = 0,
     n_jobs: int = 1,
@@ -186,6 +98,10 @@ def flowsom(
         stay joined until many are asked for; ``"average_cells"`` counts each node as often as it has cells, which
         mends much of that. ``"ward"`` and ``"ward_cells"`` tend to clusters of equal size, which suits a known number
         of clusters, none of them rare. ``"complete"`` is there for comparison.
+    method
+        ``"online"`` trains the map as published. ``"batch"`` unfolds it on 100,000 cells in that way and then moves the
+        nodes to the means of all their cells, which takes a fraction of the time. ``"auto"`` is online up to
+        100,000 cells and batch above. See `flowsom_map`, which also takes cells that do not fit into memory.
     rlen
         How many times the map is shown all cells, at least 1. The published number is 10; ``"auto"`` is 10, and
         more where cells are few, so that there are 1,000 showings per node.
@@ -212,8 +128,9 @@ def flowsom(
         ``codes`` (nodes x markers, float32), ``node_cells``, ``node_labels`` (nodes), ``node_labels_by_k`` (nodes x
         numbers of metaclusters), ``ks`` (those numbers), for each of them ``modularity``, ``ambiguous``, ``area`` and
         ``delta_area`` (see `metacluster_table`), ``consensus`` (nodes x nodes, of the chosen number; 0
-        where a node is empty), ``n_clusters``, ``chosen`` (``"auto"`` or ``"given"``), ``grid``, ``linkage``, ``rlen``,
-        ``seed`` and ``markers`` (JSON). An empty node has the label of the nearest node with cells.
+        where a node is empty), ``n_clusters``, ``chosen`` (``"auto"`` or ``"given"``), ``grid``, ``linkage``,
+        ``method`` (``"online"`` or ``"batch"``), ``rlen``, ``quantisation_error`` (mean distance), ``seed`` and
+        ``markers`` (JSON). An empty node has the label of the nearest node with cells.
 
     Raises
     ------
@@ -234,19 +151,17 @@ def flowsom(
     {'1': 100, '2': 100, '3': 100}
     """
     x, names = _input.marker_matrix(adata, markers, "tl.flowsom")
-    sides = _checked_grid(grid, x.shape[0])
+    sides = checked_grid(grid, x.shape[0])
+    form = checked_method(method, x.shape[0])
     if linkage not in _consensus.LINKAGES:
         raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
-    if isinstance(rlen, str):
-        if rlen != "auto":
-            raise ParameterError(f"rlen is {rlen!r}; it must be a whole number or 'auto'")
-        passes = auto_rlen(x.shape[0], sides[0] * sides[1])
-    else:
-        passes = _input.whole_number(rlen, "rlen", 1)
+    passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
     if isinstance(metaclusters, str) and metaclusters != "auto":
         raise ParameterError(f"metaclusters is {metaclusters!r}; it must be a whole number or 'auto'")
 
-    found = self_organising_map(x, grid=sides, rlen=passes, seed=seed, n_jobs=n_jobs)
+    found = self_organising_map(
+        x, n_cells=len(x), grid=sides, rlen=passes, method=form, seed=seed, n_jobs=n_jobs
+    )
     node_cells = np.bincount(found.node, minlength=len(found.codes))
     used = int((node_cells > 0).sum())
     most = int(np.floor(_consensus.SHARE * used + 1e-9))
@@ -278,12 +193,14 @@ def flowsom(
         "n_clusters": position + 2,
         "chosen": "auto" if asked is None else "given",
         "linkage": str(linkage),
+        "method": form,
         "rlen": passes,
         "seed": int(seed),
     }
     result.uns[key_added] = {
         **facts,
         "grid": np.array(sides),
+        "quantisation_error": found.quantisation_error(),
         "markers": json.dumps(names),
         "codes": found.codes.astype(np.float32),
         "node_cells": node_cells.astype(np.int64),
