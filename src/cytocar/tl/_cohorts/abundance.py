@@ -25,7 +25,10 @@ METHODS = {
     "nb": "negative binomial",
     "binomial": "binomial with extra variance",
     "logit": "linear model of logits",
+    "binomial_mixed": "binomial mixed model, random intercept of the sample",
 }
+HOLDS_BOTH = ("logit", "binomial_mixed")
+"""Methods that can hold what is the same for a patient beside what changes within one."""
 LOG2 = math.log(2.0)
 
 
@@ -54,13 +57,17 @@ def abundance(
     towards the others, and F tests (Lund et al. 2012, doi:10.1515/1544-6115.1826; for cytometry Weber et al. 2019,
     doi:10.1038/s42003-019-0415-5). ``binomial``: the same with a logit link and, as Williams 1982
     (doi:10.2307/2347977), the variance n p (1 - p) (1 + v (n - 1) p (1 - p)): logits vary by v between samples.
-    ``logit``: moderated linear model of log((k + 0.5) / (n - k + 0.5)), the only one that can average over
-    what changes within a patient. Intervals of the first two hold the values that the test does not reject.
-    Estimates have a prior count of 0.125 so that an empty group stays finite.
+    ``logit``: moderated linear model of log((k + 0.5) / (n - k + 0.5)). ``binomial_mixed``: each cluster on its own,
+    logits vary between samples and between patients; effects maximise Laplace's approximation of the likelihood, as
+    lme4 does (Breslow & Clayton 1993, doi:10.1080/01621459.1993.10594284), errors rest on restricted variances and
+    Satterthwaite degrees of freedom, since a z test of few patients finds too much. Intervals of the first two hold the
+    values that the test does not reject. Their estimates have a prior count of 0.125, so that an empty group stays
+    finite; with ``binomial_mixed`` such a cluster gets no number.
 
     **Patients with several samples.** Within patients (time), each patient gets a column of its own. Between patients,
     where all that the formula names is the same for a patient, the samples of a patient are added up; else logits
-    and design are averaged over the patient, which needs ``method="logit"``.
+    and design are averaged over the patient, which needs ``method="logit"``. ``binomial_mixed`` keeps all samples and
+    gives the patient a random intercept, whatever the contrast.
 
     Parameters
     ----------
@@ -84,9 +91,9 @@ def abundance(
         Column that holds what is measured repeatedly; default ``patient_id`` where a patient has several samples.
     block_as
         ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are
-        correlated, as in `state`; for ``logit``.
+        correlated, as in `state`; for ``logit`` and ``binomial_mixed``, where it is what ``auto`` does.
     method
-        ``nb``, ``binomial`` or ``logit``.
+        ``nb``, ``binomial``, ``logit`` or ``binomial_mixed``.
     composition
         ``total``: shares of all cells. ``ratio``: against the median cluster (size factors of Anders & Huber 2010,
         doi:10.1186/gb-2010-11-10-r106), so that one large cluster that grows does not make all others fall; for ``nb``.
@@ -138,6 +145,8 @@ def abundance(
         design = np.asarray(design)[~empty]
     made = make_design(sheet, formula, design)
     made = type(made)(**{**vars(made), "notes": (*made.notes, *notes)})
+    if method == "binomial_mixed" and block_as == "auto":
+        block_as = "random"
     tables = [
         _one(arrangement, clusters, counts, totals, method, composition, min_cells, level)
         for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
@@ -156,11 +165,11 @@ def _one(
     level: float,
 ) -> pd.DataFrame:
     """Return the rows of one contrast."""
-    if arrangement.kind in ("averaged", "random") and method != "logit":
+    if arrangement.kind in ("averaged", "random") and method not in HOLDS_BOTH:
         raise ParameterError(
             f"{arrangement.contrast.name!r} is between patients, which have several samples, and the formula has what "
             f"changes within them (or block_as='random'): method {method!r} cannot hold both. Use method='logit', a "
-            f"linear model, or a formula of what is the same for a patient: "
+            "linear model, method='binomial_mixed', or a formula of what is the same for a patient: "
             "samples are then added up"
         )
     y, n = arrangement.pool(counts), arrangement.pool(totals)
@@ -181,6 +190,12 @@ def _one(
         fitted = _fit(arrangement, counts, totals, tested, method, composition, level)
         for key, values in found.items():
             values[tested] = fitted[key] / LOG2 if key in ("effect", "low", "high") else fitted[key]
+        if len(n) > arrangement.design.matrix.shape[1]:
+            for g in np.flatnonzero(tested & ~np.isfinite(found["effect"])):
+                why[g] = (
+                    "a group of samples has no cells of this cluster, or no others: a mixed model has no finite "
+                    "estimate; method='nb' gives an interval that is open on one side"
+                )
     odds = (
         "ratio of odds"
         if method != "nb"
@@ -218,6 +233,11 @@ def _fit(
     if method == "logit":
         return _fit_logit(arrangement, counts[tested], totals, level)
     y, n = arrangement.pool(counts), arrangement.pool(totals)
+    if method == "binomial_mixed":
+        from cytocar.tl._cohorts.binomial_mixed import fit_mixed
+
+        block = arrangement.codes if arrangement.kind == "random" else None
+        return fit_mixed(y[tested], n, matrix, weights, block).tested(level)
     offset = np.log(n) if composition == "total" else np.log(_size_factors(y, n))
     if method == "binomial":
         offset = np.zeros(len(n))

@@ -68,7 +68,9 @@ class Family:
             if d < _TINY:
                 unit = xlogy(y, y / mu) - (y - mu)
             else:
-                unit = xlogy(y, y / mu) - (y + 1.0 / d) * np.log1p(d * (y - mu) / (1.0 + d * mu))
+                # A trial step may go so far that 0 of it is -1 to the last digit.
+                change = np.maximum(d * (y - mu) / (1.0 + d * mu), -1.0 + 2.0**-53)
+                unit = xlogy(y, y / mu) - (y + 1.0 / d) * np.log1p(change)
             return np.maximum(2.0 * unit, 0.0)
         rest, n = np.maximum(self.totals - mu, 1e-300), self.totals
         unit = xlogy(y, y / mu) + xlogy(n - y, (n - y) / rest)

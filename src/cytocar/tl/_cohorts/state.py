@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 WEIGHTS = ("auto", "cells", "none")
+METHODS = ("moderated", "mixed")
 
 
 def state(
@@ -36,6 +37,7 @@ def state(
     contrast: Any = None,
     block: str | None = None,
     block_as: str = "auto",
+    method: str = "moderated",
     weights: str = "auto",
     markers: str | Sequence[str] | None = None,
     groupby: str = keys.FLOWSOM,
@@ -46,13 +48,17 @@ def state(
     """Return, cluster by cluster and marker by marker, how much medians differ between groups of patients.
 
     The median of a marker over the cells of a cluster in one sample is one observation; the unit is the sample, and
-    where a patient has several, the patient. A linear model of the medians; residual variances of all clusters
-    and markers of a contrast are moderated towards each other, t = effect / (s~ u) with
+    where a patient has several, the patient. ``moderated``: a linear model of the medians; residual variances of all
+    clusters and markers of a contrast are moderated towards each other, t = effect / (s~ u) with
     s~^2 = (d s^2 + d0 s0^2) / (d + d0) and d + d0 degrees of freedom (Smyth 2004, doi:10.2202/1544-6115.1027; for
-    cytometry Weber et al. 2019, doi:10.1038/s42003-019-0415-5).
+    cytometry Weber et al. 2019, doi:10.1038/s42003-019-0415-5). ``mixed``: each row on its own, the patient as random
+    intercept, variances by restricted maximum likelihood (Patterson & Thompson 1971, doi:10.1093/biomet/58.3.545), t
+    with degrees of freedom after Satterthwaite 1946 (doi:10.2307/3002019), as lme4 with lmerTest.
 
-    **Patients with several samples.** Within patients (time), each patient gets a column of its own. Between patients,
-    medians and design are averaged over the patient, so that only differences between patients count as error.
+    **Patients with several samples.** ``moderated``: within patients (time), each patient gets a column of its own.
+    Between patients, medians and design are averaged over the patient, so that only differences between patients count
+    as error. ``mixed`` keeps all samples in one model: contrasts between and within patients, visits that some
+    patients lack, and interactions of both (``"~ group * timepoint"``).
 
     Parameters
     ----------
@@ -73,7 +79,10 @@ def state(
     block_as
         ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are correlated, by one
         correlation that all rows share (Smyth, Michaud & Scott 2005, doi:10.1093/bioinformatics/bti270); where rows
-        differ in it, this finds too much (7 to 8 % false positives at 0.05 in benchmarks/calibrate_cohort.py).
+        differ in it, this finds too much (docs/calibration.md). With ``method="mixed"`` it is what ``auto`` does, and
+        each row has its own.
+    method
+        ``moderated`` or ``mixed``.
     weights
         ``auto``: n / (n + n0), with n cells, and n0 from 0 (all the same) to infinity (``cells``) as makes the data
         most likely: a median of few cells counts less, one of 10,000 cells not more than one of 1,000. ``cells``: n, as
@@ -118,6 +127,10 @@ def state(
 
     if weights not in WEIGHTS:
         raise ParameterError(f"weights is {weights!r}; {did_you_mean(weights, WEIGHTS)}")
+    if method not in METHODS:
+        raise ParameterError(f"method is {method!r}; {did_you_mean(method, METHODS)}")
+    if method == "mixed" and block_as == "auto":
+        block_as = "random"
     if not 0.0 < level < 1.0:
         raise ParameterError(f"level is {level!r}; it must be above 0 and below 1")
     if min_cells < 1:
@@ -126,7 +139,7 @@ def state(
     made = make_design(sheet, formula, design)
     medians = np.where(sizes >= min_cells, medians, np.nan)
     tables = [
-        _one(arrangement, rows, medians, sizes, weights, min_cells, level)
+        _one(arrangement, rows, medians, sizes, method, weights, min_cells, level)
         for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
     ]
     return pd.concat(tables, ignore_index=True)
@@ -137,11 +150,13 @@ def _one(
     rows: list[tuple[str, str]],
     medians: Floats,
     sizes: Floats,
+    method: str,
     weights: str,
     min_cells: int,
     level: float,
 ) -> pd.DataFrame:
     """Return the rows of one contrast."""
+    from cytocar.tl._cohorts.mixed import fit_mixed
     from cytocar.tl._cohorts.moderated import block_correlation, fit_linear, moderate
 
     used = np.isfinite(medians)
@@ -159,6 +174,8 @@ def _one(
     x, rest = split_contrast(matrix, arrangement.contrast.weights)
     found = {key: np.full(len(y), np.nan) for key in ("effect", "low", "high", "statistic", "df", "p")}
     words = "moderated linear model of medians"
+    if method == "mixed":
+        words = f"linear {'mixed ' if arrangement.kind == 'random' else ''}model of medians"
     if tested.any():
         w: Floats | None = None
         if weights == "cells":
@@ -173,15 +190,18 @@ def _one(
                 else ", equal weights"
             )
         codes, rho = None, 0.0
-        if arrangement.kind == "random":
+        if arrangement.kind == "random" and method == "moderated":
             codes = arrangement.codes
             rho = block_correlation(y[tested], matrix, codes, w)
             words += f", correlation {rho:.2f}"
-        if arrangement.kind == "averaged":
-            fit = _fit_averaged(arrangement, y[tested], used[tested], w)
+        if method == "mixed":
+            codes = arrangement.codes if arrangement.kind == "random" else np.arange(len(matrix))
+            tests = fit_mixed(y[tested], matrix, arrangement.contrast.weights, codes, w).tested(level)
+        elif arrangement.kind == "averaged":
+            tests = moderate(_fit_averaged(arrangement, y[tested], used[tested], w), level)
         else:
-            fit = fit_linear(y[tested], x, rest, weights=w, block=codes, correlation=rho)
-        for key, values in moderate(fit, level).items():
+            tests = moderate(fit_linear(y[tested], x, rest, weights=w, block=codes, correlation=rho), level)
+        for key, values in tests.items():
             found[key][tested] = values
     for g in np.flatnonzero(tested & ~np.isfinite(found["effect"])):
         why[g] = "the samples with enough cells cannot tell the groups apart"
