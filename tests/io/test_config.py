@@ -45,6 +45,7 @@ def test_the_smallest_file_has_all_defaults(tmp_path: Path) -> None:
         "clustering": {"method": "both", "k": "auto", "metaclusters": "auto", "markers": "clustering"},
         "embedding": "tsne",
         "compare": {"reference": None, "against": None, "margin": 0.2, "p_values": False},
+        "cohort": {"formula": None, "contrast": None},
         "host_sample": 10_000,
         "clean": "auto",
         "time_quality": "mark",
@@ -68,6 +69,12 @@ def test_words_stay_words_and_numbers_become_names_where_names_are_due(tmp_path:
     assert config.title == "2024"
     assert config.thresholds == {"CD3": 2.0, "VHH": {"1": 3.5, "s2": 4.0}}
     assert config.clustering.k == 15
+
+
+def test_a_formula_names_the_columns_that_it_needs(tmp_path: Path) -> None:
+    config = load(tmp_path, SMALLEST + "cohort: {formula: ~ group*age + 0, contrast: [R vs NR]}\n")
+    assert config.cohort.columns == ["group", "age"]
+    assert config.cohort.contrast == ["R vs NR"]
 
 
 def test_a_setting_without_a_value_is_its_default(tmp_path: Path) -> None:
@@ -103,6 +110,8 @@ def test_a_setting_without_a_value_is_its_default(tmp_path: Path) -> None:
             "list of at least two markers",
         ),
         ("compare: {margin: -1}", "compare.margin is -1", "at least 0"),
+        ("cohort: {formula: 5}", "cohort.formula is 5", "'~ group + batch'"),
+        ("cohort: {contrast: []}", "cohort.contrast is []", "such as R vs NR"),
         ("compare: {p_values: 1}", "compare.p_values is 1", "true or false"),
         ("compare: {refrence: 2mo}", "setting 'refrence' is not known", "did you mean 'reference'?"),
         ("thresholds: {CD3: high}", "thresholds.CD3 is 'high'", "a number by name"),

@@ -152,6 +152,19 @@ def test_a_column_of_the_user_is_left_alone(sheet: Path) -> None:
     assert "patient" not in table
 
 
+def test_columns_that_are_asked_for_are_numbers_where_all_of_them_are(sheet: Path) -> None:
+    rows = "fcs/a.fcs,s,P,t,1,64,blue,secret\nfcs/b.fcs,u,P,v,2,,3,secret"
+    sheet.write_text(HEADER + ",age,colour,name\n" + rows + "\n", encoding="utf-8")
+    table, problems = load_samples(sheet, also=["age", "colour", "months", "nobody"])
+    assert problems == []
+    assert table is not None
+    assert table["age"].iloc[0] == 64
+    assert np.isnan(table["age"].iloc[1])
+    assert table["colour"].tolist() == ["blue", "3"]
+    assert table["months"].tolist() == [1, 2]
+    assert not {"name", "nobody"} & set(table.columns)
+
+
 def test_no_sheet(tmp_path: Path) -> None:
     table, (problem,) = load_samples(tmp_path / "samples.csv")
     assert table is None

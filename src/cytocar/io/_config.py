@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -73,6 +74,27 @@ class Compare(_Strict):
         return _as_text(value)
 
 
+class Cohort(_Strict):
+    """How patients are compared with patients.
+
+    Parameters
+    ----------
+    formula
+        The model of the samples, such as ``~ group + batch + age``; its names are columns of the sample sheet. None
+        for what the sheet allows: group, batch where it can be told apart, time within patients.
+    contrast
+        What is asked of it, such as ``R vs NR``, or a list of such texts; None for every pair of groups.
+    """
+
+    formula: Annotated[str, Field(min_length=1)] | None = None
+    contrast: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the formula, which may be columns of the sample sheet."""
+        return re.findall(r"[^\W\d]\w*(?:\.\w+)*", self.formula or "")
+
+
 class StudyConfig(_Strict):
     """The settings of a study.
 
@@ -97,8 +119,8 @@ class StudyConfig(_Strict):
     thresholds
         Thresholds of the strategy that are stated instead of found: a number for all samples, or a number by
         sample.
-    clustering, compare
-        See `Clustering` and `Compare`.
+    clustering, compare, cohort
+        See `Clustering`, `Compare` and `Cohort`.
     embedding
         ``tsne``, ``umap``, ``both`` or ``off``.
     host_sample
@@ -130,6 +152,7 @@ class StudyConfig(_Strict):
     clustering: Clustering = Clustering()
     embedding: Literal["tsne", "umap", "both", "off"] = "tsne"
     compare: Compare = Compare()
+    cohort: Cohort = Cohort()
     host_sample: Annotated[int, Field(ge=0)] = 10_000
     clean: Literal["auto", "off"] = "auto"
     time_quality: Literal["mark", "remove", "off"] = "mark"
@@ -231,7 +254,11 @@ def _path_in_file(loc: tuple[int | str, ...], lines: dict[Key, int]) -> Key:
 def _section(at: Key) -> type[BaseModel] | None:
     if not at:
         return StudyConfig
-    sections: dict[str, type[BaseModel]] = {"clustering": Clustering, "compare": Compare}
+    sections: dict[str, type[BaseModel]] = {
+        "clustering": Clustering,
+        "compare": Compare,
+        "cohort": Cohort,
+    }
     return sections.get(str(at[0])) if len(at) == 1 else None
 
 
@@ -262,6 +289,9 @@ _DOMAINS = {
     "compare.against": "give the label of a timepoint",
     "compare.margin": "give a number of at least 0 (arcsinh units), such as 0.2",
     "compare.p_values": "write true or false",
+    "cohort": "give {formula: ~ group + batch, contrast: R vs NR}",
+    "cohort.formula": "give a formula of columns of the sample sheet, such as '~ group + batch'",
+    "cohort.contrast": "give a text such as R vs NR, or a list of them",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +28,9 @@ _FILL_IN: Final = {
 _EMPTY: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 
 
-def load_samples(path: str | os.PathLike[str]) -> tuple[pd.DataFrame | None, list[Problem]]:
+def load_samples(
+    path: str | os.PathLike[str], *, also: Sequence[str] = ()
+) -> tuple[pd.DataFrame | None, list[Problem]]:
     """Read the sample sheet and collect everything that is wrong with it.
 
     Parameters
@@ -37,10 +40,14 @@ def load_samples(path: str | os.PathLike[str]) -> tuple[pd.DataFrame | None, lis
         `timepoint`, `months` and if wanted `role` (``patient`` or ``negative_control``), `group`, `batch`,
         `lymphocytes_per_ul`, `wbc_per_ul`. A negative control needs neither patient nor time. Other columns
         are left alone.
+    also
+        Names of other columns that are wanted, such as covariates: numbers where all of them are, else texts.
 
-    Returns ------- A row a file, patients first, by patient, months and sample, and the problems; the table
-    is None where there are any. Texts are str (``""`` where empty), `months` and counts per microlitre float
-    (NaN where empty), and `path` holds the resolved `Path`.
+    Returns
+    -------
+    A row a file, patients first, by patient, months and sample, and the problems; the table is None where there are
+    any. Texts are str (``""`` where empty), `months` and counts per microlitre float (NaN where empty), and `path`
+    holds the resolved `Path`.
 
     Examples
     --------
@@ -75,7 +82,7 @@ def load_samples(path: str | os.PathLike[str]) -> tuple[pd.DataFrame | None, lis
     problems += _contradicting(path, table.rows, rows)
     if problems:
         return None, problems
-    return _frame(rows, table), []
+    return _frame(rows, table, also), []
 
 
 def _cell(row: Row, column: str) -> str:
@@ -93,6 +100,7 @@ def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> di
     # A sample may well be called "NA" or "-1"; only numbers and labels can be missing.
     entry[keys.SAMPLE] = row.get(keys.SAMPLE)
     entry["role"] = role
+    entry["own"] = {column: _cell(row, column) for column in table.columns}
     entry["path"] = _existing(where, path.parent, row.get("file"), problems)
     if not entry[keys.SAMPLE]:
         problems.append(Problem(where, "sample_id is empty", "give each file a name of its own"))
@@ -226,10 +234,12 @@ def _contradicting(path: Path, rows: tuple[Row, ...], entries: list[dict[str, An
     return problems
 
 
-def _frame(rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
+def _frame(rows: list[dict[str, Any]], table: Table, also: Sequence[str]) -> pd.DataFrame:
+    import numpy as np
     import pandas as pd
 
     columns = [*REQUIRED, "role", *(column for column in OPTIONAL[1:] if column in table.columns), "path"]
+    own = [name for name in dict.fromkeys(also) if name in table.columns and name not in columns]
     rows = sorted(
         rows,
         key=lambda entry: (
@@ -241,7 +251,15 @@ def _frame(rows: list[dict[str, Any]], table: Table) -> pd.DataFrame:
     )
     frame = pd.DataFrame({column: [entry[column] for entry in rows] for column in columns}, columns=columns)
     numbers = [column for column in (keys.MONTHS, *_NUMBERS) if column in columns]
-    return frame.astype(dict.fromkeys(numbers, "float64"))
+    frame = frame.astype(dict.fromkeys(numbers, "float64"))
+    for name in own:
+        texts = [entry["own"][name] for entry in rows]
+        values = [table.number(text) for text in texts]
+        numeric = any(texts) and all(
+            value is not None or not text for value, text in zip(values, texts, strict=True)
+        )
+        frame[name] = np.array(values, dtype=float) if numeric else texts
+    return frame
 
 
 def timepoint_order(samples: pd.DataFrame) -> list[str]:

@@ -87,7 +87,9 @@ def load_parts(path: str | os.PathLike[str]) -> tuple[StudyParts, list[Problem]]
     problems += found
     if parts.panel is not None:
         parts.config = _with_channels(parts.config, parts.panel)
-    parts.samples, found = load_samples(parts.folder / Path(parts.config.samples).expanduser())
+    parts.samples, found = load_samples(
+        parts.folder / Path(parts.config.samples).expanduser(), also=parts.config.cohort.columns
+    )
     problems += found
     return parts, problems
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar.study._cluster_tables import cluster_tables, label_cells
+from cytocar.study._cluster_tables import cluster_tables, label_cells, methods_of
+from cytocar.study._cohort_tables import cohort_tables
 from cytocar.study._count_tables import count_tables, false_cells
 
 if TYPE_CHECKING:
@@ -79,13 +80,25 @@ def tabulate(
     cells: AnnData,
     config: StudyConfig,
     strategy: GateTree,
-) -> dict[str, pd.DataFrame]:
-    """Return every table of the run that makes sense for this study."""
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return every table of the run that makes sense for this study, and remarks for the report."""
+    import pandas as pd
+
     tables = _of_files(results)
     tables |= count_tables(results, samples, strategy, seed=config.seed)
     tables |= cluster_tables(cells, tables.get("thresholds"))
     tables["comparisons"] = _comparisons(cells, config, tables)
-    return {name: table for name, table in tables.items() if len(table.columns)}
+    method = next(iter(methods_of(cells)), None)
+    of_patients, remarks = cohort_tables(samples, cells, tables, config, method=method)
+    across = of_patients.pop("patients", None)
+    if across is not None:
+        tables["comparisons"] = (
+            pd.concat([tables["comparisons"], across], ignore_index=True)
+            if len(tables["comparisons"])
+            else across
+        )
+    tables |= of_patients
+    return {name: table for name, table in tables.items() if len(table.columns)}, remarks
 
 
 def _of_files(results: Sequence[SampleResult]) -> dict[str, pd.DataFrame]:

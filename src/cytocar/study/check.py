@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar._core.errors import CytocarError, GateError, Problem, did_you_mean
+from cytocar._core.errors import CytocarError, GateError, ParameterError, Problem, did_you_mean
 from cytocar.io._samples import CONTROL_ROLE, timepoint_order
 from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_source, load_parts
 from cytocar.panel.names import channel_isotope, marker_key
 from cytocar.panel.roles import marker_hint
+from cytocar.study._cohort_design import designed, questions
+from cytocar.study._cohort_tables import confounding_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +208,7 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
             "give at least one sample the role patient",
         )
     labels = timepoint_order(patients)
+    yield from _cohort(file, config, patients)
     compare = config.compare
     for name, label in (("reference", compare.reference), ("against", compare.against)):
         if label is not None and label not in labels:
@@ -218,6 +221,24 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
             f"reference and against are both {compare.reference!r}",
             "name two timepoints",
         )
+
+
+def _cohort(file: Path, config: StudyConfig, samples: pd.DataFrame) -> Iterator[Problem]:
+    """Find a formula that names what the sheet does not have, and a contrast that it cannot answer."""
+    cohort = config.cohort
+    if cohort.formula is None and cohort.contrast is None:
+        return
+    try:
+        asked = questions(samples, config)[0]
+        for question in asked:
+            designed(question)
+    except ParameterError as error:
+        what, _, fix = str(error).partition("; ")
+        yield Problem(f"{file} (cohort)", what, fix)
+        return
+    if not asked:
+        what = "there is nothing to compare: the sheet has no two groups with two patients in one of them"
+        yield Problem(f"{file} (cohort.contrast)", what, "state a formula beside it, or leave it out")
 
 
 def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]:
@@ -255,6 +276,7 @@ def _remarks(parts: StudyParts) -> Iterator[str]:
         patients = parts.samples[parts.samples["role"] != CONTROL_ROLE]
         if not patients.empty and len(timepoint_order(patients)) < 2:
             yield "there is one timepoint only: nothing is compared over time"
+        yield from _cohort_remarks(parts.samples, parts.config)
     if parts.panel is not None and parts.config is not None and parts.config.clean == "auto":
         roles = set(parts.panel.frame[keys.ROLE])
         for role, what in (
@@ -263,6 +285,23 @@ def _remarks(parts: StudyParts) -> Iterator[str]:
         ):
             if role not in roles:
                 yield f"the panel has no channel of role {role}: {what}"
+
+
+def _cohort_remarks(samples: pd.DataFrame, config: StudyConfig | None) -> Iterator[str]:
+    """Say what patients will be compared by, and what cannot be told from the batch."""
+    for row in confounding_table(samples).itertuples():
+        if row.verdict in ("aliased", "partly aliased", "unbalanced"):
+            yield str(row.message)
+    if config is None:
+        return
+    try:
+        asked, remarks = questions(samples, config)
+    except ParameterError:
+        return  # told as a problem
+    yield from remarks
+    for question in asked:
+        yield f"patients are compared: {question.words}"
+        yield from question.notes
 
 
 def _files(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) -> list[Problem]:

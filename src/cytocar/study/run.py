@@ -131,7 +131,8 @@ def run(
 
         clock = time.perf_counter()
         say("tables", 0, 1)
-        tables = analysis.tabulate(results, folder.samples, cells, folder.config, strategy)
+        tables, said = analysis.tabulate(results, folder.samples, cells, folder.config, strategy)
+        remarks += said
         tables["samples"] = _samples_table(folder, results)
         tables["notes"] = _notes(results, remarks)
         (partial / "tables").mkdir()
@@ -295,7 +296,8 @@ def _samples_table(folder: StudyFolder, results: Sequence[SampleResult]) -> pd.D
     import pandas as pd
 
     facts = pd.DataFrame([{**result.file, **_share_columns(result)} for result in results])
-    sheet = folder.samples.drop(columns=["path", "file"], errors="ignore")
+    # What was read of a file stands in for columns of the sheet that happen to be called the same.
+    sheet = folder.samples.drop(columns=["path", *facts.columns.drop(keys.SAMPLE)], errors="ignore")
     sheet = sheet.assign(**{keys.SAMPLE: sheet[keys.SAMPLE].astype(str)})
     # How long a file took is no result; tables are the same to the byte for the same seed.
     return sheet.merge(facts.drop(columns="seconds"), on=keys.SAMPLE, how="left")

@@ -1,0 +1,173 @@
+"""Patients compared with patients: can the sheet answer, which shares differ, which markers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError
+from cytocar.study import _cohort_rows as rows_of
+from cytocar.study._cohort_design import Question, questions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from cytocar.io import StudyConfig
+
+CAR_OF_CD45 = "CAR-T of CD45+"
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Counts whose shares are compared: `of` says what is parted, `table` has sample_id, cluster, n, total."""
+
+    compartment: str
+    of: str
+    table: pd.DataFrame
+
+
+def confounding_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return whether time and group can be told from the batch, and groups from time, worst first."""
+    import pandas as pd
+
+    from cytocar import tl
+
+    try:
+        found = tl.confounding(samples)
+    except ParameterError:
+        # Neither timepoint nor group is filled in, or there are controls only: nothing is compared.
+        return pd.DataFrame()
+    if "group" in set(found["factor"]) and keys.TIMEPOINT in set(found["factor"]):
+        with_time = tl.confounding(samples, factors=("group",), batches=(keys.TIMEPOINT,))
+        tied = with_time[with_time["verdict"].isin(["aliased", "partly aliased"])]
+        found = pd.concat([tied, found], ignore_index=True) if len(tied) else found
+    return found
+
+
+def cohort_tables(
+    samples: pd.DataFrame,
+    cells: AnnData,
+    tables: Mapping[str, pd.DataFrame],
+    config: StudyConfig,
+    *,
+    method: str | None,
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the tables that compare patients, and remarks for the report.
+
+    Parameters
+    ----------
+    samples
+        The sample sheet.
+    cells
+        The kept cells of all samples.
+    tables
+        The tables of counts and clusters of this run.
+    config
+        The settings.
+    method
+        The clustering whose clusters are compared; None where there is none.
+
+    Returns
+    -------
+    ``confounding``; ``abundance`` and ``state`` where there are two patients or more to compare, with rows for
+    ``comparisons`` under ``patients``; and remarks.
+    """
+    import pandas as pd
+
+    found = {"confounding": confounding_table(samples)}
+    asked, remarks = questions(samples, config)
+    medians = rows_of.Medians(cells, method)
+    shares = list(_shares(tables, method))
+    abundance, state, compared = [], [], []
+    for question in asked:
+        abundance += [_abundance(question, what) for what in shares]
+        for compartment, of in medians.parts:
+            part = _state(question, compartment, of, medians)
+            state.append(part)
+            if of != method:
+                table = medians.of(compartment, of)
+                compared.append(rows_of.as_comparisons(part, table, question, config.compare.margin))
+    compared += rows_of.car_vs_host(samples, medians, config.compare.margin)
+    for name, parts in (("abundance", abundance), ("state", state), ("patients", compared)):
+        if parts:
+            found[name] = pd.concat(parts, ignore_index=True)
+    return found, remarks
+
+
+def _shares(tables: Mapping[str, pd.DataFrame], method: str | None) -> Iterator[_Shares]:
+    frequency = tables.get("car_frequency")
+    if frequency is not None:
+        one = frequency[[keys.SAMPLE]].assign(
+            cluster="CAR-T", n=frequency["n_car"], total=frequency["n_cd45"]
+        )
+        yield _Shares(keys.CAR, CAR_OF_CD45, one)
+    for compartment in (keys.CAR, keys.HOST) if "subsets" in tables else ():
+        part = tables["subsets"].rename(columns={keys.SUBSET: "cluster"})
+        part = part.loc[part[keys.COMPARTMENT] == compartment, [keys.SAMPLE, "cluster", "n"]]
+        yield _Shares(compartment, rows_of.SUBSETS_OF, part)
+    if method is not None:
+        part = tables["clusters"]
+        part = part[part["method"] == method]
+        compartment = keys.CAR if frequency is not None else keys.CELLS
+        yield _Shares(compartment, method, part[[keys.SAMPLE, "cluster", "n"]])
+
+
+def _abundance(question: Question, what: _Shares) -> pd.DataFrame:
+    """Return how much shares differ; where the model cannot hold what the formula says, by one that can."""
+    from cytocar import tl
+
+    table, part = _with_cells(what.table, question)
+    settings: dict[str, Any] = {"formula": question.formula, "contrast": question.asked or None}
+    try:
+        try:
+            found = tl.abundance(table, part.sheet, **settings)
+        except ParameterError as error:
+            if "cannot hold both" not in str(error):
+                raise
+            found = tl.abundance(table, part.sheet, method="logit", **settings)
+    except ParameterError as error:
+        found = rows_of.without_numbers(part, str(error), ("cluster",))
+    return _placed(found, what.compartment, what.of, part)
+
+
+def _state(question: Question, compartment: str, of: str, medians: rows_of.Medians) -> pd.DataFrame:
+    from cytocar import tl
+
+    table, part = _with_cells(medians.of(compartment, of), question)
+    try:
+        found = tl.state(table, part.sheet, formula=question.formula, contrast=question.asked or None)
+    except ParameterError as error:
+        found = rows_of.without_numbers(part, str(error), ("cluster", "marker"))
+    return _placed(found, compartment, of, part)
+
+
+def _with_cells(table: pd.DataFrame, question: Question) -> tuple[pd.DataFrame, Question]:
+    """Leave out samples without any cell of what is compared, and say so."""
+    sheet = question.sheet
+    n = table.groupby(keys.SAMPLE)["n"].sum()
+    known = set(n.index[n > 0].astype(str))
+    without = [name for name in sheet[keys.SAMPLE].astype(str) if name not in known]
+    if not without:
+        return table, question
+    kept = sheet[sheet[keys.SAMPLE].astype(str).isin(known)].reset_index(drop=True)
+    return table, replace(
+        question, sheet=kept, notes=(*question.notes, f"no cells, left out: {', '.join(without)}")
+    )
+
+
+def _placed(found: pd.DataFrame, compartment: str, of: str, question: Question) -> pd.DataFrame:
+    """Put in front what is compared and when; add to the notes what was left out of the model."""
+    placed = found.copy()
+    said = "; ".join(question.notes)
+    placed["note"] = [
+        "; ".join(filter(None, (note if isinstance(note, str) else "", said))) for note in placed["note"]
+    ]
+    placed["formula"] = question.formula
+    for place, (name, value) in enumerate(
+        ((keys.COMPARTMENT, compartment), ("of", of), (keys.TIMEPOINT, question.timepoint))
+    ):
+        placed.insert(place, name, value)
+    return placed
