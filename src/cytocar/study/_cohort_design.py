@@ -130,10 +130,10 @@ def _over_time(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question
     labels = timepoint_order(patients)
     if len(labels) < 2 or config.cohort.contrast is not None:
         return
-    first = config.compare.reference or labels[0]
-    later = (
-        [config.compare.against] if config.compare.against else labels[labels.index(first) + 1 :] or labels
-    )
+    first, last = config.compare.reference or labels[0], config.compare.against
+    if not {first, last or first} <= set(labels):
+        return  # `check` tells labels that are not there.
+    later = [last] if last else labels[labels.index(first) + 1 :] or labels
     asked = [
         f"{keys.TIMEPOINT}: {label} vs {first}"
         for label in later
