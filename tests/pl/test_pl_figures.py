@@ -34,6 +34,7 @@ FIGURES: dict[str, Draw] = {
     "kinetics": lambda c, t: pl.kinetics(t.frequency, t.kinetics),
     "phenograph": lambda c, t: pl.phenograph(cars(c)),
     "quality": lambda c, t: pl.quality(t.quality),
+    "ridges": lambda c, t: pl.ridges(t.densities, t.thresholds, name="CD3"),
     "subsets": lambda c, t: pl.subsets(t.subsets, t.frequency),
     "thresholds": lambda c, t: pl.thresholds(t.densities, t.thresholds),
     "tsne": lambda c, t: pl.tsne(cars(c), color="CD4", split_by="timepoint"),
@@ -70,9 +71,11 @@ ELSEWHERE = {
     "barcode_events": "pp/test_debarcode.py",
     "barcode_separation": "pp/test_debarcode.py",
     "barcode_yields": "pp/test_debarcode.py",
+    "backgating": "pl/test_pl_backgating.py",
     "beads": "pp/test_beads.py",
     "cleaning": "pp/test_clean.py",
     "spillover": "pl/test_pl_spillover.py",
+    "strategy": "pl/test_pl_strategy.py",
     "time_quality": "pp/test_time_quality.py",
 }
 

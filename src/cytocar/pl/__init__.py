@@ -1,6 +1,7 @@
 """Floor 5: figures. Every function only reads what it is given, and returns the Figure or Axes it drew."""
 
 from cytocar.pl._alluvial import alluvial
+from cytocar.pl._backgating import backgating
 from cytocar.pl._beads import beads
 from cytocar.pl._cleaning import cleaning
 from cytocar.pl._clinical import forest, kaplan_meier
@@ -22,6 +23,7 @@ from cytocar.pl._maps import (
     umap_timepoints,
 )
 from cytocar.pl._quality import quality
+from cytocar.pl._ridges import ridges
 from cytocar.pl._save import save
 from cytocar.pl._spillover import spillover
 from cytocar.pl._strategy import strategy
@@ -33,6 +35,7 @@ from cytocar.pl._violins import BESIDE_HOST, violin, violins_car_vs_host, violin
 __all__ = [
     "BESIDE_HOST",
     "alluvial",
+    "backgating",
     "barcode_events",
     "barcode_separation",
     "barcode_yields",
@@ -51,6 +54,7 @@ __all__ = [
     "kinetics",
     "phenograph",
     "quality",
+    "ridges",
     "save",
     "spillover",
     "strategy",

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LINE = "#D55E00"
+MOST_POINTS = 3000
+"""Cells of a population that are drawn one by one; of more, lines of their density."""
+HELD = (0.5, 0.8, 0.95)
 TICKS = (0, 2, 4, 6, 8, 10, 12)
 _ROOM = 0.02
 """Distance of words from the side of their gate, as a share of the panel."""
@@ -83,6 +86,9 @@ class Step:
     y: Axis
     counts: NDArray[np.int64]
     regions: Sequence[Region] = ()
+    x_values: NDArray[np.floating] | None = None
+    y_values: NDArray[np.floating] | None = None
+    """Places of the cells of a population that is looked at, where one is."""
 
 
 def arcsinh_axis(name: str, values: Sequence[NDArray[np.floating]], lines: Sequence[float]) -> Axis:
@@ -134,6 +140,61 @@ def draw(axes: Axes, step: Step, *, shade: str = "log", grey: bool = False, line
     axes.set_yticks(list(step.y.ticks), list(step.y.ticks.values()), size=_style.SMALL)
     axes.set_xlabel(_text.label(step.x.name, 22), size=_style.FONT, labelpad=1.5)
     axes.set_ylabel(_text.label(step.y.name, 22), size=_style.FONT, labelpad=1.5)
+
+
+def draw_cells(
+    axes: Axes, x: NDArray[np.floating], y: NDArray[np.floating], colour: str, size: float
+) -> None:
+    """Draw cells over a density: each as a point, or of many the lines that hold half, 80 % and 95 % of them.
+
+    With lines, the cells beyond the outermost one are points. Cells beyond the panel are drawn at its edge.
+
+    Parameters
+    ----------
+    axes
+        A panel with its limits set.
+    x, y
+        Places of the cells.
+    colour, size
+        Of the points (area in square points) and lines.
+    """
+    ends = [axes.get_xlim(), axes.get_ylim()]
+    points = np.column_stack(
+        [np.clip(values, *end) for values, end in zip((x, y), ends, strict=True)]
+    ).astype(float)
+    label = "cells"
+    if len(points) > MOST_POINTS:
+        from scipy.ndimage import gaussian_filter
+
+        bins = 80
+        counts = _raster.pixels(points[:, 0], points[:, 1], ends[0], ends[1], bins).astype(float)
+        smooth = gaussian_filter(counts, 1.6, mode="nearest")
+        # Cells without counts lie at 0: a line below them would speak of values that nobody can have.
+        smooth[: np.flatnonzero(counts.any(axis=1))[0]] = 0
+        smooth[:, : np.flatnonzero(counts.any(axis=0))[0]] = 0
+        fullest = np.sort(smooth.ravel())[::-1]
+        inside = np.searchsorted(np.cumsum(fullest) / fullest.sum(), HELD)
+        levels = fullest[np.minimum(inside, len(fullest) - 1)]
+        middles = [low + (np.arange(bins) + 0.5) * (high - low) / bins for low, high in ends]
+        rising = np.unique(levels)
+        axes.contour(middles[0], middles[1], smooth, levels=rising, colors=[colour], linewidths=0.9)
+        places = [
+            np.clip(((values - low) * bins / (high - low)).astype(int), 0, bins - 1)
+            for values, (low, high) in zip(points.T, ends, strict=True)
+        ]
+        points = points[smooth[places[1], places[0]] < rising[0]]
+        label = "cells beyond the lines"
+    axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=size,
+        c=colour,
+        linewidths=0,
+        rasterized=True,
+        label=label,
+        zorder=3,
+        clip_on=False,
+    )
 
 
 def _name(axes: Axes, step: Step, region: Region) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import ParameterError, did_you_mean
@@ -10,6 +11,7 @@ from cytocar.pl._sheet import Sheet, grid, rows_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PIXELS = 160
@@ -83,7 +85,13 @@ def strategy(
         raise ParameterError(
             "the strategy has no step with two markers of these data, so there is nothing to draw"
         )
-    return page(steps, name, shade=shade)
+    words = "colour: events a pixel, logarithmic" if shade == "log" else "colour: rank of the events a pixel"
+    return page_of(
+        steps,
+        name,
+        f"{words}; number in a gate: % of the cells of the panel",
+        lambda axes, step: _biaxial.draw(axes, step, shade=shade),
+    )
 
 
 def one_sample(sample: str | None, known: list[str]) -> str:
@@ -99,19 +107,23 @@ def one_sample(sample: str | None, known: list[str]) -> str:
     return sample
 
 
-def page(steps: list[_biaxial.Step], name: str, *, shade: str) -> Figure:
+def page_of(
+    steps: list[_biaxial.Step],
+    name: str,
+    words: str,
+    draw: Callable[[Axes, _biaxial.Step], None],
+    *,
+    colour: str = _style.SOFT,
+) -> Figure:
     """Lay out the steps of one sample, as large as a page allows."""
     columns = min(4, len(steps)) if len(steps) != 6 else 3
     left, top, gap_x, head, foot = 10.0, 6.0, 10.0, 5.0, 8.0
-    side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 44.0)
+    side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 50.0)
     rows = rows_of(len(steps), columns)
     sheet = Sheet(top + rows * (head + side + foot) + 0.5)
-    sheet.text(left, 1.0, _text.label(name, 40), size=_style.TITLE)
-    words = "colour: events a pixel, logarithmic" if shade == "log" else "colour: rank of the events a pixel"
-    sheet.text(
-        _style.WIDTH_MM - 2, 1.2, f"{words}; number in a gate: % of the cells of the panel", ha="right",
-        size=_style.SMALL, color=_style.SOFT,
-    )  # fmt: skip
+    room = _style.WIDTH_MM - left - 4 - _text.width_mm(words, _style.SMALL)
+    sheet.text(left, 1.0, _text.fit(name, room, _style.TITLE), size=_style.TITLE)
+    sheet.text(_style.WIDTH_MM - 2, 1.2, words, ha="right", size=_style.SMALL, color=colour)
     width = columns * side + (columns - 1) * gap_x
     boxes = grid(
         len(steps), columns=columns, left=left, top=top + head, width=width, height=side, gap_x=gap_x,
@@ -119,7 +131,7 @@ def page(steps: list[_biaxial.Step], name: str, *, shade: str) -> Figure:
     )  # fmt: skip
     for number, (step, box) in enumerate(zip(steps, boxes, strict=True), start=1):
         axes = sheet.axes(box, label=f"{number} {step.parent}")
-        _biaxial.draw(axes, step, shade=shade)
+        draw(axes, step)
         counted = f"n = {_text.count(step.n)}"
         room = side - _text.width_mm(f"{number}    {counted}", _style.SMALL) - 1
         axes.set_title(f"{number}  {_text.fit(step.parent, room, _style.FONT)}", size=_style.FONT, pad=2.5)

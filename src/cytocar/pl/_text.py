@@ -74,11 +74,18 @@ def percent(value: float, digits: int = 2) -> str:
     --------
     >>> percent(0.2404), percent(91.64), percent(0.00012), percent(100.0), percent(0)
     ('0.24', '92', '<0.001', '100', '0')
+
+    A whole is only called so where it is one:
+
+    >>> percent(99.56), percent(99.997)
+    ('99.6', '>99.9')
     """
     if not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
+    if 99.5 <= value < 100:
+        return f"{value:.1f}" if value < 99.95 else ">99.9"
     if abs(value) < 1e-3:
         return "<0.001"
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"

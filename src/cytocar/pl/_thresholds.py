@@ -172,7 +172,7 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
             size=_style.SMALL, color=_style.SOFT, zorder=zorder,
         )  # fmt: skip
         return
-    pinned, second = _yes(row["pinned"]), _yes(row.get("fallback", False))
+    pinned, second = is_yes(row["pinned"]), is_yes(row.get("fallback", False))
     colour = STATED if pinned else SECOND if second else FOUND
     marker = "D" if pinned else "^" if second else None
     axes.plot(
@@ -184,7 +184,7 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
             [value], [base + 0.95], marker=marker, markersize=3.5, color=colour, zorder=zorder, label="mark"
         )
     rule = str(row["rule"])
-    words = "stated" if pinned else _text.label(_RULES.get(rule, rule.replace("_", " ")), 16)
+    words = "stated" if pinned else rule_in_words(rule)
     confidence = row["confidence"]
     if not pinned and confidence is not None and np.isfinite(float(confidence)):
         words += f" {float(confidence):.2f}"
@@ -198,7 +198,12 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
     )  # fmt: skip
 
 
-def _yes(value: Any) -> bool:
+def rule_in_words(rule: object) -> str:
+    """Return what a rule is called beside a line."""
+    return _text.label(_RULES.get(str(rule), str(rule).replace("_", " ")), 16)
+
+
+def is_yes(value: Any) -> bool:
     """Read a truth value, also as a CSV file spells it."""
     return str(value).strip().casefold() in ("true", "1", "1.0")
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def steps(adata: AnnData, sample: str, *, bins: int) -> list[Step]:
-    """Return the biaxials of one sample, gated by a `GateTree`, in the order of the strategy."""
+def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> list[Step]:
+    """Return the biaxials of one sample, gated by a `GateTree`, in the order of the strategy.
+
+    With `of`, each also holds the places of the cells of that population.
+    """
     from cytocar import gate
     from cytocar.gate._apply import _columns, _samples
     from cytocar.gate._tables import gating
@@ -32,6 +35,7 @@ def steps(adata: AnnData, sample: str, *, bins: int) -> list[Step]:
     positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
     rows = _samples(adata, "sample_id")[sample]
     values: dict[str, NDArray[np.floating]] = {}
+    looked_at = None if of is None else gate.membership(adata, of)[rows]
     drawn = []
     biaxials = usable(tree, positions, named)
     for plot, goes_on in zip(biaxials, populations_after(tree, biaxials), strict=True):
@@ -58,6 +62,11 @@ def steps(adata: AnnData, sample: str, *, bins: int) -> list[Step]:
                 axes[1],
                 _raster.pixels(x, y, ends[0], ends[1], _raster.fineness(len(x), bins)),
                 regions,
+                *(
+                    (None, None)
+                    if looked_at is None
+                    else (values[key][looked_at & inside] for key in keys_xy)
+                ),
             )
         )
     return drawn
