@@ -45,7 +45,7 @@ def test_the_smallest_file_has_all_defaults(tmp_path: Path) -> None:
         "clustering": {"method": "both", "k": "auto", "metaclusters": "auto", "markers": "clustering"},
         "embedding": "tsne",
         "compare": {"reference": None, "against": None, "margin": 0.2, "p_values": False},
-        "cohort": {"formula": None, "contrast": None},
+        "cohort": {"formula": "auto", "contrast": "auto"},
         "host_sample": 10_000,
         "clean": "auto",
         "time_quality": "mark",

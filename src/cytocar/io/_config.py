@@ -80,19 +80,20 @@ class Cohort(_Strict):
     Parameters
     ----------
     formula
-        The model of the samples, such as ``~ group + batch + age``; its names are columns of the sample sheet. None
-        for what the sheet allows: group, batch where it can be told apart, time within patients.
+        The model of the samples, such as ``~ group + batch + age``; its names are columns of the sample sheet.
+        ``auto`` for what the sheet allows: group, batch where it can be told apart, time within patients.
     contrast
-        What is asked of it, such as ``R vs NR``, or a list of such texts; None for every pair of groups.
+        What is asked of it, such as ``R vs NR``, or a list of such texts; ``auto`` for every pair of groups, or for
+        what comes first in a stated formula.
     """
 
-    formula: Annotated[str, Field(min_length=1)] | None = None
-    contrast: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] | None = None
+    formula: Annotated[str, Field(min_length=1)] = "auto"
+    contrast: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] = "auto"
 
     @property
     def columns(self) -> list[str]:
         """Names in the formula, which may be columns of the sample sheet."""
-        return re.findall(r"[^\W\d]\w*(?:\.\w+)*", self.formula or "")
+        return re.findall(r"[^\W\d]\w*(?:\.\w+)*", self.formula if self.formula != "auto" else "")
 
 
 class StudyConfig(_Strict):
@@ -290,8 +291,8 @@ _DOMAINS = {
     "compare.margin": "give a number of at least 0 (arcsinh units), such as 0.2",
     "compare.p_values": "write true or false",
     "cohort": "give {formula: ~ group + batch, contrast: R vs NR}",
-    "cohort.formula": "give a formula of columns of the sample sheet, such as '~ group + batch'",
-    "cohort.contrast": "give a text such as R vs NR, or a list of them",
+    "cohort.formula": "give auto, or a formula of columns of the sample sheet, such as '~ group + batch'",
+    "cohort.contrast": "give auto, a text such as R vs NR, or a list of them",
 }
 
 

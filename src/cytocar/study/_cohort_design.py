@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUP = "group"
 BATCH = "batch"
+AUTO = "auto"
 PAIRS_OF_AT_MOST = 4
 """So many groups are compared each with each; more, each with the first."""
 
@@ -65,7 +66,7 @@ def questions(samples: pd.DataFrame, config: StudyConfig) -> tuple[list[Question
     effect can be told from it.
     """
     patients = samples[samples["role"] != CONTROL_ROLE].reset_index(drop=True)
-    if config.cohort.formula is not None:
+    if config.cohort.formula != AUTO:
         return [_stated(patients, config)], []
     remarks: list[str] = []
     found = [*_between_groups(patients, config, remarks), *_over_time(patients, config)]
@@ -77,8 +78,8 @@ def _stated(patients: pd.DataFrame, config: StudyConfig) -> Question:
     times = timepoint_order(patients)
     return Question(
         patients,
-        str(config.cohort.formula),
-        "" if stated is None else stated if isinstance(stated, str) else tuple(stated),
+        config.cohort.formula,
+        "" if stated == AUTO else stated if isinstance(stated, str) else tuple(stated),
         times[0] if len(times) == 1 else "",
     )
 
@@ -115,7 +116,7 @@ def _between_groups(patients: pd.DataFrame, config: StudyConfig, remarks: list[s
 
 def _contrasts(config: StudyConfig, levels: Sequence[str]) -> str | tuple[str, ...]:
     stated = config.cohort.contrast
-    if stated is not None:
+    if stated != AUTO:
         return stated if isinstance(stated, str) else tuple(stated)
     pairs = (
         list(combinations(levels, 2))
@@ -128,7 +129,7 @@ def _contrasts(config: StudyConfig, levels: Sequence[str]) -> str | tuple[str, .
 def _over_time(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question]:
     """Compare later timepoints with the first, or those that the settings name, within two or more patients."""
     labels = timepoint_order(patients)
-    if len(labels) < 2 or config.cohort.contrast is not None:
+    if len(labels) < 2 or config.cohort.contrast != AUTO:
         return
     first, last = config.compare.reference or labels[0], config.compare.against
     if not {first, last or first} <= set(labels):

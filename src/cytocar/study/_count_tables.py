@@ -72,15 +72,20 @@ def _add_net_shares(tables: dict[str, pd.DataFrame]) -> None:
     for _, row in subsets.iterrows():
         sample = sheet.loc[row[keys.SAMPLE]]
         where = (str(sample[keys.PATIENT]), str(sample[keys.TIMEPOINT]), str(row[keys.SUBSET]))
-        false.append(expected.get(where, np.nan) if row[keys.COMPARTMENT] == keys.CAR else np.nan)
+        is_car = row[keys.COMPARTMENT] == keys.CAR
+        false.append(expected.get(where, (np.nan, np.nan))[0] if is_car else np.nan)
     subsets["expected_false"] = false
     net = (subsets["n"] - subsets["expected_false"]).clip(lower=0)
     total = net.groupby([subsets[keys.SAMPLE], subsets[keys.COMPARTMENT]]).transform("sum")
     subsets["fraction_net"] = (net / total).where(total > 0)
 
 
-def false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], float]:
-    """Return how many CAR-T cells of each patient, timepoint and subset are expected to be host T cells."""
+def false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Return how many CAR-T cells of each patient, timepoint and subset are expected to be host T cells, and at most.
+
+    The most is the upper limit of the background that the limit of blank is set for: a rate that a few known-negative
+    cells above the threshold give is uncertain, T cells bind more of the antibody than those, and doublets add to it.
+    """
     if "car_frequency" not in tables:
         return {}
     subsets = tables["subsets"]
@@ -90,9 +95,11 @@ def false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], f
         expected = float(row["background_expected"])
         if not np.isfinite(expected):
             continue
+        most = max(expected, min(float(row["background_events"]), float(row["n_car"])))
         where = (str(row[keys.PATIENT]), str(row[keys.TIMEPOINT]))
-        found[(*where, keys.ALL)] = expected
+        found[(*where, keys.ALL)] = (expected, most)
         for subset in keys.SUBSETS:
             share = float(host.get((row[keys.SAMPLE], subset), 0.0))
-            found[(*where, subset)] = expected * share if np.isfinite(share) else 0.0
+            share = share if np.isfinite(share) else 0.0
+            found[(*where, subset)] = (expected * share, most * share)
     return found

@@ -226,7 +226,7 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
 def _cohort(file: Path, config: StudyConfig, samples: pd.DataFrame) -> Iterator[Problem]:
     """Find a formula that names what the sheet does not have, and a contrast that it cannot answer."""
     cohort = config.cohort
-    if cohort.formula is None and cohort.contrast is None:
+    if cohort.formula == cohort.contrast == "auto":
         return
     try:
         asked = questions(samples, config)[0]

@@ -40,6 +40,8 @@ samples: samples.csv
 # embedding: tsne          # tsne | umap | both | off
 # compare: {{margin: 0.2, p_values: false}}
 #                          # first and last timepoint, or reference: {first}, against: {last}
+# cohort: {{formula: auto, contrast: auto}}
+#                          # several patients; or formula: ~ group + batch, contrast: R vs NR
 # host_sample: 10000       # host T cells kept per sample for maps and comparisons
 # seed: 0
 """
