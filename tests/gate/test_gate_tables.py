@@ -73,12 +73,15 @@ def test_tables_survive_taking_a_subset(gated) -> None:
 def test_thresholds_and_densities_have_their_columns(gated) -> None:
     found = gate.thresholds(gated)
     assert list(found.columns) == [
-        "sample_id", "name", "marker", "value", "rule", "confidence", "found_in", "n_cells", "pinned", "fallback",
-        "note",
+        "sample_id", "name", "marker", "value", "rule", "confidence", "spread", "low", "high", "found_in", "n_cells",
+        "pinned", "fallback", "note",
     ]  # fmt: skip
     assert found["name"].tolist() == ["CD3", "CD4", "VHH"] * 2
     assert found.loc[found["rule"] == "valley", "confidence"].between(0.2, 1).all()
-    assert found.loc[found["name"] == "VHH", "confidence"].isna().all()
+    assert found["confidence"].between(0, 1).all()
+    assert found["spread"].between(0.001, 0.5).all()
+    assert (found["low"] <= found["value"]).all()
+    assert (found["value"] <= found["high"]).all()
     density = gate.densities(gated)
     assert list(density.columns) == ["sample_id", "name", "marker", "x", "density"]
     assert (density.groupby(["sample_id", "name"], observed=True).size() == 200).all()

@@ -32,7 +32,6 @@ Values = "NDArray[Any] | Mapping[str, NDArray[Any]]"
 CELL = "cell"
 """The value of obs["event_class"] that gating starts from."""
 
-CONTROL_ROLE = "negative_control"
 _ONLY_SAMPLE = "sample"
 _POOLED = "tubes"
 
@@ -45,6 +44,7 @@ def apply(
     thresholds: Pins | None = None,
     others: Mapping[str, Sequence[float]] | None = None,
     sample_key: str = keys.SAMPLE,
+    seed: int = 0,
     copy: bool = False,
 ) -> AnnData | None:
     """Find the thresholds of a strategy in every sample and assign every event to its populations.
@@ -62,7 +62,7 @@ def apply(
     controls
         Name of a threshold to arcsinh values of negative-control cells, as `control_values` returns them: one array,
         or ``{tube: array}``, in which case the threshold has to hold in every tube. None takes the samples with
-        ``obs["role"] == "negative_control"`` in `adata`; ``{}`` takes none.
+        ``obs["role"] == "negative_control"`` in `adata`, and the tubes that rules name; ``{}`` takes none.
     thresholds
         Stated numbers, in arcsinh units: ``{name: number}``, or ``{name: {sample: number}}``.
     others
@@ -70,6 +70,8 @@ def apply(
         is not the whole study; a threshold that is not in it has none.
     sample_key
         Column of obs that names the sample; without this column all events are one sample.
+    seed
+        Of the resamples that tell how far each threshold may move; an integer of at least 0.
     copy
         Return a changed copy and leave `adata` as it is.
 
@@ -115,7 +117,7 @@ def apply(
     given = _given_controls(tree, controls) if controls is not None else None
     if given is None:
         given = _controls_within(adata, tree, columns, samples, root, others)
-    resolved = _resolve_all(adata, tree, columns, samples, root, given, others)
+    resolved = _resolve_all(adata, tree, columns, samples, root, given, others, seed)
     _store(adata, tree, samples, resolved)
     _store_gating(adata, tree, columns, left_out, samples, resolved, root)
     record(
@@ -126,6 +128,7 @@ def apply(
             "sample_key": sample_key,
             "thresholds": thresholds or {},
             "controls": {name: list(tubes) for name, tubes in given.items()},
+            "seed": seed,
         },
     )
     return adata if copy else None
@@ -178,12 +181,14 @@ def control_values(
     tree, columns, _ = _prepare(adata, strategy, thresholds)
     samples = _samples(adata, sample_key)
     root = _root(adata)
+    names = tree.controlled()
     of_samples = [
-        _control_values(adata, tree, columns, sample, rows, root, others) for sample, rows in samples.items()
+        _control_values(adata, tree, columns, sample, rows, root, others, names)
+        for sample, rows in samples.items()
     ]
     return {
         name: np.concatenate([values[name] for values in of_samples]) if of_samples else np.empty(0, "f4")
-        for name in tree.controlled()
+        for name in names
     }
 
 
@@ -195,8 +200,8 @@ def _control_values(
     rows: Rows,
     root: Mask,
     others: Mapping[str, Sequence[float]] | None,
+    names: Sequence[str],
 ) -> dict[str, NDArray[np.float32]]:
-    names = tree.controlled()
     targets = [Step("population", tree.thresholds[name].population) for name in names]
     data = _columns(adata, columns, rows)
     done = resolve(tree, data, root[rows], sample=sample, others=others, targets=targets)
@@ -314,21 +319,26 @@ def _controls_within(
     root: Mask,
     others: Mapping[str, Sequence[float]] | None,
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    """Return the control values of the samples of `adata` that are negative controls."""
+    """Return the control values of the samples of `adata` that are control tubes of some threshold."""
     given: dict[str, dict[str, NDArray[Any]]] = {}
-    if keys.ROLE not in adata.obs or not tree.uses_controls():
+    if not tree.uses_controls():
         return given
-    role = np.asarray(adata.obs[keys.ROLE].astype(str))
+    role = (
+        np.asarray(adata.obs[keys.ROLE].astype(str)) if keys.ROLE in adata.obs else np.full(adata.n_obs, "")
+    )
     for sample, rows in samples.items():
-        if not (role[rows] == CONTROL_ROLE).all():
+        roles = np.unique(role[rows])
+        its_role = str(roles[0]) if roles.size == 1 else ""
+        names = tree.controlled_by(sample, its_role)
+        if not names:
             continue
         try:
-            values = _control_values(adata, tree, columns, sample, rows, root, others)
+            values = _control_values(adata, tree, columns, sample, rows, root, others, names)
         except ThresholdNotFound as error:
             if not error.needs_others:
                 raise
             known = _numbers_above(adata, tree, columns, samples, root, leave_out=sample)
-            values = _control_values(adata, tree, columns, sample, rows, root, known)
+            values = _control_values(adata, tree, columns, sample, rows, root, known, names)
         for name, array in values.items():
             given.setdefault(name, {})[sample] = array
     return given
@@ -364,6 +374,7 @@ def _resolve_all(
     root: Mask,
     controls: Mapping[str, Mapping[str, NDArray[Any]]],
     others: Mapping[str, Sequence[float]] | None,
+    seed: int,
 ) -> dict[str, Resolved]:
     """Resolve every sample; those that need the numbers of the others come last."""
     done: dict[str, Resolved] = {}
@@ -371,7 +382,9 @@ def _resolve_all(
     for sample, rows in samples.items():
         data = _columns(adata, columns, rows)
         try:
-            done[sample] = resolve(tree, data, root[rows], sample=sample, controls=controls, others=others)
+            done[sample] = resolve(
+                tree, data, root[rows], sample=sample, controls=controls, others=others, seed=seed
+            )
         except ThresholdNotFound as error:
             if not error.needs_others or len(samples) == 1:
                 raise
@@ -381,7 +394,9 @@ def _resolve_all(
         for sample in waiting:
             rows = samples[sample]
             data = _columns(adata, columns, rows)
-            done[sample] = resolve(tree, data, root[rows], sample=sample, controls=controls, others=known)
+            done[sample] = resolve(
+                tree, data, root[rows], sample=sample, controls=controls, others=known, seed=seed
+            )
     return {sample: done[sample] for sample in samples}
 
 
@@ -460,7 +475,8 @@ def _store_gating(
         for found in here.found.values():
             entry = dataclasses.asdict(found)
             entry["marker"] = markers[found.marker]
-            entry["confidence"] = None if np.isnan(found.confidence) else found.confidence
+            for key in ("confidence", "spread", "low", "high"):
+                entry[key] = None if np.isnan(entry[key]) else entry[key]
             entry["grid"] = np.round(found.grid, 4).tolist()
             entry["density"] = [float(f"{d:.4g}") for d in found.density]
             thresholds.append(entry)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from cytocar._core.errors import GateError
-from cytocar.gate._thresholds.rules import Negatives
+from cytocar.gate._thresholds.rules import OfCells
 from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _threshold_needs(tree: GateTree, name: str) -> Iterator[Step]:
     threshold = tree.thresholds[name]
     yield Step("population", threshold.population)
     for rule in threshold.rules():
-        if isinstance(rule, Negatives) and rule.population is not None:
+        if isinstance(rule, OfCells) and rule.population is not None:
             yield Step("population", rule.population)
             yield from (Step("threshold", term.threshold) for term in rule.gate)
 

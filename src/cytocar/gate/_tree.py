@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
-from cytocar.gate._thresholds.rules import FrozenDict, Negatives, Rule, Term, Threshold
+from cytocar.gate._thresholds.rules import FrozenDict, Negatives, OfCells, Quantile, Rule, Term, Threshold
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
@@ -235,7 +235,17 @@ class GateTree:
         return tuple(
             threshold.name
             for threshold in self.thresholds.values()
-            if any(isinstance(rule, Negatives) and rule.controls != "off" for rule in threshold.rules())
+            if any(
+                (isinstance(rule, Negatives) and rule.controls != "off")
+                or (isinstance(rule, Quantile) and (rule.sample or rule.role))
+                for rule in threshold.rules()
+            )
+        )
+
+    def controlled_by(self, sample: str, role: str) -> tuple[str, ...]:
+        """Return the names of the thresholds that the cells of this tube have a say in."""
+        return tuple(
+            threshold.name for threshold in self.thresholds.values() if threshold.wants_tube(sample, role)
         )
 
     def without(self, thresholds: Iterable[str]) -> GateTree:
@@ -252,7 +262,7 @@ class GateTree:
             return tuple(term for term in terms if term.threshold not in gone)
 
         def lessened(rule: Rule) -> Rule:
-            if not isinstance(rule, Negatives) or kept(rule.gate) == rule.gate:
+            if not isinstance(rule, OfCells) or kept(rule.gate) == rule.gate:
                 return rule
             # Without the terms that exclude what is positive, these cells are not known to be negative.
             return replace(rule, gate=(), population=None)
@@ -343,9 +353,9 @@ def _problems(tree: GateTree) -> Iterator[str]:
         if threshold.rule is None and threshold.value is None and not threshold.samples:
             yield f"{where} has neither a rule nor a value"
         for rule in threshold.rules():
-            if isinstance(rule, Negatives) and rule.population is not None:
-                yield from unknown(rule.population, f"the negatives of {where}")
-                yield from unknown_terms(rule.gate, f"the negatives of {where}")
+            if isinstance(rule, OfCells) and rule.population is not None:
+                yield from unknown(rule.population, f"the reference cells of {where}")
+                yield from unknown_terms(rule.gate, f"the reference cells of {where}")
     yield from unknown(tree.denominator, "denominator")
     for compartment, name in tree.compartments.items():
         yield from unknown(name, f"compartment {compartment!r}")

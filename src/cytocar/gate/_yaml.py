@@ -12,9 +12,13 @@ from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._thresholds.rules import (
     CONTROLS,
     RULES,
+    Fmo,
     FrozenDict,
     LowerLimit,
+    Mixture,
     Negatives,
+    OfCells,
+    Quantile,
     Rule,
     Term,
     Threshold,
@@ -40,9 +44,12 @@ _TOP = (
 _COMMON = ("rule", "range", "min_cells")
 _OF_RULE: dict[type[Rule], tuple[str, ...]] = {
     Valley: ("min_confidence",),
+    Mixture: ("min_confidence",),
     UpperLimit: ("rate",),
     LowerLimit: ("rate",),
     Negatives: ("negatives", "false_positive_rate", "controls"),
+    Quantile: ("of", "quantile"),
+    Fmo: ("fmo", "quantile"),
 }
 _OF_THRESHOLD = ("marker", "in", "value", "samples", "fallback")
 
@@ -158,6 +165,8 @@ def _rule(entry: Mapping[str, Any], inherited: Rule | None = None) -> Rule:
         fields["rate"] = _share(entry["rate"], "rate")
     if rule is Negatives:
         fields |= _negatives(entry)
+    if rule in (Quantile, Fmo):
+        fields |= _quantile(entry, "fmo" if rule is Fmo else "of")
     return rule(**fields)
 
 
@@ -179,6 +188,30 @@ def _negatives(entry: Mapping[str, Any]) -> dict[str, Any]:
             "rule negatives needs  negatives: {in: POPULATION, gate: [TERMS]}  to say which cells are negative, "
             "or  controls: only"
         )
+    return fields
+
+
+def _quantile(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Read which cells a quantile is taken of: a tube, the tubes of a role, or a population of the same tube."""
+    forms = "{sample: TUBE} or {role: ROLE}" + ("" if key == "fmo" else " or {in: POPULATION, gate: [TERMS]}")
+    if key not in entry:
+        raise _Wrong(f"rule {entry['rule']} needs  {key}: {forms}  to say which cells it looks at")
+    known = ("sample", "role") if key == "fmo" else ("sample", "role", "in", "gate")
+    cells = _require_keys(entry[key], known)
+    if len([name for name in ("sample", "role", "in") if cells.get(name) is not None]) != 1:
+        raise _Wrong(f"{key} is {entry[key]!r}; it must be one of {forms}")
+    if "gate" in cells and "in" not in cells:
+        raise _Wrong(f"{key} is {entry[key]!r}; a gate goes with  in: POPULATION")
+    fields: dict[str, Any] = {name: str(cells[name]) for name in ("sample", "role") if name in cells}
+    if "in" in cells:
+        fields |= {
+            "population": str(cells["in"]),
+            "gate": _terms(cells.get("gate", []), "the gate of the reference cells"),
+        }
+    if "quantile" in entry:
+        fields["quantile"] = _number(entry["quantile"], "quantile")
+        if not 0.0 < fields["quantile"] < 1.0:
+            raise _Wrong(f"quantile is {fields['quantile']:g}; it must be above 0 and below 1")
     return fields
 
 
@@ -307,8 +340,19 @@ def _plain_rule(rule: Rule) -> dict[str, Any]:
             plain[name] = value
     if isinstance(rule, Negatives):
         plain["controls"] = rule.controls
+    if isinstance(rule, Quantile):
+        plain["quantile"] = rule.quantile
+    if isinstance(rule, OfCells):
+        cells: dict[str, Any] = {}
         if rule.population is not None:
-            plain["negatives"] = {"in": rule.population, "gate": [str(term) for term in rule.gate]}
+            cells = {"in": rule.population, "gate": [str(term) for term in rule.gate]}
+        if isinstance(rule, Quantile):
+            cells |= {
+                name: getattr(rule, name) for name in ("sample", "role") if getattr(rule, name) is not None
+            }
+        if cells:
+            key = "negatives" if isinstance(rule, Negatives) else "fmo" if isinstance(rule, Fmo) else "of"
+            plain[key] = cells
     return plain
 
 

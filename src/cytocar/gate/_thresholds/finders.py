@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cytocar._core.errors import GateError
-from cytocar.gate._thresholds.rules import (
-    LowerLimit,
-    Negatives,
-    OtherSamples,
-    Rule,
-    Threshold,
-    UpperLimit,
-    Valley,
+from cytocar._core.seeds import generator
+from cytocar.gate._thresholds.carry_out import (
+    Known,
+    Nothing,
+    Outcome,
+    Reference,
+    carry_out,
+    count_above,
+    range_of,
+    tubes_for,
 )
+from cytocar.gate._thresholds.rules import Negatives, OtherSamples, Rule, Threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +29,6 @@ GRID = 200
 """Points of the density that is kept for each threshold."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_NEEDED_ABOVE_ZERO = 50
 
 
 class ThresholdNotFound(GateError):
@@ -56,16 +58,6 @@ def _rebuild(message: str, name: str, sample: str, marker: str, needs_others: bo
 
 
 @dataclass(frozen=True)
-class Reference:
-    """Cells known to be negative, and how many of them lie at or above the threshold."""
-
-    n_negative: int
-    n_above: int
-    rate: float
-    source: str
-
-
-@dataclass(frozen=True)
 class Found:
     """The number of one threshold in one sample, and how it came about.
 
@@ -76,11 +68,18 @@ class Found:
     rule
         The rule that gave it; ``"value"`` where it was stated.
     confidence
-        0 to 1 for a valley; NaN for rules that have none.
+        0 to 1; NaN for stated numbers. Of a valley, its depth beyond doubt; of a mixture, 1 minus the share of the
+        smaller hump under the other; of a quantile or limit, the share of the resamples in which the rate that the
+        rule states is met within a factor of two; of other samples, the share of them that agree.
     found_in, n_cells
         The cells that were looked at.
     fallback
         Whether it came from a fallback and not from the rule that the strategy prefers.
+    spread, low, high
+        How far the number may move: standard deviation and 95 % range over 100 bootstrap samples of the cells it was
+        found in, or over the other samples that it is the median of. NaN for stated numbers.
+    reference
+        What known negatives say of it.
     grid, density
         What the cells look like: 200 points.
     """
@@ -90,6 +89,9 @@ class Found:
     value: float
     rule: str
     confidence: float = float("nan")
+    spread: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
     found_in: str = ""
     n_cells: int = 0
     pinned: bool = False
@@ -100,34 +102,15 @@ class Found:
     reference: Reference | None = None
 
 
-@dataclass(frozen=True)
-class Known:
-    """What the rules may look at, for one threshold in one sample.
+def find(threshold: Threshold, known: Known, sample: str, *, seed: int | None = None) -> Found:
+    """Return the number of a threshold in one sample: stated, by its rule, or by a fallback of the strategy.
 
     Parameters
     ----------
-    values
-        The marker in the threshold's population, arcsinh units (cells,).
-    negatives
-        The marker in the known negatives of the same tube, or None where the rule names none.
-    controls
-        Control tube to the marker in its cells of the same population.
-    others
-        Numbers of this threshold in other samples; None where they are not known (yet), empty where there are none.
-    """
-
-    values: NDArray[Any]
-    negatives: NDArray[Any] | None = None
-    controls: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    others: Sequence[float] | None = None
-
-
-class _Nothing(Exception):
-    """A rule finds no number; the text says why."""
-
-
-def find(threshold: Threshold, known: Known, sample: str) -> Found:
-    """Return the number of a threshold in one sample: stated, by its rule, or by a fallback of the strategy.
+    threshold, known, sample
+        What is looked for, in what, and where.
+    seed
+        Of the resamples that tell how far the number may move; None leaves them out.
 
     Raises
     ------
@@ -135,12 +118,18 @@ def find(threshold: Threshold, known: Known, sample: str) -> Found:
         With the reason of every rule tried, the density as a picture, and how to state the number instead.
     """
     grid, density = _density(known.values)
-    common = {"name": threshold.name, "marker": threshold.marker, "grid": grid, "density": density}
-    in_population = {"found_in": threshold.population, "n_cells": int(known.values.size)}
+    common: dict[str, Any] = {
+        "name": threshold.name,
+        "marker": threshold.marker,
+        "grid": grid,
+        "density": density,
+        "found_in": threshold.population,
+        "n_cells": int(known.values.size),
+    }
     stated = threshold.pinned(sample)
     if stated is not None:
         reference = _pinned_reference(threshold, known, stated)
-        return Found(value=stated, rule="value", pinned=True, reference=reference, **in_population, **common)  # type: ignore[arg-type]  # the two mappings hold fields of Found
+        return Found(value=stated, rule="value", pinned=True, reference=reference, **common)
     reasons: list[str] = []
     for rule in threshold.rules():
         if isinstance(rule, OtherSamples) and known.others is None:
@@ -148,131 +137,59 @@ def find(threshold: Threshold, known: Known, sample: str) -> Found:
             reasons.append("other samples: their numbers are not known here")
             break
         try:
-            result = _apply(rule, known)
-            _check_range(rule, result["value"])
-        except _Nothing as nothing:
+            outcome = within_range(rule, carry_out(rule, known, threshold))
+        except Nothing as nothing:
             reasons.append(f"{rule.kind.replace('_', ' ')}: {nothing}")
             continue
-        notes = [*(f"no {reason}" for reason in reasons), result.pop("note", "")]
-        result["value"] = round(float(result["value"]), 4)
-        fields: dict[str, Any] = {**common, **in_population, **result, "note": "; ".join(filter(None, notes))}
-        return Found(rule=rule.kind, fallback=bool(reasons), **fields)
+        fields = common | _moving(outcome, threshold, sample, seed)
+        notes = [*(f"no {reason}" for reason in reasons), outcome.note, fields.pop("note")]
+        if outcome.n_cells is not None:
+            fields |= {"found_in": outcome.found_in, "n_cells": outcome.n_cells}
+        return Found(
+            value=round(float(outcome.value), 4),
+            rule=rule.kind,
+            fallback=bool(reasons),
+            note="; ".join(filter(None, notes)),
+            **fields,
+        )
     raise _not_found(threshold, known, sample, reasons or ["no number is stated for this sample"])
 
 
-def _check_range(rule: Rule, value: float) -> None:
-    if (rule.low is not None and value < rule.low) or (rule.high is not None and value > rule.high):
-        raise _Nothing(
-            f"it would be {value:.2f}, outside the range of {_range(rule)} that the strategy allows"
+def within_range(rule: Rule, outcome: Outcome) -> Outcome:
+    """Return what a rule found where the strategy allows the number."""
+    if (rule.low is not None and outcome.value < rule.low) or (
+        rule.high is not None and outcome.value > rule.high
+    ):
+        raise Nothing(
+            f"it would be {outcome.value:.2f}, outside the range of {range_of(rule)} that the strategy allows"
         )
+    return outcome
 
 
-def _range(rule: Rule) -> str:
-    low = "-inf" if rule.low is None else f"{rule.low:g}"
-    high = "inf" if rule.high is None else f"{rule.high:g}"
-    return f"{low} to {high}"
-
-
-def _require(values: NDArray[Any], rule: Rule, what: str = "cells") -> None:
-    if values.size < rule.min_cells:
-        raise _Nothing(f"{values.size:,} {what}, and at least {rule.min_cells:,} are needed")
-
-
-def _apply(rule: Rule, known: Known) -> dict[str, Any]:
-    """Return the fields of `Found` that a rule decides; `_Nothing` where it decides none."""
-    if isinstance(rule, Valley):
-        return _valley(rule, known)
-    if isinstance(rule, UpperLimit):
-        from cytocar.gate._thresholds.tail import edge_quantile
-
-        _require(known.values, rule)
-        return {"value": edge_quantile(known.values, rule.rate)}
-    if isinstance(rule, LowerLimit):
-        from cytocar.gate._thresholds.tail import edge_quantile
-
-        _require(known.values, rule)
-        return {"value": -edge_quantile(-known.values, rule.rate)}
-    if isinstance(rule, Negatives):
-        return _negatives(rule, known)
-    if isinstance(rule, OtherSamples):
-        if not known.others:
-            raise _Nothing("no other sample has a number of its own")
-        return {
-            "value": float(np.median(known.others)),
-            "note": f"median of {len(known.others)} other samples",
-        }
-    raise GateError(f"there is no way to carry out a rule of type {type(rule).__name__}")
-
-
-def _valley(rule: Valley, known: Known) -> dict[str, Any]:
-    from cytocar._core.density import find_valley
-
-    _require(known.values, rule)
-    valley = find_valley(known.values, low=rule.low, high=rule.high)
-    if valley is None:
-        raise _Nothing(f"the density has no valley in the range {_range(rule)}")
-    if valley.confidence < rule.min_confidence:
-        raise _Nothing(
-            f"the best valley, at {valley.value:.2f}, has a confidence of {valley.confidence:.2f}, "
-            f"and {rule.min_confidence:g} is needed"
-        )
-    return {"value": valley.value, "confidence": float(valley.confidence)}
-
-
-def _negatives(rule: Negatives, known: Known) -> dict[str, Any]:
-    from cytocar.gate._thresholds.tail import upper_quantile
-
-    own = known.negatives
-    tubes = known.controls if rule.controls != "off" else {}
-    if rule.controls == "only" and not tubes:
-        raise _Nothing("the strategy wants control tubes, and there are none")
-    numbers: dict[str, tuple[float, bool]] = {}
-    for source, values in {**{f"control {tube}": v for tube, v in tubes.items()}, "same tube": own}.items():
-        if values is None or values.size < rule.min_cells:
-            continue
-        if np.count_nonzero(values > 0) >= _NEEDED_ABOVE_ZERO:
-            numbers[source] = upper_quantile(values, rule.false_positive_rate)
-    from_controls = {source: number for source, number in numbers.items() if source != "same tube"}
-    if not from_controls and (rule.controls == "only" or "same tube" not in numbers):
-        counts = [f"{values.size:,} in control {tube}" for tube, values in tubes.items()]
-        counts += [f"{own.size:,} in the same tube"] if own is not None and rule.controls != "only" else []
-        raise _Nothing(
-            f"known negatives are too few ({', '.join(counts) or 'none'}; {rule.min_cells:,} are needed, "
-            f"{_NEEDED_ABOVE_ZERO} of them above 0)"
-        )
-    notes = []
-    if from_controls:
-        # It has to hold in every control tube: those that stain less must not water down the one that stains most.
-        source = max(from_controls, key=lambda name: from_controls[name][0])
-        notes.append(f"from {source}, whose staining may differ")
-        rest = {name: number for name, number in numbers.items() if name != source}
-        if rest:
-            notes.append(", ".join(f"{name} would give {number[0]:.2f}" for name, number in rest.items()))
-        cells = tubes[source.removeprefix("control ")]
-    else:
-        source = "same tube"
-        notes += ["the control tubes have too few cells"] if tubes else []
-        cells = own if own is not None else np.empty(0)
-    value, extrapolated = numbers[source]
-    if extrapolated:
-        notes.append(f"tail of {cells.size:,} negatives extrapolated to {rule.false_positive_rate:g}")
-    value = round(value, 4)
-    reference = Reference(int(cells.size), _count_above(cells, value), rule.false_positive_rate, source)
-    return {
-        "value": value,
-        "found_in": source if from_controls else _name_of_negatives(rule),
-        "n_cells": int(cells.size),
-        "reference": reference,
-        "note": "; ".join(notes),
-    }
-
-
-def _name_of_negatives(rule: Negatives) -> str:
-    return " ".join([rule.population or "", *map(str, rule.gate)]).strip()
-
-
-def _count_above(values: NDArray[Any], number: float) -> int:
-    return int(np.count_nonzero(values >= float(number)))
+def _moving(outcome: Outcome, threshold: Threshold, sample: str, seed: int | None) -> dict[str, Any]:
+    """Return how far the number moves with the cells, how sure it is, and what known negatives say of both ends."""
+    fields: dict[str, Any] = {"note": "", "reference": outcome.reference}
+    fields["confidence"] = float("nan") if outcome.confidence is None else outcome.confidence
+    if seed is None or outcome.resample is None:
+        return fields
+    draws = outcome.resample(generator(seed, "threshold spread", sample, threshold.name))
+    found = draws[np.isfinite(draws)]
+    if found.size < draws.size:
+        fields["note"] = f"found in {found.size} of {draws.size} resamples"
+    if found.size < 2:
+        return fields
+    low, high = (float(q) for q in np.quantile(found, [0.025, 0.975]))
+    low, high = round(min(low, outcome.value), 4), round(max(high, outcome.value), 4)
+    fields |= {"spread": round(float(found.std(ddof=1)), 4), "low": low, "high": high}
+    if outcome.rate_at is not None:
+        rates = np.array([outcome.rate_at(float(number)) for number in found])
+        near = (rates >= outcome.rate / 2) & (rates <= outcome.rate * 2)
+        fields["confidence"] = float(near.mean())
+        if outcome.reference is not None:
+            fields["reference"] = replace(
+                outcome.reference, rate_low=outcome.rate_at(low), rate_high=outcome.rate_at(high)
+            )
+    return fields
 
 
 def _pinned_reference(threshold: Threshold, known: Known, number: float) -> Reference | None:
@@ -280,16 +197,16 @@ def _pinned_reference(threshold: Threshold, known: Known, number: float) -> Refe
     if not isinstance(threshold.rule, Negatives):
         return None
     rule = threshold.rule
-    tubes = {f"control {t}": v for t, v in known.controls.items()} if rule.controls != "off" else {}
+    tubes = {f"control {tube}": values for tube, values in tubes_for(rule, known, threshold).items()}
     if rule.controls != "only" and known.negatives is not None and not tubes:
         tubes["same tube"] = known.negatives
     tubes = {source: values for source, values in tubes.items() if values.size}
     if not tubes:
         return None
-    share = {source: _count_above(values, number) / values.size for source, values in tubes.items()}
+    share = {source: count_above(values, number) / values.size for source, values in tubes.items()}
     source = max(share, key=lambda name: share[name])
     values = tubes[source]
-    return Reference(int(values.size), _count_above(values, number), share[source], source)
+    return Reference(int(values.size), count_above(values, number), share[source], source)
 
 
 def _density(values: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

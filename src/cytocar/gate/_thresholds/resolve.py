@@ -10,8 +10,9 @@ import numpy as np
 
 from cytocar._core.errors import GateError
 from cytocar.gate._evaluate import Positives, members, order
-from cytocar.gate._thresholds.finders import Found, Known, find
-from cytocar.gate._thresholds.rules import Negatives
+from cytocar.gate._thresholds.carry_out import Known
+from cytocar.gate._thresholds.finders import Found, find
+from cytocar.gate._thresholds.rules import Negatives, OfCells, Quantile
 from cytocar.gate._tree import ROOT
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def resolve(
     controls: Controls | None = None,
     others: Mapping[str, Sequence[float]] | None = None,
     targets: Sequence[Step] | None = None,
+    seed: int | None = None,
 ) -> Resolved:
     """Find every threshold in the population it names and assign the cells.
 
@@ -58,6 +60,8 @@ def resolve(
         What control tubes and other samples tell about a threshold, by its name.
     targets
         Only what these need is worked out; None is everything.
+    seed
+        Of the resamples that tell how far each threshold may move; None leaves them out.
 
     Raises
     ------
@@ -78,22 +82,29 @@ def resolve(
         column = columns[threshold.marker]
         known = Known(
             values=column[masks[threshold.population]],
-            negatives=_known_negatives(tree, step.name, column, masks, positive),
+            negatives=_cells_of(Negatives, tree, step.name, column, masks, positive),
+            reference=_cells_of(Quantile, tree, step.name, column, masks, positive),
             controls=controls.get(step.name, {}),
             others=None if others is None else others.get(step.name, ()),
         )
-        result = find(threshold, known, sample)
+        result = find(threshold, known, sample, seed=seed)
         found[step.name] = result
         numbers[step.name] = result.value
     ordered = {name: found[name] for name in tree.thresholds if name in found}
     return Resolved(ordered, {name: masks[name] for name in (ROOT, *populations) if name in masks})
 
 
-def _known_negatives(
-    tree: GateTree, name: str, column: Column, masks: Mapping[str, Mask], positive: Positives
+def _cells_of(
+    kind: type[OfCells],
+    tree: GateTree,
+    name: str,
+    column: Column,
+    masks: Mapping[str, Mask],
+    positive: Positives,
 ) -> NDArray[Any] | None:
+    """Return the values of the cells of the same tube that a rule of this kind looks at; None without such a rule."""
     for rule in tree.thresholds[name].rules():
-        if isinstance(rule, Negatives) and rule.population is not None:
+        if isinstance(rule, kind) and rule.population is not None:
             if not rule.gate and rule.population == tree.thresholds[name].population:
                 raise GateError(
                     f"the negatives of threshold {name!r} are the very cells it divides; name a gate that leaves "

@@ -1,4 +1,4 @@
-"""How a threshold comes to its number: rules as data. `_thresholds.py` carries them out."""
+"""How a threshold comes to its number: rules as data. `carry_out.py` does what they say."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 CONTROLS = ("auto", "off", "only")
+
+CONTROL_ROLE = "negative_control"
+"""The role in the sample sheet of a tube without CAR-T cells."""
 
 
 class FrozenDict(dict[Key, Item]):
@@ -77,6 +80,14 @@ class Valley(Rule):
 
 
 @dataclass(frozen=True)
+class Mixture(Rule):
+    """Where a cell is as likely negative as positive, by two humps fitted to the cells; needs no valley."""
+
+    kind: ClassVar[str] = "mixture"
+    min_confidence: float = 0.75
+
+
+@dataclass(frozen=True)
 class UpperLimit(Rule):
     """Where nearly all cells are negative: the value that a share `rate` of the negatives exceeds."""
 
@@ -93,13 +104,29 @@ class LowerLimit(Rule):
 
 
 @dataclass(frozen=True)
-class Negatives(Rule):
-    """For a rare population: a far quantile of cells that are known to be negative.
+class OfCells(Rule):
+    """What rules share that look at other cells of the same tube.
 
     Parameters
     ----------
     population, gate
-        The known negatives of the same tube: the cells of `population` that fulfil all terms of `gate`.
+        The cells of `population` that fulfil all terms of `gate`.
+    """
+
+    population: str | None = None
+    gate: tuple[Term, ...] = ()
+
+    def cells(self) -> str:
+        """Say which cells of the same tube are meant."""
+        return " ".join([self.population or "", *map(str, self.gate)]).strip()
+
+
+@dataclass(frozen=True)
+class Negatives(OfCells):
+    """For a rare population: a far quantile of cells that are known to be negative, named by `population` and `gate`.
+
+    Parameters
+    ----------
     false_positive_rate
         The share of the negatives above the threshold.
     controls
@@ -108,10 +135,41 @@ class Negatives(Rule):
     """
 
     kind: ClassVar[str] = "negatives"
-    population: str | None = None
-    gate: tuple[Term, ...] = ()
     false_positive_rate: float = 1e-4
     controls: str = "auto"
+
+
+@dataclass(frozen=True)
+class Quantile(OfCells):
+    """A quantile of reference cells: of another population of the same tube, or of the same population in other tubes.
+
+    Parameters
+    ----------
+    sample, role
+        The tube by its name, or all tubes of this role in the sample sheet, in each of which the number has to hold.
+        With neither, the cells are `population` and `gate` of the same tube.
+    quantile
+        The share of the reference cells that is below the threshold.
+    """
+
+    kind: ClassVar[str] = "quantile"
+    sample: str | None = None
+    role: str | None = None
+    quantile: float = 0.99
+
+    def reference(self) -> str:
+        """Say which cells are meant."""
+        if self.sample is not None:
+            return f"tube {self.sample}"
+        return f"tubes of role {self.role}" if self.role is not None else self.cells()
+
+
+@dataclass(frozen=True)
+class Fmo(Quantile):
+    """A quantile of the same population in a tube stained with everything but this marker (fluorescence minus one)."""
+
+    kind: ClassVar[str] = "fmo"
+    quantile: float = 0.995
 
 
 @dataclass(frozen=True)
@@ -122,7 +180,8 @@ class OtherSamples(Rule):
 
 
 RULES: dict[str, type[Rule]] = {
-    rule.kind: rule for rule in (Valley, UpperLimit, LowerLimit, Negatives, OtherSamples)
+    rule.kind: rule
+    for rule in (Valley, Mixture, UpperLimit, LowerLimit, Negatives, Quantile, Fmo, OtherSamples)
 }
 
 
@@ -171,6 +230,21 @@ class Threshold:
             yield self.rule
         yield from self.fallback
 
+    def named_tubes(self) -> tuple[str, ...]:
+        """Return the control tubes that a rule or a fallback calls by their names."""
+        return tuple(
+            dict.fromkeys(rule.sample for rule in self.rules() if isinstance(rule, Quantile) and rule.sample)
+        )
+
+    def wants_tube(self, sample: str, role: str) -> bool:
+        """Return whether a rule or a fallback looks at the cells of another tube, of this name and role."""
+        for rule in self.rules():
+            if isinstance(rule, Negatives) and rule.controls != "off" and role == CONTROL_ROLE:
+                return True
+            if isinstance(rule, Quantile) and (rule.sample == sample or (rule.role and rule.role == role)):
+                return True
+        return False
+
     def describe(self) -> str:
         """Say in one line how the number is found."""
         if self.value is not None:
@@ -187,8 +261,9 @@ class Threshold:
 def _describe(rule: Rule) -> str:
     words = rule.kind.replace("_", " ")
     if isinstance(rule, Negatives):
-        gate = " ".join([rule.population or "", *map(str, rule.gate)]).strip()
-        words += f" (control tubes: {rule.controls}; {gate}) at {rule.false_positive_rate:g}"
+        words += f" (control tubes: {rule.controls}; {rule.cells()}) at {rule.false_positive_rate:g}"
+    elif isinstance(rule, Quantile):
+        words += f" {rule.quantile:g} of {rule.reference()}"
     elif isinstance(rule, (UpperLimit, LowerLimit)):
         words += f" at {rule.rate:g}"
     if rule.low is not None or rule.high is not None:

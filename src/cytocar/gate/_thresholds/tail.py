@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 EMPIRICAL_FROM = 20
 """With at least this many expected cells above it, a quantile is read off the cells themselves."""
+
+EDGE = (0.90, 0.97)
+"""The quantiles through which `edge_quantile` draws its line."""
 
 # Exceedances: the largest 6 % of all values, and no more than a fifth of those above 0; from 200 to 800 of them, or
 # 2 % of those above 0 where that is more. Fewer make the number noisy, more reach into the body. On simulated
@@ -23,6 +27,61 @@ CENSORED, IMPOSSIBLE = 0.02, 0.05
 # Tails of background in arcsinh units are lighter than exponential, by little. A few hundred exceedances know the
 # shape to about 0.07 only, so it is held near that by a normal prior, which halves the scatter of the quantile.
 SHAPE_MEAN, SHAPE_SD, SHAPE_RANGE = -0.05, 0.1, (-0.5, 0.3)
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The upper tail of some cells: a generalised Pareto distribution of the excesses over a high quantile.
+
+    Parameters
+    ----------
+    ordered
+        The values, ascending.
+    start
+        The value `u` from which the tail is counted.
+    n_excess
+        Cells above it.
+    scale, shape
+        Of the distribution of the excesses.
+    """
+
+    ordered: NDArray[np.float64]
+    start: float
+    n_excess: int
+    scale: float
+    shape: float
+
+    def quantile(self, rate: float) -> float:
+        """Return the value that a share `rate` exceeds, by the fitted tail."""
+        ratio = self.n_excess / (self.ordered.size * rate)
+        return _beyond(self.start, self.scale, self.shape, ratio, float(self.ordered[-1]))
+
+    def share_above(self, value: float) -> float:
+        """Return the share of the population at or above a value: counted where cells are many, else by the fit."""
+        n = self.ordered.size
+        above = n - int(np.searchsorted(self.ordered, value, side="left"))
+        if above >= EMPIRICAL_FROM or value <= self.start:
+            return above / n
+        if self.scale <= 0.0:
+            return 0.0
+        return self.n_excess / n * _survival((value - self.start) / self.scale, self.shape)
+
+
+def tail_of(x: NDArray[Any]) -> Tail:
+    """Fit the upper tail of some arcsinh values, as described in `upper_quantile`."""
+    ordered = np.sort(np.asarray(x, dtype=np.float64))
+    n, k = ordered.size, n_excesses(ordered)
+    start = float(ordered[n - k - 1])
+    return Tail(ordered, start, k, *_fit_without_strays(ordered[n - k :] - start))
+
+
+def n_excesses(ordered: NDArray[np.float64]) -> int:
+    """Return how many of the largest values make up the tail."""
+    n = ordered.size
+    above_zero = int(n - np.searchsorted(ordered, 0.0, side="right"))
+    k = round(min(SHARE_OF_ALL * n, SHARE_ABOVE_ZERO * above_zero, MOST))
+    k = max(k, round(LEAST_SHARE * above_zero), FEWEST)
+    return min(k, max(above_zero // 2, 1), n - 1)
 
 
 def upper_quantile(x: NDArray[Any], rate: float) -> tuple[float, bool]:
@@ -54,20 +113,19 @@ def upper_quantile(x: NDArray[Any], rate: float) -> tuple[float, bool]:
     >>> bool(abs(value - np.log(1e4)) < 0.7), extrapolated
     (True, True)
     """
-    ordered = np.sort(np.asarray(x, dtype=np.float64))
-    n = ordered.size
-    if n * rate >= EMPIRICAL_FROM:
-        return float(np.quantile(ordered, 1.0 - rate)), False
-    above_zero = int(n - np.searchsorted(ordered, 0.0, side="right"))
-    k = round(min(SHARE_OF_ALL * n, SHARE_ABOVE_ZERO * above_zero, MOST))
-    k = max(k, round(LEAST_SHARE * above_zero), FEWEST)
-    k = min(k, max(above_zero // 2, 1), n - 1)
-    u = ordered[n - k - 1]
-    excess = ordered[n - k :] - u
-    scale, shape = _fit_without_strays(excess)
-    ratio = k / (n * rate)
+    if x.size * rate >= EMPIRICAL_FROM:
+        return float(np.quantile(np.asarray(x, dtype=np.float64), 1.0 - rate)), False
+    return tail_of(x).quantile(rate), True
+
+
+def _beyond(start: float, scale: float, shape: float, ratio: float, largest: float) -> float:
     far = scale * np.log(ratio) if abs(shape) < 1e-6 else scale / shape * (ratio**shape - 1.0)
-    return float(min(u + far, 2.0 * ordered[-1] - u)), True
+    return float(min(start + far, 2.0 * largest - start))
+
+
+def _survival(far: float, shape: float) -> float:
+    """Return the share of excesses beyond `far` scales."""
+    return math.exp(-far) if abs(shape) < 1e-6 else max(1.0 + shape * far, 0.0) ** (-1.0 / shape)
 
 
 def _fit_without_strays(excess: NDArray[np.float64]) -> tuple[float, float]:
@@ -75,8 +133,7 @@ def _fit_without_strays(excess: NDArray[np.float64]) -> tuple[float, float]:
     scale, shape = fit_tail(excess, censored=math.ceil(CENSORED * excess.size))
     if scale <= 0.0:
         return scale, shape
-    far = float(excess[-1]) / scale
-    beyond = math.exp(-far) if abs(shape) < 1e-6 else max(1.0 + shape * far, 0.0) ** (-1.0 / shape)
+    beyond = _survival(float(excess[-1]) / scale, shape)
     if -math.expm1(excess.size * math.log1p(-min(beyond, 0.5))) < IMPOSSIBLE:
         return scale, shape
     return fit_tail(excess)
@@ -128,5 +185,7 @@ def edge_quantile(x: NDArray[Any], rate: float) -> float:
     exact for an exponential tail, half a standard deviation too far for a normal one, and hardly moved by one or
     two per cent of cells that belong to another population.
     """
-    inner, outer = (float(q) for q in np.quantile(np.asarray(x, dtype=np.float64), [0.90, 0.97]))
-    return outer + (outer - inner) / np.log(0.10 / 0.03) * np.log(0.03 / rate)
+    inner, outer = (float(q) for q in np.quantile(np.asarray(x, dtype=np.float64), EDGE))
+    return outer + (outer - inner) / np.log((1.0 - EDGE[0]) / (1.0 - EDGE[1])) * np.log(
+        (1.0 - EDGE[1]) / rate
+    )

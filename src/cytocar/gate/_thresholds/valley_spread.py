@@ -1,0 +1,96 @@
+"""How far a valley moves when the cells it was found in are drawn again: all samples from one histogram."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import density
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+_LEAST_Z, _LEAST_DEPTH, _LEAST_EVENTS = 3.5, 0.1, 20
+
+
+def resampled_valley(
+    values: NDArray[Any], rng: np.random.Generator, draws: int, *, low: float | None, high: float | None
+) -> Floats:
+    """Return where the clearest valley lies in each of `draws` bootstrap samples; NaN where a sample has none.
+
+    In a bootstrap sample the counts of the bins are independent Poisson numbers around those that were seen. The
+    humps are those of all cells: between each two that neighbour each other, at each width of smoothing, the lowest
+    place is looked for as `cytocar._core.density.find_valleys` does, and the one with the highest confidence taken.
+
+    Parameters
+    ----------
+    values
+        Arcsinh values (cells,).
+    rng
+        Source of the samples.
+    draws
+        Number of samples.
+    low, high
+        The range in which the valley must lie; None is open.
+
+    Returns
+    -------
+    Float64 array (draws,), arcsinh units.
+    """
+    widths = density.BANDWIDTHS
+    events, first, step = density._histogram(values, min(widths) / density._PER_BANDWIDTH, 4 * max(widths))
+    grid = first + step * np.arange(events.size)
+    counts = np.vstack([events, rng.poisson(events, (draws, events.size))]).astype(np.float64)
+    inside = (grid >= (-np.inf if low is None else low)) & (grid <= (np.inf if high is None else high))
+    best = np.full(draws, -1.0)
+    found = np.full(draws, np.nan)
+    for width in widths:
+        sigma = max(width / step, 0.5)
+        level = smooth_rows(counts, sigma) * (density._BOX * width / step)
+        peaks, troughs = density._humps(
+            level[0], events, least_z=_LEAST_Z, least_depth=_LEAST_DEPTH, least_events=_LEAST_EVENTS
+        )
+        edges = [0, *troughs, grid.size - 1]
+        for i in range(len(troughs)):
+            window = level[1:, edges[i] : edges[i + 2] + 1]
+            at, confidence = _lowest(
+                window, peaks[i] - edges[i], troughs[i] - edges[i], peaks[i + 1] - edges[i]
+            )
+            at = at + edges[i]
+            better = inside[at] & (confidence > best)
+            best[better], found[better] = confidence[better], grid[at[better]]
+    return found
+
+
+def smooth_rows(counts: Floats, sigma: float) -> Floats:
+    """Smooth each row (rows, bins) by a Gaussian whose standard deviation is `sigma` bins; nothing lies outside."""
+    bins = counts.shape[1]
+    apart = np.arange(bins)
+    reach = int(np.ceil(4 * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    lookup = np.concatenate([kernel / kernel.sum(), [0.0]])
+    offset = apart[None, :] - apart[:, None] + reach
+    offset = np.where((offset < 0) | (offset > 2 * reach), 2 * reach + 1, offset)
+    return np.asarray(counts @ lookup[offset])
+
+
+def _lowest(level: Floats, left: int, trough: int, right: int) -> tuple[NDArray[np.intp], Floats]:
+    """Return for each row (rows, bins) the middle of the lowest stretch between two humps, and its confidence."""
+    rows = np.arange(level.shape[0])
+    bins = np.arange(level.shape[1])
+    from_left = level[:, : trough + 1].argmax(axis=1)
+    from_right = trough + level[:, trough:].argmax(axis=1)
+    between = (bins >= from_left[:, None]) & (bins <= from_right[:, None])
+    at = np.where(between, level, np.inf).argmin(axis=1)
+    bottom = level[rows, at]
+    peak = np.minimum(level[rows, from_left], level[rows, from_right])
+    few = np.minimum(np.maximum(3.0, np.sqrt(bottom)), 0.2 * peak)
+    high = (level > (bottom + few)[:, None]) | ~between
+    start = np.where(high & (bins <= at[:, None]), bins, from_left[:, None]).max(axis=1) + 1
+    end = np.where(high & (bins >= at[:, None]), bins, from_right[:, None]).min(axis=1) - 1
+    least_peak = np.maximum(peak - 3 * np.sqrt(peak), 1e-9)
+    confidence = np.clip(1.0 - (bottom + 3 * np.sqrt(bottom)) / least_peak, 0.0, 1.0)
+    return (np.minimum(start, at) + np.maximum(end, at)) // 2, confidence
