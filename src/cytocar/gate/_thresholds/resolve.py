@@ -82,8 +82,8 @@ def resolve(
         column = columns[threshold.marker]
         known = Known(
             values=column[masks[threshold.population]],
-            negatives=_cells_of(Negatives, tree, step.name, column, masks, positive),
-            reference=_cells_of(Quantile, tree, step.name, column, masks, positive),
+            negatives=cells_of(Negatives, tree, step.name, column, masks, positive),
+            reference=cells_of(Quantile, tree, step.name, column, masks, positive),
             controls=controls.get(step.name, {}),
             others=None if others is None else others.get(step.name, ()),
         )
@@ -94,7 +94,7 @@ def resolve(
     return Resolved(ordered, {name: masks[name] for name in (ROOT, *populations) if name in masks})
 
 
-def _cells_of(
+def cells_of(
     kind: type[OfCells],
     tree: GateTree,
     name: str,

@@ -1,0 +1,197 @@
+"""What the headline numbers would have been, had the thresholds been found by other rules that apply as well."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError
+from cytocar.gate._headline import (
+    Counter,
+    GatedSample,
+    Measure,
+    exact_range,
+    gated_samples,
+    measures_of,
+    percent,
+    thresholds_of,
+)
+from cytocar.gate._other_rules import Choice, choices
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+RULE = "rule_"
+"""What the names of the columns begin with that say by which rule each threshold was found."""
+
+MULTIVERSE = [keys.SAMPLE, "universe", "kind", "measure", "result", "low", "high", "expected_false"]
+
+
+def multiverse(
+    adata: AnnData,
+    *,
+    measures: Mapping[str, tuple[str, str]] | None = None,
+    controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None = None,
+    others: Mapping[str, Sequence[float]] | None = None,
+    most: int = 64,
+) -> pd.DataFrame:
+    """Find each threshold by every other rule that applies, alone and in combination, and count anew (Steegen 2016).
+
+    Other rules are those that the strategy names as fallbacks, the valley, the mixture, and for rules of a rate or a
+    quantile half and twice that rate; each within the range that the strategy allows, in the population as gated. A
+    rule that finds nothing is left out: a multiverse of reasonable choices
+    (Steegen et al. 2016, doi 10.1177/1745691616658637).
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`, all events.
+    measures
+        As in `robustness`.
+    controls, others
+        As in `apply`; None takes the control tubes in `adata`, and no numbers of other samples.
+    most
+        Combinations to make of the thresholds that matter most, at least 1.
+
+    Returns
+    -------
+    DataFrame [sample_id, universe, kind, measure, result, low, high, expected_false] and a column ``rule_NAME`` for
+    each threshold that could have been found otherwise (``""`` where not in this sample). Universe 0 is as found;
+    `kind` is ``found``, ``single`` (one threshold by another rule) or ``combined``. `result` is in per cent, with the
+    exact 95 % interval of its counts. `expected_false` is how many cells without the CAR are expected above the CAR
+    threshold; NaN where no known negatives tell.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run, or events are missing.
+    ParameterError
+        A measure names an unknown population, or `most` is below 1.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> table = cc.gate.multiverse(adata)
+    >>> table.loc[0, ["kind", "measure", "rule_VHH"]].tolist()
+    ['found', 'CAR-T % of CD45+', 'negatives']
+    """
+    import pandas as pd
+
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ParameterError(f"most is {most!r}; it must be a whole number of at least 1")
+    given = _controls(adata, controls)
+    rows: list[dict[str, Any]] = []
+    for sample in gated_samples(adata):
+        rows += _rows(sample, measures_of(sample.tree, measures), given, others, most)
+    table = pd.DataFrame(rows)
+    rules = [column for column in table.columns if column.startswith(RULE)]
+    table = table.reindex(columns=[*MULTIVERSE[:3], *rules, *MULTIVERSE[3:]])
+    table[rules] = table[rules].fillna("")
+    return table
+
+
+def _controls(
+    adata: AnnData, controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None
+) -> dict[str, dict[str, NDArray[Any]]]:
+    from cytocar.gate._apply import _controls_within, _given_controls, _prepare, _root, _samples
+    from cytocar.gate._tables import strategy_of
+
+    tree = strategy_of(adata)
+    if controls is not None:
+        return _given_controls(tree, controls)
+    _, columns, _ = _prepare(adata, tree, None)
+    return _controls_within(adata, tree, columns, _samples(adata, keys.SAMPLE), _root(adata), None)
+
+
+def _rows(
+    sample: GatedSample,
+    measures: tuple[Measure, ...],
+    controls: Mapping[str, Mapping[str, NDArray[Any]]],
+    others: Mapping[str, Sequence[float]] | None,
+    most: int,
+) -> list[dict[str, Any]]:
+    if not measures:
+        return []
+    car = sample.car_threshold()
+    populations = [name for measure in measures for name in (measure.population, measure.of)]
+    divided = sample.tree.thresholds[car].population if car else None
+    counter = Counter(sample, tuple(dict.fromkeys([*populations, *([divided] if divided else [])])))
+    ways = {
+        name: choices(sample, name, controls.get(name, {}), None if others is None else others.get(name, ()))
+        for name in thresholds_of(sample.tree, populations)
+    }
+    ways = {name: listed for name, listed in ways.items() if len(listed) > 1}
+    found = {name: listed[0] for name, listed in ways.items()}
+    base = counter.counts(sample.numbers)
+
+    def counted(chosen: Mapping[str, Choice]) -> dict[str, int]:
+        return counter.counts({**sample.numbers, **{name: choice.value for name, choice in chosen.items()}})
+
+    singles = [({**found, name: choice}, name) for name, listed in ways.items() for choice in listed[1:]]
+    universes: list[tuple[str, dict[str, Choice], dict[str, int]]] = [("found", found, base)]
+    moved: dict[str, float] = dict.fromkeys(ways, 0.0)
+    for chosen, name in singles:
+        counts = counted(chosen)
+        universes.append(("single", chosen, counts))
+        moved[name] = max(moved[name], _moved(measures, base, counts))
+    universes += [
+        ("combined", {**found, **chosen}, counted(chosen)) for chosen in _combinations(ways, moved, most)
+    ]
+    rate = sample.found[car]["reference"]["rate"] if car else math.nan
+    rows = []
+    for number, (kind, chosen, counts) in enumerate(universes):
+        share = chosen[car].rate if car in chosen else rate
+        for measure in measures:
+            part, whole = counts[measure.population], counts[measure.of]
+            low, high = exact_range(part, whole)
+            rows.append(
+                {
+                    keys.SAMPLE: sample.name,
+                    "universe": number,
+                    "kind": kind,
+                    **{f"{RULE}{name}": choice.rule for name, choice in chosen.items()},
+                    "measure": measure.name,
+                    "result": percent(part, whole),
+                    "low": low,
+                    "high": high,
+                    "expected_false": share * counts[divided] if divided else math.nan,
+                }
+            )
+    return rows
+
+
+def _moved(measures: Sequence[Measure], base: Mapping[str, int], counts: Mapping[str, int]) -> float:
+    """Return by how much, relative to what was found, the measure moves that moves most."""
+    largest = 0.0
+    for measure in measures:
+        before, after = (percent(c[measure.population], c[measure.of]) for c in (base, counts))
+        if before > 0 and math.isfinite(after):
+            largest = max(largest, abs(after - before) / before)
+    return largest
+
+
+def _combinations(
+    ways: Mapping[str, Sequence[Choice]], moved: Mapping[str, float], most: int
+) -> list[dict[str, Choice]]:
+    """Return the combinations, of the thresholds that matter most, in which more than one is otherwise than found."""
+    taken: list[str] = []
+    size = 1
+    for name in sorted(ways, key=lambda name: -moved[name]):
+        if moved[name] > 0 and size * len(ways[name]) <= most:
+            taken.append(name)
+            size *= len(ways[name])
+    made = [
+        dict(zip(taken, chosen, strict=True)) for chosen in itertools.product(*(ways[name] for name in taken))
+    ]
+    return [
+        chosen for chosen in made if sum(choice is not ways[name][0] for name, choice in chosen.items()) > 1
+    ]
