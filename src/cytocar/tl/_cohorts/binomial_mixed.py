@@ -192,17 +192,15 @@ def maximised(data: Counts, sds: Floats, beta: Floats) -> tuple[Floats, Floats]:
 
     p = data.x.shape[1]
     start = np.concatenate([beta, np.maximum(sds, 0.1)])
-    bounds = [(None, None)] * p + [(0.0, _LARGEST)] * len(data.shapes)
     warm = [np.log((data.k + 0.5) / (data.n - data.k + 0.5)) - data.x @ beta]
 
     def unlikely(both: Floats) -> tuple[float, Floats]:
         value, slope, warm[0] = laplace(data, both[:p], both[p:], warm[0])
         return -value, -slope
 
-    best = minimize(
-        unlikely, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-13, "gtol": 1e-6}
-    )
-    return best.x[:p], best.x[p:]
+    # Only squares of standard deviations count, so there is no edge at 0: what is below is the mirror image.
+    best = minimize(unlikely, start, jac=True, method="BFGS", options={"gtol": 1e-5})
+    return best.x[:p], np.abs(best.x[p:])
 
 
 def laplace(
@@ -266,7 +264,7 @@ def _smallest(function: Callable[[Floats], float], size: int) -> Floats:
 
     bounds = (float(np.log(_SMALL / 4.0)), float(np.log(_LARGEST)))
     if size == 1:
-        best = minimize_scalar(one, bounds=bounds, method="bounded", options={"xatol": 1e-5})
+        best = minimize_scalar(one, bounds=bounds, method="bounded", options={"xatol": 1e-4})
         found = np.array([float(np.exp(best.x))])
     else:
         steps = np.log([[0.3, 0.3], [0.6, 0.3], [0.3, 0.6]])
