@@ -182,3 +182,26 @@ def test_report_of_what_is_no_run(tmp_path):
     done = cytocar_command("report", tmp_path)
     assert done.returncode == 2
     assert "not the folder of a finished run" in done.stderr
+
+
+def test_plan_answers_the_question_of_rare_cells():
+    done = cytocar_command("plan", "0.05", "--cv", "20", "--usable", "60")
+    assert done.returncode == 0, done.stderr
+    # 25 events have a CV of 20 %, and 25 of 0.05 % are 50,000 cells, of 50,000 / 0.6 events.
+    assert "0.05 % with a CV of 20 %: 50,000 cells (83,334 events); expected 25" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["0"], "percent is 0 %; it must be above 0 % and at most 100 %"),
+        (["120"], "percent is 120 %"),
+        (["1", "--cv", "0"], "--cv is 0 %; it must be above 0 %"),
+        (["1", "--usable", "101"], "--usable is 101 %"),
+        (["1", "--background", "100"], "--background is 100 %; it must be from 0 to below 100 %"),
+    ],
+)
+def test_plan_refuses_what_is_no_percentage(arguments, told):
+    done = cytocar_command("plan", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
