@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,12 @@ def gating(adata: AnnData) -> dict[str, Any]:
     return found
 
 
+@functools.lru_cache(maxsize=4)
+def _tree(text: str) -> GateTree:
+    # Reading YAML takes as long as gating; a tree does not change.
+    return GateTree.from_yaml(text)
+
+
 def strategy_of(adata: AnnData) -> GateTree:
     """Return the strategy that was applied, as it fitted these data, with stated numbers in it.
 
@@ -103,7 +110,7 @@ def strategy_of(adata: AnnData) -> GateTree:
     >>> cc.gate.strategy_of(adata) == cc.gate.car_t()
     True
     """
-    return GateTree.from_yaml(gating(adata)["strategy"])
+    return _tree(gating(adata)["strategy"])
 
 
 def table(adata: AnnData) -> pd.DataFrame:
@@ -140,7 +147,7 @@ def table(adata: AnnData) -> pd.DataFrame:
     import pandas as pd
 
     kept = gating(adata)
-    tree = GateTree.from_yaml(kept["strategy"])
+    tree = _tree(kept["strategy"])
     parents = {ROOT: EVENTS, **{population.name: population.parent for population in tree.expanded()}}
     rows: list[tuple[Any, ...]] = []
     for sample, found in kept["samples"].items():
@@ -443,7 +450,7 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     if bins < 2:
         raise ParameterError(f"bins is {bins}; it must be at least 2")
     kept = gating(adata)
-    tree = GateTree.from_yaml(kept["strategy"])
+    tree = _tree(kept["strategy"])
     positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
     named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
     samples = _samples(adata, keys.SAMPLE)

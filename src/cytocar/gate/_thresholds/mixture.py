@@ -16,7 +16,7 @@ BIN = 0.04
 _MOST_BINS = 512
 # A hump of antibody staining is hardly ever narrower than this in arcsinh units; single counts would be.
 _NARROWEST = 0.12
-_ROUNDS, _FEW_ROUNDS, _ENOUGH = 300, 60, 0.02
+_FIRST_ROUNDS, _KEPT, _ROUNDS, _FEW_ROUNDS, _ENOUGH = 12, 3, 300, 60, 0.02
 _STARTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Humps nearer than this to each other are single counts, or one hump that is not quite two-piece normal.
 _APART = 0.8
@@ -46,10 +46,9 @@ class _Humps:
         )
         return lower, upper
 
-    def row(self, at: int) -> _Humps:
-        """Return one sample."""
-        one = slice(at, at + 1)
-        return _Humps(self.weights[one], self.modes[one], self.left[one], self.right[one], self.fading)
+    def rows(self, at: Any) -> _Humps:
+        """Return some of the samples."""
+        return _Humps(self.weights[at], self.modes[at], self.left[at], self.right[at], self.fading)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +125,12 @@ def fit_mixture(values: NDArray[Any]) -> FittedMixture | None:
     many = np.broadcast_to(seen, upper.shape)
     best: tuple[float, _Humps] | None = None
     for fading in (False, True):
-        fitted, likelihood = _iterate(many, grid, _maximise(many, upper, grid, fading), _ROUNDS)
+        fitted, likelihood = _iterate(many, grid, _maximise(many, upper, grid, fading), _FIRST_ROUNDS)
+        ahead = np.argsort(-likelihood, kind="stable")[:_KEPT]
+        fitted, likelihood = _iterate(many[ahead], grid, fitted.rows(ahead), _ROUNDS)
         at = int(np.argmax(likelihood))
         if best is None or likelihood[at] > best[0]:
-            best = float(likelihood[at]), fitted.row(at)
+            best = float(likelihood[at]), fitted.rows(slice(at, at + 1))
     if best is None:  # never: it is set in the first round
         return None
     alone = max(
