@@ -5,6 +5,9 @@ from cytocar.gate._evaluate import evaluate
 from cytocar.gate._exchange.gatingml import write_gatingml
 from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
+from cytocar.gate._multiverse import multiverse
+from cytocar.gate._pin import pin
+from cytocar.gate._robustness import robustness
 from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument
 from cytocar.gate._shapes.shapes import (
     Combination,
@@ -69,10 +72,13 @@ __all__ = [
     "interval",
     "load",
     "membership",
+    "multiverse",
     "parse_spillover",
+    "pin",
     "plots",
     "read_gatingml",
     "reference_counts",
+    "robustness",
     "strategy_names",
     "strategy_of",
     "subset",
