@@ -2,6 +2,8 @@
 
 from cytocar.gate._apply import apply, control_values
 from cytocar.gate._evaluate import evaluate
+from cytocar.gate._exchange.flowjo_read import read_flowjo
+from cytocar.gate._exchange.flowjo_write import write_flowjo
 from cytocar.gate._exchange.gatingml import write_gatingml
 from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
@@ -76,6 +78,7 @@ __all__ = [
     "parse_spillover",
     "pin",
     "plots",
+    "read_flowjo",
     "read_gatingml",
     "reference_counts",
     "robustness",
@@ -85,5 +88,6 @@ __all__ = [
     "table",
     "threshold",
     "thresholds",
+    "write_flowjo",
     "write_gatingml",
 ]

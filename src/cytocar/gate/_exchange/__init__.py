@@ -1,1 +1,1 @@
-"""Gates of other programs: Gating-ML 2.0 and Cytobank's flavour of it."""
+"""Gates of other programs: Gating-ML 2.0, Cytobank's flavour of it, and FlowJo workspaces."""

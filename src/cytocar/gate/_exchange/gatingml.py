@@ -20,6 +20,8 @@ from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
 if TYPE_CHECKING:
     from anndata import AnnData
 
+CD45 = "cd45"
+"""The role of the population of which frequencies are given in per cent."""
 _SPACE = "http://www.isac-net.org/std/Gating-ML/v2.0"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # M of fasinh such that it is arcsinh(x / cofactor): 1 / ln 10.
@@ -75,10 +77,16 @@ def write_gatingml(
     if flavour != "gatingml":
         raise ParameterError(f"flavour is {flavour!r}; gates as applied are written as 'gatingml' only")
     several = [adata] if not isinstance(adata, Sequence) else list(adata)
+    write_text(path, applied_text(several))
+
+
+def applied_text(several: Sequence[AnnData]) -> str:
+    """Return the gates of gated data as the text of a Gating-ML file."""
     ids: set[str] = set()
     transforms: dict[float, str] = {}
     gates: list[str] = []
     samples: list[str] = []
+    roles: dict[str, str] = {}
     for one in several:
         kept = gating(one)
         tree = GateTree.from_yaml(kept["strategy"])
@@ -91,7 +99,10 @@ def write_gatingml(
             samples.append(sample)
             numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}
             gates += _SampleGates(tree, sample, numbers, channels, transforms, ids).xml()
-    write_text(path, _document(transforms, gates, samples))
+        roles |= {name: population for name, population in tree.compartments.items() if population != ROOT}
+        if tree.denominator != ROOT:
+            roles[CD45] = tree.denominator
+    return _document(transforms, gates, samples, roles)
 
 
 def _channel(adata: AnnData, name: str) -> tuple[str, float]:
@@ -196,7 +207,12 @@ class _SampleGates:
                 return
             helper = self._new_id(f"{population.name} any")
             yield self._element(
-                "BooleanGate", helper, None, f"{population.name} (any of)", _combine("or", any_of)
+                "BooleanGate",
+                helper,
+                None,
+                f"{population.name} (any of)",
+                _combine("or", any_of),
+                "<helper>true</helper>",
             )
             parts.append((helper, False))
         if not parts:
@@ -205,15 +221,25 @@ class _SampleGates:
         identity = self._ids[population.name] = self._new_id(population.name)
         yield self._element("BooleanGate", identity, parent, population.name, _combine("and", parts))
 
-    def _element(self, kind: str, identity: str, parent: str | None, name: str, content: str) -> str:
+    def _element(
+        self, kind: str, identity: str, parent: str | None, name: str, content: str, more: str = ""
+    ) -> str:
         above = f' gating:parent_id="{parent}"' if parent else ""
         return (
             f'  <gating:{kind} gating:id="{identity}"{above}>\n'
             "    <data-type:custom_info>\n"
-            f"      <cytocar><sample>{_text(self._sample)}</sample><population>{_text(name)}</population></cytocar>\n"
+            f"      <cytocar><sample>{_text(self._sample)}</sample><population>{_text(name)}</population>"
+            f"{more}</cytocar>\n"
             "    </data-type:custom_info>\n"
             f"{content}  </gating:{kind}>\n"
         )
+
+
+def roles_xml(roles: Mapping[str, str]) -> str:
+    """Return which population is which, as it stands in the custom_info of a file."""
+    return "".join(
+        f"      <role name={_attribute(name)}>{_text(path)}</role>\n" for name, path in roles.items()
+    )
 
 
 def _needs(population: Population) -> tuple[str, ...]:
@@ -232,7 +258,9 @@ def _combine(operation: str, parts: Sequence[tuple[str, bool]]) -> str:
     return f"    <gating:{operation}>\n{references}    </gating:{operation}>\n"
 
 
-def _document(transforms: Mapping[float, str], gates: Sequence[str], samples: Sequence[str]) -> str:
+def _document(
+    transforms: Mapping[float, str], gates: Sequence[str], samples: Sequence[str], roles: Mapping[str, str]
+) -> str:
     names = "".join(f"<sample>{_text(sample)}</sample>" for sample in samples)
     head = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -242,7 +270,7 @@ def _document(transforms: Mapping[float, str], gates: Sequence[str], samples: Se
         "    <cytocar>\n"
         "      <comment>Gates as applied by cytocar, one set a sample, for raw counts. They start from events that the "
         "clean-up calls cells; its limits on beads, debris, doublets and dead cells are not among them.</comment>\n"
-        f"      <samples>{names}</samples>\n"
+        f"      <samples>{names}</samples>\n{roles_xml(roles)}"
         "    </cytocar>\n"
         "  </data-type:custom_info>\n"
     )

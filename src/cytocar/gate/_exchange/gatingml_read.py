@@ -9,6 +9,7 @@ from typing import Any
 from cytocar._core.errors import GateError
 from cytocar.gate._exchange.xml import Node, read_xml
 from cytocar.gate._shapes.document import GatingDocument
+from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import (
     UNCOMPENSATED,
     Combination,
@@ -73,6 +74,7 @@ def document_from(root: Node) -> GatingDocument:
     gates: list[Gate] = []
     infos: dict[str, _Info] = {}
     lines: dict[str, int] = {}
+    roles: dict[str, str] = {}
     for node in root.children:
         if node.name == "transformation":
             _add(transformations, node, _guarded(node, _transformation))
@@ -85,20 +87,32 @@ def document_from(root: Node) -> GatingDocument:
             lines[gate.id] = node.line
             infos[gate.id] = _Info(node)
             gates.append(gate)
-        elif node.name != "custom_info":
+        elif node.name == "custom_info":
+            roles |= _roles(node)
+        else:
             node.fail(f"transformation, spectrumMatrix, custom_info or one of {', '.join(KINDS)} is expected")
-    gates = _with_versions(gates, infos)
+    helpers = {name for name, info in infos.items() if info.text("helper") == "true"}
+    gates = _with_versions(_with_samples(gates, infos), infos)
     sets = [gate.id for gate in gates if infos[gate.id].text("gate_set_id") and not gate.version_of]
-    listed = infos and [gate.id for gate in gates if infos[gate.id].population]
+    listed = [gate.id for gate in gates if infos[gate.id].population]
+    if helpers:
+        listed = [gate.id for gate in gates if gate.id not in helpers and not gate.version_of]
     try:
         return GatingDocument(
             gates,
             transformations=transformations,
             matrices=matrices,
             populations=sets or listed or None,
+            roles=roles,
         )
     except GateError as error:
         raise GateError(f"{root.where}: {error}") from None
+
+
+def _roles(node: Node) -> dict[str, str]:
+    """Return which population is which, as files of cytocar say."""
+    makers = [maker for maker in node.children if maker.name == "cytocar"]
+    return {role.attribute("name"): role.text for maker in makers for role in maker.all("role")}
 
 
 def _add(into: dict[str, Any], node: Node, value: Any) -> None:
@@ -137,6 +151,31 @@ class _Info:
         return self.text("is_population") == "true"
 
 
+def _with_samples(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
+    """Return the gates of a run, which are written once a sample, as gates with a version for each sample."""
+    samples = {gate.id: infos[gate.id].text("sample") for gate in gates}
+    if len({sample for sample in samples.values() if sample}) < 2:
+        return gates
+    first: dict[str, str] = {}
+    stands_for = {}
+    for gate in gates:
+        population = infos[gate.id].text("population")
+        if samples[gate.id] and population:
+            stands_for[gate.id] = first.setdefault(population, gate.id)
+    found = []
+    for gate in gates:
+        changes: dict[str, Any] = {"parent": stands_for.get(gate.parent, gate.parent)}
+        if isinstance(gate, Combination):
+            changes["operands"] = tuple(
+                dataclasses.replace(part, gate=stands_for.get(part.gate, part.gate)) for part in gate.operands
+            )
+        base = stands_for.get(gate.id, "")
+        if base:
+            changes |= {"file": samples[gate.id], "version_of": "" if base == gate.id else base}
+        found.append(dataclasses.replace(gate, **changes))
+    return found
+
+
 def _with_versions(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
     """Return the gates with their names, and those for single files as versions of the gate of all files."""
     referred = {name for gate in gates for name in _references(gate)}
@@ -159,8 +198,8 @@ def _with_versions(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
         info = infos[gate.id]
         changes = {
             "name": info.text("name") or info.text("population"),
-            "file": info.text("fcs_file_filename"),
-            "version_of": versions.get(gate.id) or info.text("version_of"),
+            "file": info.text("fcs_file_filename") or gate.file,
+            "version_of": versions.get(gate.id) or info.text("version_of") or gate.version_of,
         }
         found.append(dataclasses.replace(gate, **changes))
     return found
@@ -178,15 +217,16 @@ def _transformation(node: Node) -> Transformation:
     if len(kinds) != 1:
         node.fail(f"one of {', '.join([*SCALES, 'fratio'])} is expected in it, not {len(kinds)} elements")
     kind = kinds[0]
+    scales = SCALES | OWN_SCALES
     if kind.name == "fratio":
         channels = [child.attribute("name") for child in kind.all("fcs-dimension")]
         if len(channels) != 2:
             kind.fail(f"two <fcs-dimension> are expected in it, not {len(channels)}")
         numbers = {name.lower(): kind.number(name) for name in ("A", "B", "C")}
         return Ratio(numerator=channels[0], denominator=channels[1], **bounds, **numbers)
-    if kind.name not in SCALES:
+    if kind.name not in scales:
         kind.fail(f"one of {', '.join([*SCALES, 'fratio'])} is expected here")
-    scale = SCALES[kind.name]
+    scale = scales[kind.name]
     wanted = scale().parameters()
     return scale(**bounds, **{name.lower(): kind.number(name) for name in wanted})
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar._core.files import write_text
 from cytocar.gate._shapes.document import GatingDocument
+from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Polygon, Quadrants, Rectangle
 from cytocar.gate._shapes.transforms import Ratio, SpectrumMatrix, Transformation
 
@@ -44,8 +45,25 @@ def write_document(
         write_text(path, gatingml_text(document))
 
 
-def gatingml_text(document: GatingDocument) -> str:
-    """Return a document as Gating-ML."""
+def gatingml_text(document: GatingDocument, *, info: str = "", own_scales: bool = False) -> str:
+    """Return a document as Gating-ML.
+
+    Parameters
+    ----------
+    document
+        What to write.
+    info
+        The custom_info of the file.
+    own_scales
+        Write scales that only FlowJo has under their own names, where `read_gatingml` finds them; else they are
+        refused, since no other program knows them.
+    """
+    for value in () if own_scales else document.transformations.values():
+        if value.xml_name in OWN_SCALES:
+            raise GateError(
+                f"Gating-ML 2.0 has no scale {value.xml_name!r}; write a FlowJo workspace, or draw these gates "
+                "on ArcSinh or Logicle axes in FlowJo"
+            )
     ids = xml_ids([*document.names, *(gate.id for gate in document.gates.values())])
     ids |= xml_ids(
         [gate.id for versions in document.versions.values() for gate in versions.values()], taken=ids.values()
@@ -64,7 +82,7 @@ def gatingml_text(document: GatingDocument) -> str:
             _with_info(version, ids, transforms, {"version_of": ids[name]})
             for version in document.versions.get(name, {}).values()
         ]
-    return file_text(parts)
+    return file_text(parts, info)
 
 
 def _with_info(

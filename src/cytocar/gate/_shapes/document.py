@@ -74,6 +74,8 @@ class GatingDocument:
         Id to spectrum matrix.
     populations
         Ids of the gates that are populations, where others only help to define them; None for all.
+    roles
+        What populations are to a study: ``car``, ``host`` and ``cd45`` to a population, as `population` takes it.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class GatingDocument:
         transformations: Mapping[str, Transformation] | None = None,
         matrices: Mapping[str, SpectrumMatrix] | None = None,
         populations: Iterable[str] | None = None,
+        roles: Mapping[str, str] | None = None,
     ) -> None:
         self.gates: dict[str, Gate] = {}
         """Id to gate, versions for single files apart."""
@@ -102,6 +105,7 @@ class GatingDocument:
         """Id of a gate to {file: its version}."""
         self.transformations = dict(transformations or {})
         self.matrices = dict(matrices or {})
+        self.roles = dict(roles or {})
         given = list(gates)
         self._check_ids(given)
         for gate in given:
@@ -236,7 +240,10 @@ class GatingDocument:
         return self._members[name]
 
     def _for_file(self, file: str | None) -> dict[str, Gate]:
-        """Return id to gate as they are in one file."""
+        """Return id to gate as they are in one file, named with or without its ending."""
+        known = self.files
+        if file is not None and file not in known and Path(file).stem in known:
+            file = Path(file).stem
         members = dict(self._members)
         for name, gate in self._members.items():
             versions = self.versions.get(name, {})

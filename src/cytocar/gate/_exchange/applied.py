@@ -1,0 +1,62 @@
+"""The gates that were applied to data, as a document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytocar._core import keys
+from cytocar.gate._exchange.gatingml import applied_text
+from cytocar.gate._exchange.gatingml_read import document_from
+from cytocar.gate._exchange.xml import parse_xml
+from cytocar.gate._shapes.document import GatingDocument
+from cytocar.gate._tables import gating
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def applied_document(several: Sequence[AnnData]) -> GatingDocument:
+    """Return the gates of data that `cytocar.gate.apply` gated; those of a sample are its versions.
+
+    Parameters
+    ----------
+    several
+        Gated data, every sample once.
+    """
+    raw = applied_text(several).encode("utf-8")
+    return document_from(parse_xml(raw, where="gates as applied", what="Gating-ML 2.0"))
+
+
+def file_names(several: Sequence[AnnData]) -> dict[str, str]:
+    """Return sample to the name of the FCS file that it was read from, or a likely one where that is not known."""
+    found: dict[str, str] = {}
+    for one in several:
+        samples = list(gating(one)["samples"])
+        for sample in samples:
+            found[sample] = file_of(one, sample if len(samples) > 1 else None) or f"{Path(sample).name}.fcs"
+    return found
+
+
+def file_of(adata: AnnData, sample: str | None = None) -> str:
+    """Return the name of the FCS file that data were read from, "" where it is not known.
+
+    Parameters
+    ----------
+    adata
+        Read by `cytocar.io.read_fcs`, or the cells of a run.
+    sample
+        Which of several samples; None where there is one.
+    """
+    steps = json.loads(adata.uns.get(keys.UNS, {}).get(keys.STEPS, "[]"))
+    merged = next((step["settings"] for step in steps if step.get("step") == "study.run"), None)
+    if merged is not None:
+        # The cells of a run: the steps of every file stand below its sample.
+        steps = merged["files"].get(sample, [])
+    for step in steps:
+        settings = step.get("settings", {})
+        if step.get("step") == "io.read_fcs" and sample in (None, settings.get("sample_id")):
+            return str(settings.get("file", ""))
+    return ""

@@ -1,0 +1,434 @@
+"""The populations of one sample of a FlowJo workspace as gates on scales."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from cytocar._core.errors import GateError, did_you_mean
+from cytocar.gate._exchange.xml import Node
+from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
+from cytocar.gate._shapes.shapes import (
+    FROM_FILE,
+    UNCOMPENSATED,
+    Combination,
+    Dimension,
+    Ellipsoid,
+    Gate,
+    Operand,
+    Polygon,
+    Rectangle,
+)
+from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Logicle, Scale, SpectrumMatrix
+
+Path = tuple[str, ...]
+
+DISPLAY: Final = 256.0
+"""FlowJo draws on 256 x 256 places, and stores ellipses in them."""
+HELPER: Final = "cytocar helper"
+"""The annotation of populations that only help to define others."""
+BOOLEANS: Final = {"AndNode": "and", "OrNode": "or", "NotNode": "not"}
+SHAPES: Final = ("RectangleGate", "PolygonGate", "EllipsoidGate")
+
+
+class Names:
+    """Scales and matrices of a workspace, each under one id."""
+
+    def __init__(self) -> None:
+        self.scales: dict[str, Scale] = {}
+        self.matrices: dict[str, SpectrumMatrix] = {}
+
+    def scale(self, scale: Scale) -> str:
+        """Return the id of a scale."""
+        return _id_in(self.scales, scale, scale.xml_name)
+
+    def matrix(self, matrix: SpectrumMatrix, name: str) -> str:
+        """Return the id of a matrix."""
+        stem = name if name not in (UNCOMPENSATED, FROM_FILE, "") else "matrix"
+        return _id_in(self.matrices, matrix, stem)
+
+
+def _id_in(known: dict[str, Any], value: Any, stem: str) -> str:
+    name, number = stem, 1
+    while known.get(name, value) != value:
+        number += 1
+        name = f"{stem}_{number}"
+    known[name] = value
+    return name
+
+
+@dataclasses.dataclass
+class Axis:
+    """What FlowJo does to one channel: how its 256 places are drawn.
+
+    Parameters
+    ----------
+    scale
+        The scale; None where the axis is linear, so that the value itself will do.
+    low, high
+        Ends of a linear axis.
+    unknown
+        The element of a scale that is not published; only rectangles can be read without it.
+    """
+
+    scale: Scale | None = None
+    low: float = 0.0
+    high: float = 0.0
+    unknown: Node | None = None
+
+
+def read_axis(node: Node) -> Axis:
+    """Return one element of <Transformations>."""
+    if node.name == "linear":
+        return Axis(low=node.number("minRange"), high=node.number("maxRange"))
+    if node.name == "log":
+        return Axis(_scale(node, FlowJoLog, offset="offset", decades="decades"))
+    if node.name == "biex":
+        if node.attributes.get("length", "256") != "256":
+            node.fail(f"attribute 'length' is {node.attributes['length']!r}; '256' is expected")
+        return Axis(_scale(node, Biex, top="maxRange", pos="pos", neg="neg", width="width"))
+    for name, kind in (("fasinh", Asinh), ("logicle", Logicle), ("hyperlog", Hyperlog)):
+        if node.name == name:
+            letters = {letter.lower(): letter for letter in kind().parameters()}
+            return Axis(_scale(node, kind, **letters))
+    return Axis(unknown=node)
+
+
+def _scale(node: Node, kind: type[Scale], **names: str) -> Scale:
+    try:
+        return kind(**{field: node.number(name) for field, name in names.items()})
+    except GateError as error:
+        if str(error).startswith(node.where):
+            raise
+        node.fail(str(error))
+
+
+@dataclasses.dataclass
+class Compensation:
+    """The spillover matrix of a sample, and how compensated channels are called.
+
+    Parameters
+    ----------
+    matrix
+        None where it cannot be read.
+    name, prefix, suffix
+        Of the matrix, and what stands before and behind the name of a channel that is compensated with it.
+    written
+        Channels of the matrix as they are written in the workspace.
+    problem
+        Why the matrix cannot be read.
+    """
+
+    matrix: SpectrumMatrix | None
+    name: str
+    prefix: str
+    suffix: str
+    written: tuple[str, ...] = ()
+    problem: str = ""
+
+    def bare(self, name: str) -> str:
+        """Return the measured channel that a compensated one is made from, or "" where the name is another."""
+        if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
+            return ""
+        return name[len(self.prefix) : len(name) - len(self.suffix)]
+
+
+class GateReader:
+    """Turns the populations of one sample into gates.
+
+    Parameters
+    ----------
+    names
+        Where scales and matrices get their ids.
+    axes
+        Channel, also as it is called when compensated, to its axis.
+    compensation
+        Of the sample; None where there is none.
+    channels
+        ``$PnN`` of the file, as far as the workspace says; FlowJo writes ``_`` for a slash.
+    timestep
+        Seconds in a unit of time; FlowJo's gates on time are in seconds.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        axes: Mapping[str, Axis],
+        compensation: Compensation | None,
+        channels: tuple[str, ...],
+        timestep: float,
+    ) -> None:
+        self._names, self._axes, self._compensation = names, axes, compensation
+        self._channels, self._timestep = channels, timestep
+        self._gates: dict[Path, tuple[Gate, ...]] = {}
+        self._helpers: set[Path] = set()
+        self._seen: set[Path] = set()
+
+    def read(self, populations: Node) -> dict[Path, tuple[Gate, ...]]:
+        """Return path to gates: the last is that of the population, those before it help to define it."""
+        booleans: list[tuple[Node, Path]] = []
+        self._below(populations, (), booleans)
+        for node, path in booleans:
+            self._gates[path] = (self._combination(node, path),)
+        help_of = {gate.id: gate for gates in self._gates.values() for gate in gates[:-1]}
+        help_of |= {self._gates[path][-1].id: self._gates[path][-1] for path in self._helpers}
+        return {
+            self._visible(path): (*_helped(gates[-1], help_of), gates[-1])
+            for path, gates in self._gates.items()
+            if path not in self._helpers
+        }
+
+    def _visible(self, path: Path) -> Path:
+        """Return a path without the helpers on it."""
+        return tuple(name for end, name in enumerate(path, start=1) if path[:end] not in self._helpers)
+
+    def _id(self, path: Path) -> str:
+        """Return the id of a gate; that of a helper cannot be the path of a population."""
+        return f"{gate_id(path)} (helper)" if path in self._helpers else gate_id(self._visible(path))
+
+    def _below(self, node: Node, parent: Path, booleans: list[tuple[Node, Path]]) -> None:
+        for child in node.children:
+            if child.name not in BOOLEANS and child.name != "Population":
+                continue
+            path = (*parent, child.attribute("name"))
+            helper = child.attributes.get("annotation") == HELPER
+            if path in self._gates or (not helper and self._visible(path) in self._seen):
+                child.fail(f"there are two populations {'/'.join(path)!r}; rename one in FlowJo")
+            if helper:
+                self._helpers.add(path)
+            else:
+                self._seen.add(self._visible(path))
+            self._gates[path] = ()
+            if child.name == "Population":
+                self._gates[path] = _guarded(child, partial(self._shape, child, path))
+            else:
+                booleans.append((child, path))
+            for below in child.all("Subpopulations"):
+                self._below(below, path, booleans)
+
+    def _common(self, path: Path) -> dict[str, Any]:
+        parent = self._id(path[:-1]) if len(path) > 1 else ""
+        return {"id": self._id(path), "name": path[-1], "parent": parent}
+
+    def _shape(self, node: Node, path: Path) -> tuple[Gate, ...]:
+        holder = node.one("Gate")
+        shapes = [child for child in holder.children if child.name.endswith("Gate")]
+        if len(shapes) != 1 or shapes[0].name not in SHAPES:
+            found = ", ".join(f"<{child.name}>" for child in shapes) or "none"
+            holder.fail(f"one of {', '.join(SHAPES)} is expected in it, not {found}")
+        shape = shapes[0]
+        common = self._common(path)
+        inside = shape.attributes.get("eventsInside", "1")
+        if inside not in ("0", "1"):
+            shape.fail(f"attribute 'eventsInside' is {inside!r}; '0' or '1' is expected")
+        if inside == "0":
+            common = {"id": f"{common['id']} (inside)", "name": f"{common['name']} (inside)"}
+        build: Callable[[Node, dict[str, Any]], Gate] = {
+            "RectangleGate": self._rectangle,
+            "PolygonGate": self._polygon,
+            "EllipsoidGate": self._ellipse,
+        }[shape.name]
+        gate = _guarded(shape, partial(build, shape, common))
+        if inside == "1":
+            return (gate,)
+        return gate, Combination(**self._common(path), operation="not", operands=(Operand(gate.id),))
+
+    def _dimensions(self, node: Node) -> list[tuple[Node, str, Dimension, float]]:
+        """Return for each axis its element, its name, the dimension without scale, and what a unit is worth."""
+        found = []
+        for axis in node.all("dimension"):
+            name = axis.one("fcs-dimension").attribute("name")
+            bare = self._compensated(axis, name)
+            if bare and self._compensation and self._compensation.matrix is not None:
+                matrix = self._names.matrix(self._compensation.matrix, self._compensation.name)
+                found.append((axis, name, Dimension(name, matrix), 1.0))
+                continue
+            channel = self._channel(name)
+            time = channel.strip().lower() == "time" and self._timestep > 0
+            found.append((axis, name, Dimension(channel), 1.0 / self._timestep if time else 1.0))
+        if not found:
+            node.fail("a <dimension> is expected in it")
+        return found
+
+    def _compensated(self, axis: Node, name: str) -> str:
+        """Return the measured channel of a compensated one, "" for a channel as it was measured."""
+        known = self._compensation
+        bare = known.bare(name) if known else ""
+        if name in self._channels and bare != name:
+            return ""
+        if known and bare and (known.problem or bare in known.written):
+            if known.problem:
+                axis.fail(f"channel {name!r} is compensated, but {known.problem}")
+            return bare
+        if name.startswith("Comp-") and self._channel(name) not in self._channels:
+            axis.fail(
+                f"channel {name!r} is compensated, but the sample has no <spilloverMatrix> with it; compensate it in "
+                "FlowJo again and save, or gate on the channel as it was measured"
+            )
+        return ""
+
+    def _channel(self, name: str) -> str:
+        """Return the `$PnN` that FlowJo means."""
+        if name in self._channels:
+            return name
+        meant = [channel for channel in self._channels if channel.replace("/", "_") == name]
+        return meant[0] if len(meant) == 1 else name
+
+    def _axis(self, name: str, dimension: Dimension) -> Axis:
+        for known in (name, dimension.channel):
+            if known in self._axes:
+                return self._axes[known]
+        bare = self._compensation.bare(name) if self._compensation else ""
+        return self._axes.get(bare, Axis())
+
+    def _scaled(self, name: str, dimension: Dimension) -> tuple[Dimension, Axis]:
+        axis = self._axis(name, dimension)
+        if axis.scale is None:
+            return dimension, axis
+        return dataclasses.replace(dimension, transformation=self._names.scale(axis.scale)), axis
+
+    def _rectangle(self, node: Node, common: dict[str, Any]) -> Gate:
+        dimensions, low, high = [], [], []
+        for axis, name, plain, unit in self._dimensions(node):
+            dimension, drawn = self._scaled(name, plain)
+            bounds = []
+            for side in ("min", "max"):
+                value = axis.optional_number(side)
+                bounds.append(None if value is None else _place(drawn.scale, value * unit))
+            dimensions.append(dimension)
+            low.append(bounds[0])
+            high.append(bounds[1])
+        return Rectangle(dimensions=tuple(dimensions), low=tuple(low), high=tuple(high), **common)
+
+    def _drawn(self, node: Node) -> list[tuple[Dimension, Axis, float]]:
+        """Return the two axes of a polygon or an ellipse, which depend on how they are drawn."""
+        found = []
+        for _, name, plain, unit in self._dimensions(node):
+            dimension, drawn = self._scaled(name, plain)
+            if drawn.unknown is not None:
+                node.fail(
+                    f"the scale {drawn.unknown.name!r} of channel {name!r} (line {drawn.unknown.line}) is not "
+                    "published; set the axis to ArcSinh, Logicle, Biex, Log or Linear in FlowJo and save"
+                )
+            found.append((dimension, drawn, unit))
+        if len(found) != 2:
+            node.fail(f"two <dimension> are expected in it, not {len(found)}")
+        return found
+
+    def _polygon(self, node: Node, common: dict[str, Any]) -> Gate:
+        drawn = self._drawn(node)
+        vertices = []
+        for vertex in node.all("vertex"):
+            x, y = (
+                _place(axis.scale, value * unit)
+                for value, (_, axis, unit) in zip(_point(vertex), drawn, strict=True)
+            )
+            vertices.append((x, y))
+        return Polygon(
+            dimensions=tuple(dimension for dimension, _, _ in drawn), vertices=tuple(vertices), **common
+        )
+
+    def _ellipse(self, node: Node, common: dict[str, Any]) -> Gate:
+        """Return the ellipse of two foci and four points of its outline, all in places of the drawing."""
+        drawn = self._drawn(node)
+        foci = np.array([_point(vertex) for vertex in node.one("foci").all("vertex")])
+        edge = np.array([_point(vertex) for vertex in node.one("edge").all("vertex")])
+        if len(foci) != 2 or len(edge) != 4:
+            node.fail(
+                f"two foci and four points of the edge are expected in it, not {len(foci)} and {len(edge)}"
+            )
+        middle = foci.mean(axis=0)
+        between = foci[1] - foci[0]
+        # FlowJo's points of the minor axis are not reliable; the major axis and the foci say enough.
+        major = float(np.hypot(*(edge - middle).T).max())
+        focal = float(np.hypot(*between)) / 2
+        if not major > focal:
+            node.fail("its foci are not within its edge")
+        along = between / (2 * focal) if focal else np.array([1.0, 0.0])
+        across = np.array([-along[1], along[0]])
+        minor = math.sqrt(major**2 - focal**2)
+        covariance = major**2 * np.outer(along, along) + minor**2 * np.outer(across, across)
+        ends = []
+        for _, axis, unit in drawn:
+            if axis.scale is not None:
+                ends.append((0.0, 1.0 / DISPLAY))
+            elif axis.high > axis.low:
+                ends.append((axis.low * unit, (axis.high - axis.low) * unit / DISPLAY))
+            else:
+                node.fail("an axis of it has no range in <Transformations>, and its places mean nothing")
+        factors = np.array([factor for _, factor in ends])
+        mean = np.array([start for start, _ in ends]) + middle * factors
+        covariance = covariance * np.outer(factors, factors)
+        return Ellipsoid(
+            dimensions=tuple(dimension for dimension, _, _ in drawn),
+            mean=tuple(mean.tolist()),
+            covariance=tuple(map(tuple, covariance.tolist())),
+            distance_square=1.0,
+            **common,
+        )
+
+    def _combination(self, node: Node, path: Path) -> Gate:
+        names = [child.attribute("name") for child in node.one("Dependents").all("Dependent")]
+        operation = BOOLEANS[node.name]
+        if not names or (operation == "not" and len(names) != 1):
+            wanted = "one <Dependent> is" if operation == "not" else "<Dependent> elements are"
+            node.fail(f"{wanted} expected in its <Dependents>, not {len(names)}")
+        operands = tuple(
+            Operand(self._id(self._dependent(node, name, path))) for name in dict.fromkeys(names)
+        )
+        return Combination(**self._common(path), operation=operation, operands=operands)
+
+    def _dependent(self, node: Node, name: str, path: Path) -> Path:
+        """Return the population that a name means: its path from the top, or from the parent of the node."""
+        found: list[Path] = []
+        for start in ((), path[:-1]):
+            inside = [known for known in self._gates if known[: len(start)] == start]
+            found = found or [known for known in inside if "/".join(known[len(start) :]) == name]
+        if len(found) != 1:
+            node.fail(
+                f"it depends on {name!r}, which is {'several populations' if found else 'not there'}; "
+                f"{did_you_mean(name, ['/'.join(known) for known in self._gates])}"
+            )
+        return found[0]
+
+
+def _helped(gate: Gate, help_of: Mapping[str, Gate]) -> list[Gate]:
+    """Return the helpers that a gate needs, each after those that it needs itself."""
+    operands = [part.gate for part in gate.operands] if isinstance(gate, Combination) else []
+    found: dict[str, Gate] = {}
+    for name in (gate.parent, *operands):
+        if name in help_of:
+            found |= {helper.id: helper for helper in _helped(help_of[name], help_of)}
+            found[name] = help_of[name]
+    return list(found.values())
+
+
+def gate_id(path: Path) -> str:
+    """Return the id of the gate of a population; a slash in a name is told from one between names."""
+    return "/".join(name.replace("\\", "\\\\").replace("/", "\\/") for name in path)
+
+
+def _place(scale: Scale | None, value: float) -> float:
+    return value if scale is None else float(scale.apply([value])[0])
+
+
+def _point(node: Node) -> tuple[float, float]:
+    found = [child.number("value") for child in node.all("coordinate")]
+    if len(found) != 2:
+        node.fail(f"two <coordinate> are expected in it, not {len(found)}")
+    return found[0], found[1]
+
+
+def _guarded(node: Node, build: Callable[[], Any]) -> Any:
+    """Build from an element; what is wrong with its values gets its line."""
+    try:
+        return build()
+    except GateError as error:
+        if str(error).startswith(f"{node.where}, line "):
+            raise
+        node.fail(str(error))

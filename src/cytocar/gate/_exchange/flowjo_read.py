@@ -1,0 +1,324 @@
+"""FlowJo workspaces to a `GatingDocument`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlparse
+
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._exchange.flowjo_gates import (
+    BOOLEANS,
+    Axis,
+    Compensation,
+    GateReader,
+    Names,
+    Path,
+    read_axis,
+)
+from cytocar.gate._exchange.xml import Node, read_xml
+from cytocar.gate._shapes.document import GatingDocument
+from cytocar.gate._shapes.shapes import Combination, Gate
+from cytocar.gate._shapes.transforms import SpectrumMatrix
+
+Gates = dict[Path, tuple[Gate, ...]]
+
+_OLDEST = 10
+
+
+def read_flowjo(
+    path: str | os.PathLike[str], *, group: str | None = None, sample: str | None = None
+) -> GatingDocument:
+    """Read the gates of a FlowJo workspace (.wsp, FlowJo 10).
+
+    FlowJo stores corners of gates as values of channels, and draws straight lines between them on the axes of each
+    sample. So a gate is put on the scale of its sample: linear, log, biexponential, ArcSinh, Logicle or Hyperlog.
+    A gate that the samples share, or that is a template of their group, is a gate of all files; where a sample has
+    its own, or draws it on axes of its own, it has a version for that file. An ellipse stays an ellipse, and a polygon
+    ends where it ends: events beyond the ends of the axes are not drawn to them. Gates on time are in seconds in
+    FlowJo, and turned into the units of the file by its ``$TIMESTEP``. A document type in the file is refused, and
+    nothing outside the file is read.
+
+    Parameters
+    ----------
+    path
+        The workspace.
+    group
+        Name of a group: only its samples are read. None reads all samples that have gates.
+    sample
+        Name of a sample, or of its file: only its gates are read, as gates of all files.
+
+    Returns
+    -------
+    GatingDocument. A population is named by its path, as in FlowJo.
+
+    Raises
+    ------
+    GateError
+        The file is not well-formed or no workspace of FlowJo 10, samples have different populations, or a gate cannot
+        be read: the message has the line and what was expected.
+    ParameterError
+        There is no such group or sample.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from cytocar.gate import Asinh, Dimension, GatingDocument, threshold, write_flowjo
+    >>> gates = [threshold("T cells", Dimension("Yb170Di", transformation="asinh"), 1.5)]
+    >>> document = GatingDocument(gates, transformations={"asinh": Asinh.of_cofactor(5)})
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "gates.wsp"
+    >>> write_flowjo(document, path, files=["a.fcs"])
+    >>> print(read_flowjo(path))
+    T cells
+    """
+    root = read_xml(path, what="FlowJo workspace")
+    return workspace_from(root, group=group, sample=sample)
+
+
+def workspace_from(root: Node, *, group: str | None = None, sample: str | None = None) -> GatingDocument:
+    """Return the gates of the root element of a workspace."""
+    _check_root(root)
+    workspace = _Workspace(root)
+    chosen = workspace.choose(group, sample)
+    names = Names()
+    merged = _Merged(root.where)
+    samples = [(one, one.reader(names).read(one.populations)) for one in chosen if one.populations]
+    if sample is not None:
+        samples = [(dataclasses.replace(one, file=""), gates) for one, gates in samples]
+    templates: Gates = {}
+    # Without gates of its own a sample says nothing of templates; with `sample`, only its own gates count.
+    for node, members in [] if sample is not None else workspace.templates(group):
+        drawn = next((one for one in members if one in chosen), None)
+        if drawn is not None:
+            templates = {**drawn.reader(names).read(node), **templates}
+    if not samples and not templates:
+        root.fail("no sample of it has a <Population>: there are no gates to read")
+    merged.add(templates, samples)
+    try:
+        return GatingDocument(
+            merged.gates,
+            transformations=names.scales,
+            matrices=names.matrices,
+            populations=merged.populations,
+        )
+    except GateError as error:
+        raise GateError(f"{root.where}: {error}") from None
+
+
+def _check_root(root: Node) -> None:
+    if root.name != "Workspace":
+        root.fail(f"the root is <{root.name}>; <Workspace> of FlowJo 10 is expected")
+    version = root.attributes.get("flowJoVersion", "")
+    number = re.match(r"\d+", version)
+    if number is None or int(number.group()) < _OLDEST:
+        root.fail(
+            f"attribute 'flowJoVersion' is {version!r}; 10 or later is expected: save it with FlowJo 10"
+        )
+
+
+@dataclasses.dataclass(eq=False)
+class _Sample:
+    """One element <Sample>."""
+
+    id: str
+    name: str
+    file: str
+    node: Node
+    shared: tuple[Node, ...]
+
+    @cached_property
+    def populations(self) -> Node | None:
+        """The element that holds its gates, where there are any."""
+        inside = self.node.one("SampleNode").find("Subpopulations")
+        if inside is None or not any(child.name in (*BOOLEANS, "Population") for child in inside.children):
+            return None
+        return inside
+
+    def reader(self, names: Names) -> GateReader:
+        """Return what turns populations into gates on the axes of this sample."""
+        keywords = self.node.find("Keywords")
+        said = {
+            child.attributes.get("name", "").upper(): child.attributes.get("value", "")
+            for child in (keywords.children if keywords else ())
+        }
+        channels = tuple(value for key, value in said.items() if re.fullmatch(r"\$P\d+N", key))
+        axes: dict[str, Axis] = {}
+        drawn = self.node.find("Transformations")
+        for child in drawn.children if drawn else ():
+            axes[child.one("parameter").attribute("name")] = read_axis(child)
+        try:
+            timestep = float(said.get("$TIMESTEP", "0"))
+        except ValueError:
+            timestep = 0.0
+        return GateReader(names, axes, self._compensation(channels), channels, timestep)
+
+    def _compensation(self, channels: Sequence[str]) -> Compensation | None:
+        own = self.node.all("spilloverMatrix")
+        # FlowJo keeps the matrix with the sample; other programs list it once for all samples.
+        nodes = own or list(self.shared)
+        if not nodes:
+            return None
+        if len(nodes) > 1:
+            text = "there are several matrices, and it is not said which; leave one in FlowJo"
+            return Compensation(None, "", "Comp", "", problem=text)
+        return _compensation(nodes[0], channels)
+
+
+def _compensation(node: Node, channels: Sequence[str]) -> Compensation:
+    name, prefix = node.attributes.get("name", ""), node.attributes.get("prefix", "Comp-")
+    suffix = node.attributes.get("suffix", "")
+    if node.flag("spectral"):
+        text = f"its matrix (line {node.line}) is one of spectral unmixing; export unmixed files from FlowJo"
+        return Compensation(None, name, prefix, suffix, problem=text)
+    written = [child.attribute("name") for child in node.one("parameters").all("parameter")]
+    rows = []
+    for spill in node.all("spillover"):
+        values = {child.attribute("parameter"): child.number("value") for child in spill.all("coefficient")}
+        missing = [other for other in written if other not in values]
+        if missing:
+            spill.fail(f"a <coefficient> for {missing[0]!r} is expected in it")
+        rows.append(tuple(values[other] for other in written))
+    meant = {channel.replace("/", "_"): channel for channel in channels}
+    detectors = tuple(meant.get(channel, channel) for channel in written)
+    called = tuple(f"{prefix}{channel}{suffix}" for channel in written)
+    try:
+        matrix = SpectrumMatrix(called, detectors, tuple(rows))
+    except GateError as error:
+        node.fail(str(error))
+    return Compensation(matrix, name, prefix, suffix, tuple(written))
+
+
+class _Workspace:
+    """The samples and groups of a workspace."""
+
+    def __init__(self, root: Node) -> None:
+        self._root = root
+        matrices = root.find("Matrices")
+        shared = tuple(matrices.all("spilloverMatrix")) if matrices else ()
+        self.samples: dict[str, _Sample] = {}
+        for node in root.one("SampleList").all("Sample"):
+            one = node.one("SampleNode")
+            identity = one.attribute("sampleID")
+            if identity in self.samples:
+                one.fail(
+                    f"attribute 'sampleID' is {identity!r}, as in another sample; every sample needs its own"
+                )
+            name = one.attribute("name")
+            self.samples[identity] = _Sample(identity, name, _file_name(node) or name, node, shared)
+        groups = root.find("Groups")
+        self.groups: dict[str, tuple[Node, tuple[str, ...]]] = {}
+        for node in groups.all("GroupNode") if groups else ():
+            inner = node.find("Group")
+            members = inner.find("SampleRefs") if inner else None
+            ids = [child.attribute("sampleID") for child in members.all("SampleRef")] if members else []
+            for identity in ids:
+                if identity not in self.samples:
+                    node.fail(f"its sample {identity!r} is not in <SampleList>")
+            self.groups[node.attribute("name")] = (node, tuple(ids))
+
+    def choose(self, group: str | None, sample: str | None) -> list[_Sample]:
+        """Return the samples that are asked for."""
+        chosen = list(self.samples.values())
+        if group is not None:
+            if group not in self.groups:
+                raise ParameterError(f"group is {group!r}; {did_you_mean(group, self.groups)}")
+            chosen = [self.samples[identity] for identity in self.groups[group][1]]
+        if sample is None:
+            return chosen
+        found = [one for one in chosen if one.name == sample] or [one for one in chosen if one.file == sample]
+        if len(found) != 1:
+            known = [one.name for one in chosen]
+            what = f"{len(found)} samples are called so" if found else did_you_mean(sample, known)
+            raise ParameterError(f"sample is {sample!r}; {what}")
+        return found
+
+    def templates(self, group: str | None) -> list[tuple[Node, list[_Sample]]]:
+        """Return the gates of groups, with the samples of each."""
+        found = []
+        for name, (node, ids) in self.groups.items():
+            inside = node.find("Subpopulations")
+            if inside is not None and group in (None, name):
+                found.append((inside, [self.samples[identity] for identity in ids]))
+        return found
+
+
+def _file_name(node: Node) -> str:
+    """Return the name of the FCS file of a sample, without its folder; the file itself is not looked for."""
+    data = node.find("DataSet")
+    uri = data.attributes.get("uri", "") if data else ""
+    try:
+        text = unquote(urlparse(uri).path) if uri.startswith("file:") else unquote(uri)
+    except ValueError:
+        return ""
+    return PurePosixPath(text.replace("\\", "/")).name
+
+
+class _Merged:
+    """The gates of several samples as one set, with versions for single files."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self.gates: list[Gate] = []
+        self.populations: list[str] = []
+        self._helpers: dict[Gate, str] = {}
+
+    def add(self, templates: Gates, samples: Sequence[tuple[_Sample, Gates]]) -> None:
+        """Add the gates of samples, and of the templates that they were made from."""
+        paths = list(samples[0][1]) if samples else list(templates)
+        for sample, gates in samples[1:]:
+            if set(gates) != set(paths):
+                extra = sorted("/".join(path) for path in {*gates} ^ {*paths})
+                raise GateError(
+                    f"{self._where}: samples {samples[0][0].name!r} and {sample.name!r} have different populations "
+                    f"({', '.join(extra[:3])} {'are' if len(extra) > 1 else 'is'} in one of them only); read "
+                    "the samples of one group (group=...), or one sample (sample=...)"
+                )
+        for path in paths:
+            self._add(templates.get(path), [(sample.file, gates[path]) for sample, gates in samples])
+
+    def _add(
+        self, template: tuple[Gate, ...] | None, versions: Sequence[tuple[str, tuple[Gate, ...]]]
+    ) -> None:
+        known = template if template is not None else versions[0][1]
+        base, own = known[-1], [(file, gates) for file, gates in versions if gates != known]
+        if own and template is None:
+            base = dataclasses.replace(base, file=versions[0][0])
+            own = list(versions[1:])
+        self.gates.append(self._with_help((*known[:-1], base)))
+        self.populations.append(base.id)
+        for file, gates in own:
+            version = self._with_help(gates)
+            self.gates.append(
+                dataclasses.replace(version, id=f"{base.id} [{file}]", file=file, version_of=base.id)
+            )
+
+    def _with_help(self, gates: tuple[Gate, ...]) -> Gate:
+        """Add the helpers of a gate, each shape once, and return the gate as it refers to them."""
+        names: dict[str, str] = {}
+        for gate in gates[:-1]:
+            helper = _referring(gate, names)
+            if helper not in self._helpers:
+                taken = set(self._helpers.values())
+                name, number = helper.id, 1
+                while name in taken:
+                    number += 1
+                    name = f"{helper.id} {number}"
+                self._helpers[helper] = name
+                self.gates.append(dataclasses.replace(helper, id=name))
+            names[gate.id] = self._helpers[helper]
+        return _referring(gates[-1], names)
+
+
+def _referring(gate: Gate, names: Mapping[str, str]) -> Gate:
+    """Return a gate that refers to other gates by new ids."""
+    parent = names.get(gate.parent, gate.parent)
+    if not isinstance(gate, Combination):
+        return dataclasses.replace(gate, parent=parent)
+    operands = tuple(
+        dataclasses.replace(part, gate=names.get(part.gate, part.gate)) for part in gate.operands
+    )
+    return dataclasses.replace(gate, parent=parent, operands=operands)

@@ -1,0 +1,136 @@
+"""Scales that FlowJo has and Gating-ML has not: biexponential by a table, and a logarithm that stops at an offset."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from cytocar.gate._shapes.transforms import LN10, Scale, _root_between
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PLACES = 4096
+"""Places of FlowJo's table, whatever the length of the axis."""
+
+
+@dataclass(frozen=True)
+class _OwnScale(Scale):
+    """A scale that is level beyond its ends, so that no single value of the channel stands for a place."""
+
+    def cut(self, place: float) -> float | None:
+        """Return None: places are to be compared, not values of the channel."""
+        return None
+
+
+@dataclass(frozen=True)
+class FlowJoLog(_OwnScale):
+    """log10(x / offset) / decades, where x below the offset counts as the offset.
+
+    Parameters
+    ----------
+    offset
+        The value that becomes 0, above 0.
+    decades
+        Decades from 0 to 1 on the axis, above 0.
+
+    Examples
+    --------
+    >>> FlowJoLog(offset=1.0, decades=4.0).apply([-5.0, 1.0, 100.0]).tolist()
+    [0.0, 0.0, 0.5]
+    """
+
+    offset: float = 1.0
+    decades: float = 4.0
+    xml_name: ClassVar[str] = "flowjo-log"
+
+    def __post_init__(self) -> None:
+        self._check()
+        self._need(self.offset > 0 and self.decades > 0, "OFFSET > 0 and DECADES > 0")
+
+    def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        kept = np.maximum(values, self.offset)
+        return (np.log10(kept) - math.log10(self.offset)) / self.decades
+
+    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.offset * 10.0 ** (values * self.decades)
+
+
+@dataclass(frozen=True)
+class Biex(_OwnScale):
+    """FlowJo's biexponential axis: a table of 4,097 values between which it is straight, level beyond its ends.
+
+    The curve is that of Logicle (Parks, Roederer and Moore 2006, doi 10.1002/cyto.a.20258) with FlowJo's parameters.
+    It is 0 at the lower end of the table and 1 at its upper end.
+
+    Parameters
+    ----------
+    top
+        Largest value of the axis, above 0.
+    pos
+        Positive decades, above 0.
+    neg
+        Additional negative decades; below 0 counts as 0.
+    width
+        Minus the value below which the axis is about linear, at most -1.
+
+    Examples
+    --------
+    >>> Biex().apply([-1e9, 0.0, 1e9]).round(3).tolist()
+    [0.0, 0.113, 1.0]
+    """
+
+    top: float = 262144.000029
+    pos: float = 4.41854
+    neg: float = 0.0
+    width: float = -10.0
+    xml_name: ClassVar[str] = "biex"
+
+    def __post_init__(self) -> None:
+        self._check()
+        self._need(
+            self.top > 0 and self.pos > 0 and self.width <= -1 and self.pos > math.log10(-self.width) / 2,
+            "TOP > 0, WIDTH <= -1 and POS > log10(-WIDTH) / 2",
+        )
+
+    def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        channel, place = _table(self.top, self.pos, self.neg, self.width)
+        return np.asarray(np.interp(values, channel, place), dtype=np.float64)
+
+    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        channel, place = _table(self.top, self.pos, self.neg, self.width)
+        return np.asarray(np.interp(values, place, channel), dtype=np.float64)
+
+
+@lru_cache(maxsize=256)
+def _table(
+    top: float, pos: float, neg: float, width: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the values of the channel, rising, and their places from 0 to 1."""
+    linear = math.log10(-width)
+    extra = max(neg, 0.0) + linear / 2
+    decades = pos - linear / 2
+    zero = min(int(extra * _PLACES / (extra + decades)), _PLACES // 2)
+    if zero > 0:
+        # The place of 0 is a whole one, and the decades are stretched to it.
+        decades = extra * _PLACES / zero
+    part = linear / (2 * decades)
+    rise = LN10 * decades
+    fall = (
+        _root_between(lambda d: 2.0 * (math.log(d) - math.log(rise)) + part * (rise + d), rise)
+        if part
+        else rise
+    )
+    steps = np.arange(_PLACES + 1) / (_PLACES + 1)
+    shift = math.exp((rise + fall) * (part + extra / decades))
+    curve = np.exp(rise * steps) - shift * np.exp(-fall * steps)
+    channel = top / math.exp(rise) * (curve - curve[zero])
+    channel[:zero] = -channel[2 * zero : zero : -1]
+    return channel, np.arange(_PLACES + 1) / _PLACES
+
+
+OWN_SCALES: dict[str, type[Scale]] = {kind.xml_name: kind for kind in (Biex, FlowJoLog)}
