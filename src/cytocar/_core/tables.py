@@ -69,4 +69,5 @@ _TEXT_COLUMNS = (
     "marker", "comparison", "group_a", "group_b", "unit", "call", "measure", "note", "name", "rule", "found_in",
     "x_marker", "y_marker", "x_name", "y_name", "criterion", "channel", "class", "worst_channel", "car_channel",
     "main_source", "x_side", "by", "source", "file", "role", "group", "batch", "background_source",
+    "contrast", "of", "effect_unit", "family", "model", "formula", "factor", "verdict", "message", "not_separable",
 )  # fmt: skip

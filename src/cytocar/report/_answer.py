@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar.report import _cohort
 from cytocar.report._figure import FigureOfRun, has, table
 from cytocar.report._text import Row, SmallTable, interval, label, percent, records
 
@@ -28,6 +29,7 @@ class Answer:
     """What the report says first."""
 
     sentences: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     frequency: SmallTable | None = None
     subsets: SmallTable | None = None
     kinetics: SmallTable | None = None
@@ -37,9 +39,11 @@ class Answer:
 def answer(run: FinishedRun) -> Answer:
     """Make the answer of a finished run."""
     if not run.has_car:
-        return Answer(sentences=_without_car(run), caveats=_caveats(run))
+        said = (*_without_car(run), *_cohort.sentences(run))
+        return Answer(sentences=said, warnings=_cohort.warnings(run), caveats=_caveats(run))
     return Answer(
-        sentences=_sentences(run),
+        sentences=(*_sentences(run), *_cohort.sentences(run)),
+        warnings=_cohort.warnings(run),
         frequency=_frequency(run.tables["car_frequency"]),
         subsets=_subsets(run),
         kinetics=_kinetics(run.tables.get("kinetics")),
@@ -225,8 +229,9 @@ def _caveats(run: FinishedRun) -> tuple[str, ...]:
         found.append(
             "One patient: cells of one sample are not replicates, so effects have intervals and calls, and no p values."
         )
+    found += _cohort.remarks(run)
     comparisons = run.tables.get("comparisons")
-    if comparisons is not None and len(comparisons):
+    if comparisons is not None and (comparisons["unit"] == "cell").any():
         found.append(
             "Two tubes differ in staining. A change over time is called only where it exceeds the change of the same "
             "marker in the host T cells of the same tubes, and a margin of "

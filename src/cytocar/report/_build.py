@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytocar._core.files import write_text
-from cytocar.report import _changes, _clusters, _gates, _quality
+from cytocar.report import _changes, _clusters, _cohort, _gates, _quality
 from cytocar.report._answer import Answer, answer
 from cytocar.report._figures import FIGURES, FigureOfRun
 from cytocar.report._load import FinishedRun, load
@@ -99,6 +99,7 @@ def _page(run: FinishedRun, found: Answer, figures: list[_Drawn]) -> str:
         answer=found,
         changes=_changes.chapter(run),
         clusters=_clusters.chapter(run),
+        cohort=_cohort.chapter(run),
         gates=_gates.chapter(run),
         quality=_quality.chapter(run),
         figures={figure.stem: figure for figure in figures},

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
-from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._figure import FigureOfRun, has
 from cytocar.report._text import Row, SmallTable
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ def change_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
     if table is None or table.empty:
         return ()
     judged = table[(table["compartment"] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
+    return (*_of_each_patient(judged[judged["unit"] == "cell"]), *_across(judged[judged["unit"] != "cell"]))
+
+
+def _of_each_patient(judged: pd.DataFrame) -> list[SmallTable]:
     found = []
     for comparison in dict.fromkeys(judged["comparison"]):
         part = judged[judged["comparison"] == comparison]
@@ -35,7 +39,17 @@ def change_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
                 found.append(_change_table(f"CAR-T against host T, {timepoint}", at))
         else:
             found.append(_change_table(comparison, part))
-    return tuple(found)
+    return found
+
+
+def _across(judged: pd.DataFrame) -> list[SmallTable]:
+    """Return a table for each comparison whose unit is the patient."""
+    found = []
+    for (comparison, timepoint), part in judged.groupby(["comparison", "timepoint"], sort=False):
+        shown = "CAR-T against host T" if comparison == "car vs host" else str(comparison)
+        when = f", {timepoint}" if timepoint else ""
+        found.append(_change_table(f"{shown}{when}, across patients", part, unit="patients"))
+    return found
 
 
 def _markers_of_interest(run: FinishedRun) -> set[str]:
@@ -44,7 +58,7 @@ def _markers_of_interest(run: FinishedRun) -> set[str]:
     return {row["marker"] for row in panel if row["used_for_clustering"]}
 
 
-def _change_table(title: str, part: pd.DataFrame) -> SmallTable:
+def _change_table(title: str, part: pd.DataFrame, *, unit: str = "cells") -> SmallTable:
     several = "patient_id" in part and part["patient_id"].nunique() > 1
     where = ["patient_id", "subset"] if several else ["subset"]
     rows = []
@@ -53,7 +67,7 @@ def _change_table(title: str, part: pd.DataFrame) -> SmallTable:
             call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
         }
         unknown = int((group["call"] == "inconclusive").sum())
-        n_a, n_b = int(group["n_cells_a"].max()), int(group["n_cells_b"].max())
+        n_a, n_b = (int(group[f"n_{unit}_{side}"].max()) for side in "ab")
         rows.append(
             Row(
                 (
@@ -66,7 +80,7 @@ def _change_table(title: str, part: pd.DataFrame) -> SmallTable:
                 )
             )
         )
-    head = ("subset", "cells", "up", "down", "unchanged", "inconclusive")
+    head = ("subset", unit, "up", "down", "unchanged", "inconclusive")
     return SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=len(head), title=title)
 
 
@@ -101,7 +115,8 @@ def _car_vs_host(run: FinishedRun) -> Any:
     table = run.tables.get("comparisons")
     if table is not None and len(table):
         clustered = {row["marker"] for row in run.provenance["panel"] if row["used_for_clustering"]}
-        rows = table[(table["comparison"] == "car vs host") & table["marker"].isin(clustered)]
+        of_cells = (table["comparison"] == "car vs host") & (table["unit"] == "cell")
+        rows = table[of_cells & table["marker"].isin(clustered)]
         rows = rows[(rows["subset"] != keys.ALL) & ~rows["marker"].isin(["CD4", "CD8", "CD8a"])]
         # A large difference of a few cells says less than a middling one of thousands.
         weight = rows[["n_cells_a", "n_cells_b"]].min(axis=1)
@@ -111,6 +126,13 @@ def _car_vs_host(run: FinishedRun) -> Any:
         ]
         markers += others[: max(SHOWN_BESIDE_HOST - len(markers), 0)]
     return pl.violins_car_vs_host(run.of_patients, markers=markers or None)
+
+
+def _comparisons(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    table = run.tables["comparisons"]
+    return pl.comparisons(table[table["unit"] == "cell"])
 
 
 FIGURES: tuple[FigureOfRun, ...] = (
@@ -141,7 +163,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "What changed over time",
         "Difference of medians with bootstrap 95 % intervals; the grey bar is the change of the host T cells of the "
         "same tubes.",
-        has("comparisons"),
-        table("comparisons", "comparisons"),
+        lambda run: has("comparisons")(run) and bool((run.tables["comparisons"]["unit"] == "cell").any()),
+        _comparisons,
     ),
 )

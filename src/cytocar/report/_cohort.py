@@ -1,0 +1,242 @@
+"""Patients compared with patients: what the sheet can answer, whose shares differ, which markers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar.report._figure import FigureOfRun
+from cytocar.report._text import Row, SmallTable, percent, records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.report._load import FinishedRun
+
+FALSE_DISCOVERY_RATE = 0.05
+SHOWN = 15
+"""So many markers of clusters are shown of a question; all are in the table."""
+_TIED = ("aliased", "partly aliased")
+_PLACES = {keys.CAR: "CAR-T cells", keys.HOST: "host T cells", keys.CELLS: "cells"}
+
+
+def chapter(run: FinishedRun) -> dict[str, Any]:
+    """Return what the template of this chapter needs."""
+    return {"questions": list(_questions(run)), "methods": _methods(run)}
+
+
+def warnings(run: FinishedRun) -> tuple[str, ...]:
+    """Return what stands on top of the report: what is compared cannot be told from the batch or from time."""
+    table = run.tables.get("confounding")
+    if table is None or table.empty:
+        return ()
+    return tuple(str(row.message) for row in records(table) if row.verdict in _TIED)
+
+
+def remarks(run: FinishedRun) -> list[str]:
+    """Return what else the sheet says about batches: that they are not known, or go together with what is compared."""
+    table = run.tables.get("confounding")
+    if table is None or table.empty:
+        return []
+    told = table[table["verdict"].isin(["unknown", "unbalanced"])]
+    return list(dict.fromkeys(str(row.message) for row in records(told)))
+
+
+def sentences(run: FinishedRun) -> list[str]:
+    """Return for each question whose shares differ, of how many patients, and what the design can show at all."""
+    table = run.tables.get("abundance")
+    if table is None or table.empty:
+        return []
+    found = []
+    for (timepoint, contrast), rows in table.groupby([keys.TIMEPOINT, "contrast"], sort=False):
+        said = [
+            text
+            for _, part in rows.groupby([keys.COMPARTMENT, "of"], sort=False)
+            if (text := _outcome(run, part))
+        ]
+        if not said:
+            continue
+        who = _who(rows)
+        when = f" at {timepoint}" if timepoint else ""
+        found.append(f"{contrast}{when} ({who}): " + "; ".join(said) + ".")
+        least = rows["p_minimum"].min()
+        if least > FALSE_DISCOVERY_RATE:
+            found[-1] += (
+                f" By exchanging labels this design cannot give a p below {_p(least)}: take a small p here as a hint."
+            )
+    return found
+
+
+def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
+    """Say which shares of one kind differ."""
+    tested = rows[rows["p_value"].notna()]
+    first = records(rows)[0]
+    kind = _kind(first)
+    if tested.empty:
+        return f"{kind}: no test ({first.note})" if isinstance(first.note, str) and first.note else ""
+    clear = tested[tested["p_adjusted"] <= FALSE_DISCOVERY_RATE].sort_values("p_value")
+    if clear.empty:
+        return f"{kind}: none of {len(tested)} differs" if len(tested) > 1 else f"{kind}: no difference found"
+    told = [
+        f"{_called(run, row)} {_fold(row)} (adjusted p {_p(row.p_adjusted)})"
+        for row in list(records(clear))[:3]
+    ]
+    more = f" and {len(clear) - 3} more" if len(clear) > 3 else ""
+    return f"{kind}: {len(clear)} of {len(tested)} differ, {', '.join(told)}{more}"
+
+
+def _kind(row: Any) -> str:
+    if row.of in (keys.PHENOGRAPH, keys.FLOWSOM):
+        return f"{row.of} clusters"
+    if row.of == "subsets":
+        return f"subsets of {_PLACES.get(row.compartment, row.compartment)}"
+    return str(row.of)
+
+
+def _fold(row: Any) -> str:
+    """Say a ratio with its interval."""
+    low, high = 2.0**row.effect_low, 2.0**row.effect_high
+    return f"{2.0**row.effect:.2g}-fold ({low:.2g} to {high:.2g})"
+
+
+def _who(rows: pd.DataFrame) -> str:
+    one = max(records(rows), key=lambda row: row.n_patients)
+    if not one.group_a or not one.group_b:
+        return f"{int(one.n_patients)} {one.unit}s"
+    if keys.PATIENT in str(one.model):
+        return f"{int(one.n_patients_b)} {one.unit}s with both"
+    return f"{int(one.n_patients_b)} against {int(one.n_patients_a)} {one.unit}s"
+
+
+def _called(run: FinishedRun, row: Any) -> str:
+    """Name a cluster, with its description where the run has one."""
+    if row.of not in (keys.PHENOGRAPH, keys.FLOWSOM):
+        return str(row.cluster)
+    names = run.tables.get("cluster_names")
+    if names is not None and {"method", "cluster", "name"} <= set(names.columns):
+        at = names[(names["method"] == row.of) & (names["cluster"].astype(str) == str(row.cluster))]
+        if (
+            len(at)
+            and isinstance(at["name"].iloc[0], str)
+            and at["name"].iloc[0] not in ("", str(row.cluster))
+        ):
+            return f"{row.cluster} ({at['name'].iloc[0]})"
+    return f"cluster {row.cluster}"
+
+
+def _questions(run: FinishedRun) -> Iterator[dict[str, Any]]:
+    table = run.tables.get("abundance")
+    if table is None or table.empty:
+        return
+    state = run.tables.get("state")
+    for (timepoint, contrast), rows in table.groupby([keys.TIMEPOINT, "contrast"], sort=False):
+        when = f" at {timepoint}" if timepoint else ""
+        markers = None
+        if state is not None:
+            inside = state["of"].isin([keys.PHENOGRAPH, keys.FLOWSOM])
+            markers = state[inside & (state[keys.TIMEPOINT] == timepoint) & (state["contrast"] == contrast)]
+        yield {
+            "title": f"{contrast}{when}",
+            "who": _who(rows),
+            "formula": str(rows["formula"].iloc[0]),
+            "shares": _shares(run, rows),
+            "markers": _markers(run, markers) if markers is not None and len(markers) else None,
+        }
+
+
+def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
+    """Return every share with both groups, their ratio, and p with its n and the least that the design can give."""
+    a, b = str(rows["group_a"].iloc[0]), str(rows["group_b"].iloc[0])
+    found = []
+    for row in records(rows):
+        cells = (
+            _kind(row) if row.of == "CAR-T of CD45+" else f"{_short(row)} {_called(run, row)}".strip(),
+            percent(100 * row.value_a),
+            percent(100 * row.value_b),
+            _fold(row) if np.isfinite(row.effect_low) else "",
+            *_tested(row),
+        )
+        found.append(Row(cells, "good" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
+    head = (
+        "share of",
+        f"% in {a}" if a else "%",
+        f"% in {b}" if b else "%",
+        "ratio (95 % interval)",
+        *_TESTED,
+    )
+    return SmallTable(head, tuple(found), "abundance.csv")
+
+
+_TESTED = ("patients", "p (least possible)", "adjusted p", "note")
+
+
+def _tested(row: Any) -> tuple[str, ...]:
+    n = (
+        f"{int(row.n_patients_b)} : {int(row.n_patients_a)}"
+        if row.group_a and row.group_b
+        else f"{int(row.n_patients)}"
+    )
+    note = row.note if isinstance(row.note, str) else ""
+    if not np.isfinite(row.p_value):
+        return n, "", "", note
+    return n, f"{_p(row.p_value)} ({_p(row.p_minimum)})", _p(row.p_adjusted), note.replace(_MODEL_ONLY, "*")
+
+
+_MODEL_ONLY = "p is below what exchanging labels can give in this design: it rests on the model"
+
+
+def _short(row: Any) -> str:
+    return f"{_PLACES[row.compartment]}:" if row.of == "subsets" else ""
+
+
+def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
+    """Return the markers of clusters with the smallest p."""
+    shown = rows.sort_values("p_value", kind="stable").head(SHOWN)
+    found = [
+        Row(
+            (
+                _called(run, row),
+                str(row.marker),
+                f"{row.value_a:.2f}",
+                f"{row.value_b:.2f}",
+                f"{row.effect:+.2f} ({row.effect_low:+.2f} to {row.effect_high:+.2f})",
+                *_tested(row),
+            ),
+            "good" if row.p_adjusted <= FALSE_DISCOVERY_RATE else "",
+        )
+        for row in records(shown)
+    ]
+    a, b = str(rows["group_a"].iloc[0]), str(rows["group_b"].iloc[0])
+    head = ("cluster", "marker", f"median in {a}", f"median in {b}", "difference (95 % interval)", *_TESTED)
+    clear, tested = (
+        int((rows["p_adjusted"] <= FALSE_DISCOVERY_RATE).sum()),
+        int(rows["p_value"].notna().sum()),
+    )
+    title = f"{clear} of {tested} markers of clusters differ; those with the smallest p"
+    return SmallTable(head, tuple(found), "state.csv", numeric_from=2, title=title)
+
+
+def _methods(run: FinishedRun) -> list[str]:
+    """Return the models that were fitted, in words."""
+    found: list[str] = []
+    for name in ("abundance", "state"):
+        table = run.tables.get(name)
+        if table is not None:
+            kinds = {
+                str(model).split(", ")[0] for model in table["model"] if isinstance(model, str) and model
+            }
+            found += sorted(kinds)
+    return list(dict.fromkeys(found))
+
+
+def _p(value: float) -> str:
+    """Format a p value."""
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.2g}" if value >= 0.001 else f"{value:.1e}"
+
+
+FIGURES: tuple[FigureOfRun, ...] = ()
