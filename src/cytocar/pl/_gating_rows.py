@@ -128,7 +128,9 @@ def read_tree(strategy: GateTree | str | None) -> GateTree | None:
     """Return a strategy from what `gating` takes; None for a text that is no strategy of thresholds."""
     from cytocar.gate import GateTree
 
-    return GateTree.from_yaml(strategy) if isinstance(strategy, str) else strategy
+    if not isinstance(strategy, str):
+        return strategy
+    return GateTree.from_yaml(strategy) if "cytocar_gating" in strategy else None
 
 
 def _gates_of(

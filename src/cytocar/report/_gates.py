@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._figures_gates import FIGURES
 from cytocar.report._text import rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cytocar.report._load import FinishedRun
+
+__all__ = ["FIGURES", "chapter"]
 
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
@@ -38,21 +40,3 @@ def _ledger(table: pd.DataFrame) -> dict[str, Any]:
             {"population": name, "parent": parent if isinstance(parent, str) else "", "cells": cells}
         )
     return {"samples": samples, "rows": found}
-
-
-FIGURES: tuple[FigureOfRun, ...] = (
-    FigureOfRun(
-        "gating",
-        "Gates",
-        "Each row a sample, each panel a step of the strategy with its thresholds; numbers are percent of the parent.",
-        has("gating_plots", "thresholds"),
-        table("gating", "gating_plots", "thresholds", "ledger"),
-    ),
-    FigureOfRun(
-        "thresholds",
-        "Densities and thresholds",
-        "The density each threshold was found in, on the cells of its own population.",
-        has("densities", "thresholds"),
-        table("thresholds", "densities", "thresholds"),
-    ),
-)

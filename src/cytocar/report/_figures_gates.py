@@ -1,0 +1,75 @@
+"""The figures of the chapter on gates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cytocar._core import keys
+from cytocar.report._figure import FigureOfRun, has, table
+
+if TYPE_CHECKING:
+    from cytocar.report._load import FinishedRun
+
+
+def _gating(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    plots, thresholds, ledger = (run.tables[name] for name in ("gating_plots", "thresholds", "ledger"))
+    return pl.gating(plots, thresholds, ledger, strategy=run.provenance.get("strategy"))
+
+
+def _backgating(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.backgating(
+        run.cells,
+        plots=run.tables["gating_plots"],
+        thresholds=run.tables["thresholds"],
+        ledger=run.tables["ledger"],
+        strategy=run.provenance.get("strategy"),
+    )
+
+
+def _ridges(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.ridges(run.tables["densities"], run.tables["thresholds"], samples=run.tables["samples"])
+
+
+def _has_car_cells(run: FinishedRun) -> bool:
+    drawn = has("gating_plots", "thresholds", "ledger")(run)
+    return drawn and run.has_car and bool((run.cells.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "gating",
+        "Gates",
+        "Each row a sample, each panel a step of the strategy with its gates; numbers are percent of the parent.",
+        has("gating_plots", "thresholds"),
+        _gating,
+    ),
+    FigureOfRun(
+        "backgating",
+        "Where the CAR-T cells lie in every step",
+        "CAR-T cells in colour over the density of all cells of the step. True ones lie together in every step; single "
+        "ones at the edges of gates are those to doubt.",
+        _has_car_cells,
+        _backgating,
+    ),
+    FigureOfRun(
+        "ridges",
+        "The threshold of the CAR over all samples",
+        "One ridge a sample, with the number that divides CAR-T from host T cells and, where it is known, the range in "
+        "which it may lie. A number that differs from all others is one to look at.",
+        lambda run: run.has_car and has("densities", "thresholds")(run),
+        _ridges,
+    ),
+    FigureOfRun(
+        "thresholds",
+        "Densities and thresholds",
+        "The density each threshold was found in, on the cells of its own population.",
+        has("densities", "thresholds"),
+        table("thresholds", "densities", "thresholds"),
+    ),
+)
