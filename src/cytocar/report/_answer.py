@@ -24,6 +24,11 @@ _CALLS = {
 }
 
 
+TOLD_ONE_BY_ONE = 6
+"""Of so many patients each has a sentence; of more there is one of all."""
+FLOWS_OF_AT_MOST = 8
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the report says first."""
@@ -58,8 +63,11 @@ def _patients(table: pd.DataFrame) -> pd.DataFrame:
 def _sentences(run: FinishedRun) -> tuple[str, ...]:
     frequency = run.tables["car_frequency"]
     shares = run.tables["subsets"].set_index(["sample_id", "compartment", "subset"])["fraction"]
+    of_patients = _patients(frequency)
+    if of_patients["patient_id"].nunique() > TOLD_ONE_BY_ONE:
+        return _of_many(of_patients)
     found = []
-    for patient, rows in _patients(frequency).groupby("patient_id", sort=False):
+    for patient, rows in of_patients.groupby("patient_id", sort=False):
         ordered = rows.sort_values("months")
         first, last = ordered.iloc[0], ordered.iloc[-1]
         who = "At" if frequency["patient_id"].nunique() == 1 else f"{patient}: at"
@@ -94,9 +102,23 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
             ]
             if parts:
                 text += " They were " + ", ".join(parts) + "."
-            text += _net_words(run, str(last["sample_id"]))
+            text += _net_words(run, str(last["sample_id"])) + _plan_words(last)
         found.append(text)
     return tuple(found)
+
+
+def _of_many(table: pd.DataFrame) -> tuple[str, ...]:
+    """Say in one sentence what the last samples of many patients show."""
+    last = table.sort_values("months", kind="stable").groupby("patient_id", sort=False).tail(1)
+    calls = [f"{int((last['call'] == call).sum())} {words}" for call, words in _CALLS.items()]
+    found = last[last["call"] != "not_detected"]["pct_of_cd45"]
+    text = f"CAR-T cells in the last sample of {len(last)} patients: {', '.join(reversed(calls))}."
+    if len(found):
+        text += (
+            f" Where there were any, they were {percent(found.median())} % of CD45+ cells in the middle "
+            f"({percent(found.min())} to {percent(found.max())} %)."
+        )
+    return (text,)
 
 
 def _net_words(run: FinishedRun, sample: str) -> str:
@@ -113,6 +135,22 @@ def _net_words(run: FinishedRun, sample: str) -> str:
         f" About {false:.0f} of them are expected to be false positives, with the subsets of the host; without them "
         f"{100 * found[0].fraction_net:.1f} % would be double negative."
     )
+
+
+def _plan_words(row: Any) -> str:
+    """Say how many cells would have quantified what was only detected."""
+    needed = row.get("cells_to_quantify", np.nan)
+    if row["call"] != "detected" or not np.isfinite(needed):
+        return ""
+    return (
+        f" They are too few to quantify: it would take about {_round(needed):,} CD45+ cells at this share, "
+        f"{needed / row['n_cd45']:.2g} times as many as were acquired."
+    )
+
+
+def _round(value: float) -> int:
+    """Round a plan to two digits: it rests on a share that is not known better."""
+    return int(float(f"{value:.2g}"))
 
 
 _SUBSET_WORDS = {"CD4": "CD4", "CD8": "CD8", "DN": "double negative", "DP": "double positive"}
@@ -251,6 +289,23 @@ def _caveats(run: FinishedRun) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _several_times(run: FinishedRun) -> bool:
+    """Whether a patient has samples of two times, and there are not so many patients that nobody would look."""
+    if not has("car_frequency", "subsets")(run):
+        return False
+    samples = _patients(run.tables["car_frequency"])
+    visits = samples.groupby("patient_id")["sample_id"].nunique()
+    return bool((visits > 1).any()) and len(visits) <= FLOWS_OF_AT_MOST
+
+
+def _alluvial(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    samples = _patients(run.tables["car_frequency"])
+    subsets = run.tables["subsets"]
+    return pl.alluvial(subsets[subsets["sample_id"].isin(samples["sample_id"])], samples)
+
+
 FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "kinetics",
@@ -266,5 +321,13 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "95 % intervals.",
         has("subsets"),
         table("subsets", "subsets", "car_frequency"),
+    ),
+    FigureOfRun(
+        "alluvial",
+        "How the subsets of CAR-T cells move",
+        "The share of every subset as a bar a sample, joined from sample to sample. A ribbon follows a share, not "
+        "cells; samples stand at equal distances.",
+        _several_times,
+        _alluvial,
     ),
 )

@@ -30,6 +30,7 @@ def count_tables(
     counts = pd.concat([result.tables["subsets"] for result in results], ignore_index=True)
     tables = {"car_frequency": frequency, "subsets": tl.subsets(counts, background=frequency)}
     _add_net_shares(tables)
+    _add_plan(frequency)
     tables["kinetics"] = tl.kinetics(frequency, seed=seed)
     return tables
 
@@ -58,6 +59,25 @@ def detection_counts(
         row["n_negative_above"] = int(reference["n_negative_above"].sum())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _add_plan(frequency: pd.DataFrame) -> None:
+    """Add how many CD45+ cells would quantify the share that was found; NaN where none was found.
+
+    A count that is not quantified is too small for a CV of 20 %, or too near to its background.
+    """
+    from cytocar import tl
+
+    needed = []
+    for _, row in frequency.iterrows():
+        n = int(row["n_cd45"])
+        expected = float(row["background_expected"])
+        false = expected / n if n and np.isfinite(expected) else 0.0
+        share = row["n_car"] / n - false if n else 0.0
+        found = row["call"] != "not_detected" and share > 0
+        plan = tl.plan_acquisition(share, background_rate=false) if found else None
+        needed.append(np.nan if plan is None else float(plan["cells_needed"].iloc[0]))
+    frequency["cells_to_quantify"] = needed
 
 
 def _add_net_shares(tables: dict[str, pd.DataFrame]) -> None:
