@@ -96,7 +96,8 @@ def matrix(
     if values is None:
         raise ParameterError("this AnnData has no X; give the layer that holds the values")
     if markers is not None:
-        values = values[:, where]
+        # take keeps rows together, which picking columns by their numbers does not and pays for with a second copy
+        values = values.take(where, axis=1) if isinstance(values, np.ndarray) else values[:, where]
     if hasattr(values, "toarray"):
         values = values.toarray()
     # picking columns has copied already; asking for all of X has not

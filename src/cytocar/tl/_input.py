@@ -107,8 +107,9 @@ def as_categorical(labels: NDArray[np.integer]) -> pd.Categorical:
     """Return labels as text categories ``"1"``, ``"2"`` ... with ``"-1"`` last where it occurs."""
     import pandas as pd
 
-    present = np.unique(labels)
-    categories = [str(label) for label in present[present > 0]]
-    if (present == -1).any():
-        categories.append("-1")
-    return pd.Categorical(labels.astype(str).astype(object), categories=categories)
+    present, code = np.unique(labels, return_inverse=True)
+    last = bool(len(present)) and present[0] == -1
+    # -1 is the lowest number and the last category
+    order = np.roll(present, -1) if last else present
+    codes = (code - 1) % len(present) if last else code
+    return pd.Categorical.from_codes(codes, categories=[str(label) for label in order])

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 VECTOR = 16
+VANISHING = 1e-30
 
 
 @njit(cache=True, nogil=True)
@@ -79,21 +80,18 @@ def train(x: Any, codes: Any, nodes: int, grid: Any, done: int, total: int, alph
             for f in range(markers):
                 codes[f, best] += rate * (row[f] - codes[f, best])
             continue
-        first, last = best, best
+        # nodes out of reach move by nothing, which is quicker than leaving them out
         for c in range(nodes):
-            if grid[best, c] <= reach:
-                rates[c] = rate
-                first = min(first, c)
-                last = c
-            else:
-                rates[c] = np.float32(0.0)
-        # nodes in between that are out of reach move by nothing, which is quicker than leaving them out
-        near = rates[first : last + 1]
+            rates[c] = rate if grid[best, c] <= reach else np.float32(0.0)
         for f in range(markers):
             v = row[f]
-            moved = codes[f, first : last + 1]
-            for c in range(near.shape[0]):
-                moved[c] += near[c] * (v - moved[c])
+            for c in range(width):
+                codes[f, c] += rates[c] * (v - codes[f, c])
+    # a marker that is 0 in all cells shrinks codes to numbers so small that processors slow down
+    for f in range(markers):
+        for c in range(width):
+            if abs(codes[f, c]) < VANISHING:
+                codes[f, c] = np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)
