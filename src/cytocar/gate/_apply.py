@@ -147,16 +147,19 @@ def control_values(
     *,
     thresholds: Pins | None = None,
     others: Mapping[str, Sequence[float]] | None = None,
+    names: Sequence[str] | None = None,
     sample_key: str = keys.SAMPLE,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the values of a negative-control tube that decide thresholds in other tubes.
+    """Return the values of a control tube that decide thresholds in other tubes.
 
     Parameters
     ----------
     adata
-        A tube without CAR-T cells, arcsinh values in X.
+        A tube without CAR-T cells, or without one antibody (FMO); arcsinh values in X.
     strategy, thresholds, others, sample_key
         As in `apply`.
+    names
+        The thresholds that the tube is asked about. None: all that ask for control tubes.
 
     Returns
     -------
@@ -181,7 +184,7 @@ def control_values(
     tree, columns, _ = _prepare(adata, strategy, thresholds)
     samples = _samples(adata, sample_key)
     root = _root(adata)
-    names = tree.controlled()
+    names = tree.controlled() if names is None else tuple(tree.threshold_name(name) for name in names)
     of_samples = [
         _control_values(adata, tree, columns, sample, rows, root, others, names)
         for sample, rows in samples.items()
@@ -190,6 +193,18 @@ def control_values(
         name: np.concatenate([values[name] for values in of_samples]) if of_samples else np.empty(0, "f4")
         for name in names
     }
+
+
+def numbers_above(
+    adata: AnnData, strategy: GateTree | str, *, thresholds: Pins | None = None, sample_key: str = keys.SAMPLE
+) -> dict[str, list[float]]:
+    """Return name to numbers of the thresholds that control tubes need before they can tell anything.
+
+    A control tube whose own CD3 has no clear place takes the other samples' numbers, and these are wanted before
+    the other samples can be gated, since they wait for the control tube. Samples that find none are left out.
+    """
+    tree, columns, _ = _prepare(adata, strategy, thresholds)
+    return _numbers_above(adata, tree, columns, _samples(adata, sample_key), _root(adata), leave_out="")
 
 
 def _control_values(

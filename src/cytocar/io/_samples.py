@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PATIENT_ROLE: Final = "patient"
 CONTROL_ROLE: Final = "negative_control"
-ROLES: Final = (PATIENT_ROLE, CONTROL_ROLE)
+FMO_ROLE: Final = "fmo"
+ROLES: Final = (PATIENT_ROLE, CONTROL_ROLE, FMO_ROLE)
 REQUIRED: Final = ("file", keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS)
 OPTIONAL: Final = ("role", "group", "batch", "lymphocytes_per_ul", "wbc_per_ul")
 _NUMBERS: Final = ("lymphocytes_per_ul", "wbc_per_ul")
@@ -37,8 +38,9 @@ def load_samples(
     ----------
     path
         A CSV file with the columns `file` (absolute, or relative to the sheet), `sample_id`, `patient_id`,
-        `timepoint`, `months` and if wanted `role` (``patient`` or ``negative_control``), `group`, `batch`,
-        `lymphocytes_per_ul`, `wbc_per_ul`. A negative control needs neither patient nor time. Other columns
+        `timepoint`, `months` and if wanted `role` (``patient``, ``negative_control``, or ``fmo`` for a
+        tube that lacks an antibody), `group`, `batch`, `lymphocytes_per_ul`, `wbc_per_ul`. A control needs neither
+        patient nor time. Other columns
         are left alone.
     also
         Names of other columns that are wanted, such as covariates: numbers where all of them are, else texts.
@@ -122,7 +124,7 @@ def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> di
             )
         )
     empty = [column for column in (keys.PATIENT, keys.TIMEPOINT, keys.MONTHS) if not entry[column]]
-    if empty and role != CONTROL_ROLE:
+    if empty and role not in (CONTROL_ROLE, FMO_ROLE):
         problems.append(
             Problem(
                 where,
@@ -243,7 +245,7 @@ def _frame(rows: list[dict[str, Any]], table: Table, also: Sequence[str]) -> pd.
     rows = sorted(
         rows,
         key=lambda entry: (
-            entry["role"] == CONTROL_ROLE,
+            ROLES.index(entry["role"]),
             entry[keys.PATIENT],
             entry[keys.MONTHS] if entry[keys.MONTHS] == entry[keys.MONTHS] else float("inf"),
             entry[keys.SAMPLE],

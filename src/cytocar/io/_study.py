@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, StudyError, did_you_mean
-from cytocar.io._samples import load_samples, timepoint_order
+from cytocar.io._samples import PATIENT_ROLE, load_samples, timepoint_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class StudyFolder:
     @property
     def timepoints(self) -> list[str]:
         """The timepoints of patient samples, in the order of their months."""
-        patients = self.samples[self.samples["role"] != "negative_control"]
+        patients = self.samples[self.samples["role"] == PATIENT_ROLE]
         return timepoint_order(patients)
 
     @property

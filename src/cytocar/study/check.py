@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, GateError, ParameterError, Problem, did_you_mean
-from cytocar.io._samples import CONTROL_ROLE, timepoint_order
+from cytocar.io._samples import PATIENT_ROLE, timepoint_order
 from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_source, load_parts
 from cytocar.panel.names import channel_isotope, marker_key
 from cytocar.panel.roles import marker_hint
@@ -120,7 +120,10 @@ def _strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[GateTree
         return None, [
             Problem(where, str(error), "name a strategy that comes with cytocar, a YAML file, or off")
         ]
-    problems = list(_stated_thresholds(file, config, strategy, parts.samples))
+    problems = [
+        *_stated_thresholds(file, config, strategy, parts.samples),
+        *_control_tubes(where, strategy, parts.samples),
+    ]
     if panel is None:
         return strategy, problems
     missing, left_out = lacking(strategy, panel)
@@ -188,6 +191,32 @@ def _stated_thresholds(
             )
 
 
+def _control_tubes(where: str, strategy: GateTree, samples: pd.DataFrame | None) -> Iterator[Problem]:
+    """Find control tubes that the strategy names and the sheet does not have."""
+    from cytocar.gate._thresholds.rules import Quantile
+
+    if samples is None:
+        return
+    known = [str(sample) for sample in samples[keys.SAMPLE]]
+    roles = sorted(set(samples["role"].astype(str)))
+    for threshold in strategy.thresholds.values():
+        for rule in threshold.rules():
+            if not isinstance(rule, Quantile):
+                continue
+            if rule.sample is not None and rule.sample not in known:
+                yield Problem(
+                    where,
+                    f"threshold {threshold.name!r} is found in tube {rule.sample!r}; the sheet has no such sample",
+                    did_you_mean(rule.sample, known),
+                )
+            if rule.role is not None and rule.role not in roles:
+                yield Problem(
+                    where,
+                    f"threshold {threshold.name!r} is found in tubes of role {rule.role!r}; the sample sheet has none",
+                    f"roles in the sheet: {', '.join(roles)}",
+                )
+
+
 def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Problem]:
     """Find settings that name what the panel or the sheet does not have."""
     if parts.panel is not None:
@@ -200,11 +229,11 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
         )
     if parts.samples is None:
         return
-    patients = parts.samples[parts.samples["role"] != CONTROL_ROLE]
+    patients = parts.samples[parts.samples["role"] == PATIENT_ROLE]
     if patients.empty:
         yield Problem(
             str(file.parent / config.samples),
-            f"every sample is a {CONTROL_ROLE}",
+            f"every sample is a {' or '.join(dict.fromkeys(parts.samples['role']))}",
             "give at least one sample the role patient",
         )
     labels = timepoint_order(patients)
@@ -273,7 +302,7 @@ def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]
 def _remarks(parts: StudyParts) -> Iterator[str]:
     """Say what the study cannot answer, without it being a fault."""
     if parts.samples is not None:
-        patients = parts.samples[parts.samples["role"] != CONTROL_ROLE]
+        patients = parts.samples[parts.samples["role"] == PATIENT_ROLE]
         if not patients.empty and len(timepoint_order(patients)) < 2:
             yield "there is one timepoint only: nothing is compared over time"
         yield from _cohort_remarks(parts.samples, parts.config)

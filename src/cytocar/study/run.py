@@ -17,9 +17,10 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core import tables as _tables
 from cytocar._core.errors import StudyError
-from cytocar._core.files import replacing, write_text
+from cytocar._core.files import replacing, sha256, write_text
 from cytocar._core.provenance import plain
 from cytocar._core.version import __version__
+from cytocar.io._samples import FMO_ROLE
 from cytocar.study._folder import building, require_free
 from cytocar.study._pool import check_workers, run_all
 from cytocar.study.check import check
@@ -29,6 +30,7 @@ from cytocar.study.sample import (
     Settings,
     bead_values,
     control_values,
+    numbers_for_controls,
     process_sample,
     try_sample,
 )
@@ -120,6 +122,7 @@ def run(
         spillover = checked.spillover or _from_single_stains(folder)
         results = _process_all(folder, strategy, spillover, workers=workers, progress=say)
         times["files"] = time.perf_counter() - clock
+        folder, tubes = _without_tubes(folder)
 
         clock = time.perf_counter()
         cells = analysis.join_cells(results, folder.samples)
@@ -147,6 +150,7 @@ def run(
         times["tables"] = time.perf_counter() - clock
 
         provenance = _provenance(folder, strategy, results, tables, workers=workers, started=started)
+        provenance["inputs"] += tubes
         write_text(partial / "provenance.json", json.dumps(provenance, indent=1, ensure_ascii=False) + "\n")
         clock = time.perf_counter()
         report.build(partial, progress=say)
@@ -157,6 +161,24 @@ def run(
             partial / "provenance.json", json.dumps(plain(provenance), indent=1, ensure_ascii=False) + "\n"
         )
     return RunSummary(out, out / "report.html", tables.get("car_frequency"), time.perf_counter() - began)
+
+
+def _without_tubes(folder: StudyFolder) -> tuple[StudyFolder, list[dict[str, Any]]]:
+    """Return the study without tubes that lack an antibody, and what the record keeps of these."""
+    lacking = folder.samples["role"] == FMO_ROLE
+    if not lacking.any():
+        return folder, []
+    tubes = [
+        {
+            keys.SAMPLE: str(row[keys.SAMPLE]),
+            "file": Path(row["path"]).name,
+            "sha256": sha256(Path(row["path"])),
+            "bytes": Path(row["path"]).stat().st_size,
+            "role": FMO_ROLE,
+        }
+        for _, row in folder.samples[lacking].iterrows()
+    ]
+    return replace(folder, samples=folder.samples[~lacking].reset_index(drop=True)), tubes
 
 
 def _tasks(folder: StudyFolder, strategy: GateTree, spillover: Spillover | None) -> list[SampleTask]:
@@ -245,10 +267,12 @@ def _process_all(
     the other samples' numbers, come last.
     """
     tasks = _with_baseline(_tasks(folder, strategy, spillover), folder, workers)
-    controls = [task for task in tasks if task.role == "negative_control"]
-    if controls and strategy.uses_controls():
-        values = run_all(control_values, controls, workers=workers)
+    controls = [task for task in tasks if strategy.controlled_by(task.sample_id, task.role)]
+    if controls:
+        values = _control_values(controls, tasks, workers)
         tasks = [replace(task, controls=_by_threshold(controls, values)) for task in tasks]
+    # A tube that lacks an antibody tells a threshold; it is no sample of the study.
+    tasks = [task for task in tasks if task.role != FMO_ROLE]
     done = 0
     progress("files", 0, len(tasks))
 
@@ -268,6 +292,30 @@ def _process_all(
         found += run_all(process_sample, again, workers=workers)
     by_sample = {result.sample_id: result for result in found}
     return [by_sample[task.sample_id] for task in tasks]
+
+
+def _control_values(
+    controls: Sequence[SampleTask], tasks: Sequence[SampleTask], workers: int
+) -> list[Mapping[str, np.ndarray]]:
+    """Return the values of each control tube; one that has to take other samples' thresholds comes after the others."""
+    values = run_all(control_values, controls, workers=workers)
+    waiting = [number for number, value in enumerate(values) if isinstance(value, Exception)]
+    if waiting:
+        late = {controls[number].sample_id for number in waiting}
+        numbers: dict[str, list[float]] = {}
+        able = [task for task in tasks if task.sample_id not in late]
+        for found in run_all(numbers_for_controls, able, workers=workers):
+            for name, listed in found.items():
+                numbers.setdefault(name, []).extend(listed)
+        again = [replace(controls[number], others=numbers) for number in waiting]
+        for number, value in zip(waiting, run_all(control_values, again, workers=workers), strict=True):
+            values[number] = value
+    found_values: list[Mapping[str, np.ndarray]] = []
+    for value in values:
+        if isinstance(value, Exception):
+            raise value
+        found_values.append(value)
+    return found_values
 
 
 def _by_threshold(

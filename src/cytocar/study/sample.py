@@ -149,16 +149,37 @@ def _set_apart(adata: AnnData) -> None:
     adata.obs[keys.EVENT_CLASS] = pd.Categorical(np.where(apart, UNSTABLE, classes), names)
 
 
-def control_values(task: SampleTask) -> dict[str, np.ndarray]:
-    """Return, for each threshold that is found in negative controls, the values of this tube's cells."""
+def control_values(task: SampleTask) -> dict[str, np.ndarray] | ThresholdNotFound:
+    """Return, for each threshold that this tube is a control of, the values of its cells.
+
+    Where the tube itself has to wait for the thresholds of other samples, the error is returned.
+    """
     from cytocar import gate
 
+    strategy = task.settings.strategy
     with _naming(task):
         adata = _prepare(task)
-        values: dict[str, np.ndarray] = gate.control_values(
-            adata, task.settings.strategy, thresholds=task.pinned, others=task.others
-        )
+        try:
+            values: dict[str, np.ndarray] = gate.control_values(
+                adata,
+                strategy,
+                thresholds=task.pinned,
+                others=task.others,
+                names=strategy.controlled_by(task.sample_id, task.role),
+            )
+        except gate.ThresholdNotFound as error:
+            if not error.needs_others or task.others is not None:
+                raise
+            return error
     return values
+
+
+def numbers_for_controls(task: SampleTask) -> dict[str, list[float]]:
+    """Return the numbers of this sample that a control tube without numbers of its own takes."""
+    from cytocar.gate._apply import numbers_above
+
+    with _naming(task):
+        return numbers_above(_prepare(task), task.settings.strategy, thresholds=task.pinned)
 
 
 def try_sample(task: SampleTask) -> SampleResult | ThresholdNotFound:
@@ -195,6 +216,7 @@ def process_sample(task: SampleTask) -> SampleResult:
     """
     from cytocar import gate
     from cytocar.pp import _quality
+    from cytocar.study._robustness import robustness_tables
 
     began = time.perf_counter()
     with _naming(task):
@@ -205,6 +227,7 @@ def process_sample(task: SampleTask) -> SampleResult:
             controls=task.controls,
             thresholds=task.pinned,
             others=task.others,
+            seed=task.settings.seed,
         )
     tables = {
         "ledger": gate.table(adata),
@@ -214,6 +237,7 @@ def process_sample(task: SampleTask) -> SampleResult:
         "reference": gate.reference_counts(adata),
         "quality": _quality.profile_over_time(adata),
         "subsets": _subset_counts(adata),
+        **robustness_tables(adata, controls=task.controls, others=task.others),
         **_preprocessing_tables(adata, task.settings),
     }
     losses = _losses(adata)
