@@ -162,6 +162,9 @@ def _with_batch(question: Question) -> Question:
         designed(question)
     except ParameterError:
         return question  # The fault is not the batch's, and is told where the question is asked.
+    of_one = sheet.groupby(keys.PATIENT)[BATCH].nunique().max() == 1
+    if of_one and sheet.groupby(keys.PATIENT)[keys.TIMEPOINT].nunique().max() > 1:
+        return question  # The block of the patient already says what the batch would.
     wider = replace(question, formula=f"{question.formula} + {BATCH}")
     if (sheet[BATCH] == "").any():
         why = f"the batch of {', '.join(sheet.loc[sheet[BATCH] == '', keys.SAMPLE])} is not known"
