@@ -180,8 +180,39 @@ def test_order_of_rows_does_not_matter_and_seed_does_what_it_says() -> None:
         (SERIES.assign(months=2.0), {}, "'P1' has two samples at 2 months"),
         (SERIES, {"n_draws": 10}, "n_draws is 10"),
         (SERIES, {"level": 95}, "level is 95"),
+        (SERIES, {"technical_cv": -0.1}, "technical_cv is -0.1"),
     ],
 )
 def test_errors_name_the_value(table: pd.DataFrame, options: dict[str, float], told: str) -> None:
     with pytest.raises(ParameterError, match=told):
         kinetics(table, **options)
+
+
+def test_a_technical_error_widens_intervals_and_moves_no_value() -> None:
+    table = counted([3010, 1040, 490, 240])
+    alone, both = of(table), of(table, technical_cv=0.2)
+    np.testing.assert_array_equal(alone["value"], both["value"])
+    shown = alone["low"].notna()
+    assert shown.sum() >= 6
+    assert (both["low"][shown] < alone["low"][shown]).all()
+    assert (both["high"][shown] > alone["high"][shown]).all()
+    assert "technical error of 20 %" in both["note"]["half_life"]
+    assert "technical" not in alone["note"]["half_life"]
+    # With counts that say all, what is left is the log-normal error itself.
+    many = of(counted([301_000, 104_000, 49_000, 24_000], n_cd45=10_000_000), technical_cv=0.2)
+    sd = np.sqrt(np.log(1.04))
+    assert np.log(many["high"] / many["value"])["largest_observed"] == pytest.approx(1.96 * sd, rel=0.01)
+    assert np.log(many["high"] / many["value"])["fold_fall"] == pytest.approx(
+        1.96 * sd * np.sqrt(2), rel=0.06
+    )
+
+
+def test_the_technical_error_of_a_half_life_is_that_of_least_squares() -> None:
+    months = np.array([2.0, 12.0, 36.0, 60.0])
+    found = of(
+        counted([301_000, 104_000, 49_000, 24_000], n_cd45=10_000_000), technical_cv=0.15, n_draws=20_000
+    )
+    time = months - months.mean()
+    error = np.sqrt(np.log(1 + 0.15**2) / (time @ time))
+    rates = np.log(2) / found.loc["half_life", ["high", "low"]].to_numpy(float)
+    assert (rates[1] - rates[0]) / 2 == pytest.approx(1.96 * error, rel=0.03)

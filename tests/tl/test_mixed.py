@@ -295,3 +295,48 @@ def test_what_is_wrong_is_named() -> None:
             method="binomial_mixed",
             composition="ratio",
         )
+
+
+# ---- beside every p
+
+
+def tables_with_p() -> dict[str, pd.DataFrame]:
+    sheet, medians = golden("cohort_long_sheet"), golden("mixed_medians")
+    counts = golden("mixed_long_counts")
+    patients = pd.DataFrame(
+        {
+            "months": [5.0, 8, 12, 20, 24, 30],
+            "event": [1, 1, 0, 1, 0, 0],
+            "group": list("ababab"),
+            "x": [1.0, 2, 5, 4, 3, 7],
+        }
+    )
+    shares = pd.DataFrame(
+        {"sample_id": list("abcd"), "compartment": "car", "subset": "DN", "fraction": [0.1, 0.2, 0.3, 0.4]}
+    )
+    times = pd.DataFrame({"sample_id": list("abcd"), "patient_id": "P1", "months": [2, 12, 36, 60]})
+    return {
+        "abundance": tl.abundance(counts, sheet, formula="~ group"),
+        "binomial_mixed": tl.abundance(counts, sheet, formula="~ group", method="binomial_mixed"),
+        "state": tl.state(medians, sheet, formula="~ group"),
+        "mixed": tl.state(medians, sheet, formula="~ group", method="mixed"),
+        "table_test": tl.table_test([[8, 22], [1, 31]]),
+        "group_test": tl.group_test(patients, value="x", groups="group"),
+        "log_rank": tl.log_rank(patients, groups="group"),
+        "cox": tl.cox(patients, covariates=["x"]),
+        "subset_trend": tl.subset_trend(shares, times, p_values=True),
+        "pooled": tl.pooled_proportions(
+            pd.DataFrame({"study": list("ABC"), "events": [65, 20, 41], "n": [74, 24, 60]})
+        ),
+    }
+
+
+def test_every_p_has_its_n_its_unit_and_the_smallest_p_of_the_design() -> None:
+    for name, table in tables_with_p().items():
+        with_p = table[table["p_value"].notna()]
+        assert len(with_p), name
+        assert (with_p["p_minimum"] > 0).all(), name
+        assert (with_p["p_minimum"] <= 1).all(), name
+        assert with_p["unit"].isin(["patient", "sample", "study"]).all(), name
+        n = next(column for column in ("n_patients", "n", "n_samples") if column in with_p)
+        assert (with_p[n] > 0).all(), name

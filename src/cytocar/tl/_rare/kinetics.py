@@ -56,13 +56,19 @@ class Series:
 
 
 def kinetics(
-    frequency: pd.DataFrame, *, level: float = 0.95, n_draws: int = 4000, seed: int = 0
+    frequency: pd.DataFrame,
+    *,
+    level: float = 0.95,
+    technical_cv: float = 0.0,
+    n_draws: int = 4000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return persistence measures of every patient, with intervals from the counts and reasons where there is none.
 
     Values below the limit of quantitation are censored: they enter neither area nor half-life, and are not 0. Intervals
     of derived measures come from `n_draws` draws of each share from Beta(n_car + 1/2, n_cd45 - n_car + 1/2): they
-    hold the counting error only, not that of the assay or the day.
+    hold the counting error, and that of the assay and the day only where `technical_cv` says how large it is: each
+    draw is then multiplied by a log-normal number of that coefficient of variation.
 
     Parameters
     ----------
@@ -72,6 +78,8 @@ def kinetics(
         without `months`, before month 0, or with the role ``negative_control`` are left out.
     level
         Confidence of the intervals.
+    technical_cv
+        Coefficient of variation of one sample stained, run and gated again, as a share such as 0.15; 0 leaves it out.
     n_draws
         Draws, at least 100.
     seed
@@ -91,7 +99,7 @@ def kinetics(
     Raises
     ------
     ParameterError
-        A column is missing, a patient has two samples at one time, or `n_draws` is below 100.
+        A column is missing, a patient has two samples at one time, `n_draws` is below 100, or `technical_cv` negative.
 
     Examples
     --------
@@ -110,6 +118,11 @@ def kinetics(
         raise ParameterError(f"n_draws is {n_draws}; an interval needs at least 100 draws")
     if not 0.0 < level < 1.0:
         raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    if not (np.isfinite(technical_cv) and technical_cv >= 0.0):
+        raise ParameterError(
+            f"technical_cv is {technical_cv!r}; it must be a share of at least 0, such as 0.15"
+        )
+    sd_log = float(np.sqrt(np.log1p(technical_cv**2)))
     months = _counts.number(frequency, keys.MONTHS)
     use = np.isfinite(months) & (months >= 0) & (_counts.text(frequency, "role") != CONTROL)
     use &= np.isfinite(_counts.number(frequency, "pct_of_cd45"))
@@ -121,11 +134,11 @@ def kinetics(
         part = part.iloc[np.argsort(_counts.number(part, keys.MONTHS), kind="stable")].reset_index(drop=True)
         _require_distinct_times(part, person)
         for column, unit, ending in (("pct_of_cd45", "%", ""), ("cells_per_ul", "cells/µl", "_per_ul")):
-            series = _series(part, column, unit, person, n_draws, seed)
+            series = _series(part, column, unit, person, n_draws, seed, sd_log, level)
             if series is None:
                 continue
             rows += [
-                {keys.PATIENT: person, **row, "measure": f"{row['measure']}{ending}"}
+                {keys.PATIENT: person, **_said(row, technical_cv), "measure": f"{row['measure']}{ending}"}
                 for row in _measures(series, level)
             ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -159,7 +172,14 @@ def area(months: np.ndarray, values: np.ndarray, *, log_down: bool) -> np.ndarra
 
 
 def _series(
-    part: pd.DataFrame, column: str, unit: str, person: str, n_draws: int, seed: int
+    part: pd.DataFrame,
+    column: str,
+    unit: str,
+    person: str,
+    n_draws: int,
+    seed: int,
+    sd_log: float,
+    level: float,
 ) -> Series | None:
     values = _counts.number(part, column)
     usable = np.isfinite(values)
@@ -179,18 +199,48 @@ def _series(
         # A concentration moves with the share it was made from.
         factor = np.divide(values, observed, out=np.full(len(values), np.nan), where=observed > 0)
         draws = shares * factor
+        if sd_log > 0:
+            again = generator(seed, "kinetics technical", person)
+            draws = draws * np.exp(sd_log * again.standard_normal(draws.shape))
+    low, high = _widened(
+        values, _counts.number(part, low_name), _counts.number(part, high_name), sd_log, level
+    )
     months = _counts.number(part, keys.MONTHS)
     return Series(
         months=months,
         values=values,
-        low=_counts.number(part, low_name),
-        high=_counts.number(part, high_name),
+        low=low,
+        high=high,
         quantified=(call == QUANTIFIED) & (values > 0),
         detected=(call != NOT_DETECTED) & (values > 0),
         labels=_labels(_counts.text(part, keys.TIMEPOINT), months),
         draws=draws,
         unit=unit,
     )
+
+
+def _widened(
+    values: np.ndarray, low: np.ndarray, high: np.ndarray, sd_log: float, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return limits that hold the technical error too: both errors are added as logarithms, at right angles."""
+    if sd_log == 0:
+        return low, high
+    from scipy.special import ndtri
+
+    technical = float(ndtri((1.0 + level) / 2.0)) * sd_log
+    with np.errstate(divide="ignore", invalid="ignore"):
+        down, up = np.log(values / low), np.log(high / values)
+        wide = values * np.exp(-np.hypot(down, technical)), values * np.exp(np.hypot(up, technical))
+    known = (values > 0) & np.isfinite(low) & np.isfinite(high)
+    return np.where(known, wide[0], low), np.where(known, wide[1], high * np.exp(technical))
+
+
+def _said(row: dict[str, object], technical_cv: float) -> dict[str, object]:
+    """Return a row whose note says what its interval holds beside counting."""
+    if technical_cv == 0 or not np.isfinite(float(str(row["low"]))):
+        return row
+    words = f"the interval holds a technical error of {100 * technical_cv:g} % too"
+    return {**row, "note": "; ".join(filter(None, [str(row["note"]), words]))}
 
 
 def _measures(series: Series, level: float) -> list[dict[str, object]]:

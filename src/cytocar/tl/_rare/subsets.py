@@ -148,7 +148,8 @@ def subset_trend(
     DataFrame
         One row a patient and subset: ``patient_id, subset, n_samples, first, last`` (shares), ``s, s_max, tau``
         (S by the number of pairs), ``slope_per_year`` (Theil-Sen, share per 12 months), ``trend``
-        (``rises`` or ``falls`` where every pair agrees, else ``mixed``, ``flat``), ``p_value, p_minimum``.
+        (``rises`` or ``falls`` where every pair agrees, else ``mixed``, ``flat``), ``p_value, p_minimum``, and the
+        ``unit`` that is counted, a sample of this patient.
 
     Raises
     ------
@@ -224,6 +225,7 @@ def _trend(months: np.ndarray, values: np.ndarray, p_values: bool) -> dict[str, 
         "trend": trend,
         "p_value": _exact_p(months, values, s) if p_values and pairs else math.nan,
         "p_minimum": min(1.0, 2.0 / math.factorial(n)) if n > 1 else math.nan,
+        "unit": "sample",
     }
 
 
