@@ -38,6 +38,7 @@ class Answer:
     frequency: SmallTable | None = None
     subsets: SmallTable | None = None
     kinetics: SmallTable | None = None
+    samples: tuple[SmallTable, ...] = ()
     caveats: tuple[str, ...] = field(default=())
 
 
@@ -45,7 +46,12 @@ def answer(run: FinishedRun) -> Answer:
     """Make the answer of a finished run."""
     if not run.has_car:
         said = (*_without_car(run), *_cohort.sentences(run))
-        return Answer(sentences=said, warnings=_cohort.warnings(run), caveats=_caveats(run))
+        return Answer(
+            sentences=said,
+            warnings=_cohort.warnings(run),
+            samples=_cohort.samples(run),
+            caveats=_caveats(run),
+        )
     return Answer(
         sentences=(*_sentences(run), *_cohort.sentences(run)),
         warnings=_cohort.warnings(run),

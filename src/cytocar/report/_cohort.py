@@ -28,6 +28,37 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
     return {"questions": list(_questions(run)), "methods": _methods(run)}
 
 
+def samples(run: FinishedRun) -> tuple[SmallTable, ...]:
+    """Return the samples by group and batch, and one by one, for a study without CAR-T cells."""
+    table = run.tables.get("samples")
+    ledger = run.tables["ledger"]
+    if table is None or table.empty:
+        return ()
+    cells = ledger[ledger["population"] == "cells"].set_index(keys.SAMPLE)["events"]
+    table = table.assign(cells=table[keys.SAMPLE].map(cells).fillna(0).astype(int))
+    by = [name for name in ("group", keys.TIMEPOINT, "batch") if name in table and table[name].nunique() > 1]
+    found = []
+    if by:
+        rows = [
+            Row(
+                (
+                    *(str(value) for value in (key if isinstance(key, tuple) else (key,))),
+                    f"{part[keys.PATIENT].nunique()}",
+                    f"{len(part)}",
+                    f"{int(part['cells'].sum()):,}",
+                    f"{int(part['cells'].min()):,} to {int(part['cells'].max()):,}",
+                )
+            )
+            for key, part in table.groupby(by, sort=True)
+        ]
+        head = (*by, "patients", "samples", "cells", "cells of a sample")
+        found.append(SmallTable(head, tuple(rows), "samples.csv", numeric_from=len(by)))
+    names = [keys.SAMPLE, *by]
+    each = [Row((*(str(row[name]) for name in names), f"{row['cells']:,}")) for _, row in table.iterrows()]
+    found.append(SmallTable((*names, "cells"), tuple(each), "samples.csv", numeric_from=len(names)))
+    return tuple(found)
+
+
 def warnings(run: FinishedRun) -> tuple[str, ...]:
     """Return what stands on top of the report: what is compared cannot be told from the batch or from time."""
     table = run.tables.get("confounding")
@@ -59,9 +90,7 @@ def sentences(run: FinishedRun) -> list[str]:
         ]
         if not said:
             continue
-        who = _who(rows)
-        when = f" at {timepoint}" if timepoint else ""
-        found.append(f"{contrast}{when} ({who}): " + "; ".join(said) + ".")
+        found.append(f"{contrast}{_when(run, str(timepoint))} ({_who(rows)}): " + "; ".join(said) + ".")
         least = rows["p_minimum"].min()
         if least > FALSE_DISCOVERY_RATE:
             found[-1] += (
@@ -79,13 +108,27 @@ def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
         return f"{kind}: no test ({first.note})" if isinstance(first.note, str) and first.note else ""
     clear = tested[tested["p_adjusted"] <= FALSE_DISCOVERY_RATE].sort_values("p_value")
     if clear.empty:
-        return f"{kind}: none of {len(tested)} differs" if len(tested) > 1 else f"{kind}: no difference found"
+        return (
+            f"none of {len(tested)} {kind} differs"
+            if len(tested) > 1
+            else f"no difference in {kind} was found"
+        )
+    b = str(tested["group_b"].iloc[0])
     told = [
-        f"{_called(run, row)} {_fold(row)} (adjusted p {_p(row.p_adjusted)})"
-        for row in list(records(clear))[:3]
+        f"{_called(run, row)} {_fold(row)} times as much{f' in {b}' if b else ''}, adjusted p {_p(row.p_adjusted)}"
+        for row in records(clear)[:3]
     ]
-    more = f" and {len(clear) - 3} more" if len(clear) > 3 else ""
-    return f"{kind}: {len(clear)} of {len(tested)} differ, {', '.join(told)}{more}"
+    if len(tested) == 1:
+        return told[0]
+    more = f"; and {len(clear) - 3} more" if len(clear) > 3 else ""
+    return f"{len(clear)} of {len(tested)} {kind} differ{'s' if len(clear) == 1 else ''}: {'; '.join(told)}{more}"
+
+
+def _when(run: FinishedRun, timepoint: str) -> str:
+    """Name the timepoint where the study has several."""
+    samples = run.tables.get("samples")
+    several = samples is None or samples.loc[samples[keys.MONTHS].notna(), keys.TIMEPOINT].nunique() > 1
+    return f" at {timepoint}" if timepoint and several else ""
 
 
 def _kind(row: Any) -> str:
@@ -99,7 +142,7 @@ def _kind(row: Any) -> str:
 def _fold(row: Any) -> str:
     """Say a ratio with its interval."""
     low, high = 2.0**row.effect_low, 2.0**row.effect_high
-    return f"{2.0**row.effect:.2g}-fold ({low:.2g} to {high:.2g})"
+    return f"{2.0**row.effect:.2g} ({low:.2g} to {high:.2g})"
 
 
 def _who(rows: pd.DataFrame) -> str:
@@ -133,13 +176,12 @@ def _questions(run: FinishedRun) -> Iterator[dict[str, Any]]:
         return
     state = run.tables.get("state")
     for (timepoint, contrast), rows in table.groupby([keys.TIMEPOINT, "contrast"], sort=False):
-        when = f" at {timepoint}" if timepoint else ""
         markers = None
         if state is not None:
             inside = state["of"].isin([keys.PHENOGRAPH, keys.FLOWSOM])
             markers = state[inside & (state[keys.TIMEPOINT] == timepoint) & (state["contrast"] == contrast)]
         yield {
-            "title": f"{contrast}{when}",
+            "title": f"{contrast}{_when(run, str(timepoint))}",
             "who": _who(rows),
             "formula": str(rows["formula"].iloc[0]),
             "shares": _shares(run, rows),
@@ -159,7 +201,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
             _fold(row) if np.isfinite(row.effect_low) else "",
             *_tested(row),
         )
-        found.append(Row(cells, "good" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
+        found.append(Row(cells, "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
     head = (
         "share of",
         f"% in {a}" if a else "%",
@@ -205,7 +247,7 @@ def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
                 f"{row.effect:+.2f} ({row.effect_low:+.2f} to {row.effect_high:+.2f})",
                 *_tested(row),
             ),
-            "good" if row.p_adjusted <= FALSE_DISCOVERY_RATE else "",
+            "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else "",
         )
         for row in records(shown)
     ]
