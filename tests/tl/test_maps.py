@@ -111,12 +111,13 @@ def test_other_cells_are_placed_among_their_kind(blobs: ad.AnnData) -> None:
     assert known.score(blobs.obsm["X_tsne"][~fitted], blobs.obs["truth"][~fitted]) == 1
 
 
-@pytest.mark.parametrize("tree_up_to", [10**6, 0])
+@pytest.mark.parametrize("exact_up_to", [10**6, 0])
 def test_same_seed_same_map_whatever_the_threads(
-    blobs: ad.AnnData, monkeypatch: pytest.MonkeyPatch, tree_up_to: int
+    blobs: ad.AnnData, monkeypatch: pytest.MonkeyPatch, exact_up_to: int
 ) -> None:
-    monkeypatch.setattr(_tsne, "TREE_UP_TO", tree_up_to)
+    monkeypatch.setattr(_tsne, "EXACT_UP_TO", exact_up_to)
     monkeypatch.setattr(_tsne, "STEPS", 60)
+    monkeypatch.setattr(_tsne, "EXAGGERATED_STEPS", 80)
     x, everyone = np.ascontiguousarray(blobs.X[:, :5]), np.ones(240, bool)
     first, _ = _tsne.embed(x, everyone, perplexity=20, seed=5, n_jobs=1)
     second, _ = _tsne.embed(x, everyone, perplexity=20, seed=5, n_jobs=2)
@@ -208,3 +209,29 @@ def test_umap_keeps_clusters_together(blobs: ad.AnnData, tmp_path: Path) -> None
     few = again[:10].copy()
     cc.tl.umap(few)
     assert few.uns["X_umap"]["n_neighbors"] == 5
+
+
+@pytest.mark.parametrize("beside_fixed", [False, True])
+def test_the_exact_gradient_is_that_of_the_tree_without_approximation(beside_fixed: bool) -> None:
+    from openTSNE.tsne import kl_divergence_bh
+    from scipy.sparse import random_array
+
+    generator = np.random.default_rng(3)
+    at = generator.normal(size=(60, 2)) * 5
+    fixed = generator.normal(size=(90, 2)) * 5 if beside_fixed else None
+    shape = (60, 90 if beside_fixed else 60)
+    p = random_array(shape, density=0.2, rng=generator, format="csr")
+    if beside_fixed:
+        p.data /= np.repeat(np.maximum(p.sum(axis=1), 1e-9), np.diff(p.indptr))
+    else:
+        p.setdiag(0)
+        p.eliminate_zeros()
+        p.data /= p.data.sum()
+    found, gradient = _tsne.exact_gradient(at, p, reference_embedding=fixed, should_eval_error=True)
+    # openTSNE 1.0.4 takes a matrix, and a tree with an opening angle of 0 looks at every pair
+    expected, slow = kl_divergence_bh(
+        at, p, dof=1, bh_params={"theta": 0.0}, reference_embedding=fixed, should_eval_error=True
+    )
+    assert gradient == pytest.approx(slow, abs=2e-6 * np.abs(slow).max())
+    if not beside_fixed:
+        assert found == pytest.approx(expected, rel=1e-6)

@@ -20,6 +20,7 @@ from cytocar.tl._clusters.stability import Stability, stability
 from cytocar.tl._cohorts.abundance import abundance
 from cytocar.tl._cohorts.confounding import confounding
 from cytocar.tl._cohorts.state import state
+from cytocar.tl._maps.quality import map_quality
 from cytocar.tl._maps.tsne import tsne
 from cytocar.tl._maps.umap import umap
 from cytocar.tl._markers.compare import compare
@@ -52,6 +53,7 @@ __all__ = [
     "kaplan_meier",
     "kinetics",
     "log_rank",
+    "map_quality",
     "median_survival",
     "metacluster_table",
     "metaclusters",

@@ -12,6 +12,7 @@ import numpy as np
 from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours
+from cytocar.tl._maps import quality as _quality
 from cytocar.tl._maps import shell as _maps
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def umap(
     ``adata.obs[key_added + "_fitted"]`` : bool
         False for cells placed afterwards.
     ``adata.uns[key_added]`` : dict
-        ``n_neighbors`` (the value used), ``min_dist``, ``n_fitted``, ``seed``, ``markers`` (JSON).
+        ``n_neighbors`` (the value used), ``min_dist``, ``n_fitted``, ``seed``, ``neighbours_kept`` (share of the
+        ``neighbours_k`` = 30 nearest cells that are so on the map too, on at most 5,000 cells; ``neighbours_by_chance``
+        of a map at random) and ``markers`` (JSON).
 
     Raises
     ------
@@ -148,6 +151,7 @@ def umap(
         "min_dist": float(min_dist),
         "n_fitted": int(fitted.sum()),
         "seed": int(seed),
+        **_quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=n_jobs),
     }
     result.uns[key_added] = {**facts, "markers": json.dumps(names)}
     provenance.record(
