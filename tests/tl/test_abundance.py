@@ -207,7 +207,11 @@ def test_one_cluster_that_grows_does_not_pull_the_others_down_in_ratios() -> Non
     assert np.abs(ratio["effect"][:6]).max() < 0.1
     assert ratio["effect"][6] == pytest.approx(3, abs=0.1)
     assert set(ratio["effect_unit"]) == {"log2 ratio to the median cluster"}
-    with pytest.raises(ParameterError, match="is for method='nb'; method is 'binomial'"):
+    logs = tl.abundance(small(counts), SHEET, formula="~ group", composition="ratio", method="logit")
+    np.testing.assert_allclose(logs["effect"], ratio["effect"], atol=0.03)
+    assert set(logs["effect_unit"]) == {"log2 ratio to the median cluster"}
+    assert logs["model"].iloc[0] == "linear model of log ratios, ~ group"
+    with pytest.raises(ParameterError, match="is for method='nb' and 'logit'; method is 'binomial'"):
         tl.abundance(small(counts), SHEET, formula="~ group", composition="ratio", method="binomial")
 
 

@@ -96,7 +96,8 @@ def abundance(
         ``nb``, ``binomial``, ``logit`` or ``binomial_mixed``.
     composition
         ``total``: shares of all cells. ``ratio``: against the median cluster (size factors of Anders & Huber 2010,
-        doi:10.1186/gb-2010-11-10-r106), so that one large cluster that grows does not make all others fall; for ``nb``.
+        doi:10.1186/gb-2010-11-10-r106), so that one large cluster that grows does not make all others fall; for ``nb``
+        and ``logit``, which then is a model of log ratios.
     groupby
         Column of ``obs`` with the clusters.
     sample_key
@@ -197,10 +198,10 @@ def _one(
                     "estimate; method='nb' gives an interval that is open on one side"
                 )
     odds = (
-        "ratio of odds"
-        if method != "nb"
-        else "ratio to the median cluster"
+        "ratio to the median cluster"
         if composition == "ratio"
+        else "ratio of odds"
+        if method != "nb"
         else "ratio of shares"
     )
     return _cohort.table_of(
@@ -213,7 +214,9 @@ def _one(
         n_samples=np.full(len(y), float(len(totals))),
         why=why,
         effect_unit=f"log2 {odds}",
-        model=METHODS[method],
+        model="linear model of log ratios"
+        if (method, composition) == ("logit", "ratio")
+        else METHODS[method],
         what="clusters",
     )
 
@@ -231,7 +234,7 @@ def _fit(
 
     matrix, weights = arrangement.design.matrix, arrangement.contrast.weights
     if method == "logit":
-        return _fit_logit(arrangement, counts[tested], totals, level)
+        return _fit_logit(arrangement, counts, totals, tested, composition, level)
     y, n = arrangement.pool(counts), arrangement.pool(totals)
     if method == "binomial_mixed":
         from cytocar.tl._cohorts.binomial_mixed import fit_mixed
@@ -247,16 +250,23 @@ def _fit(
     return model.quasi_test(y[tested], matrix, weights, offset, family, level)
 
 
-def _fit_logit(arrangement: Arrangement, counts: Floats, totals: Floats, level: float) -> dict[str, Floats]:
+def _fit_logit(
+    arrangement: Arrangement,
+    counts: Floats,
+    totals: Floats,
+    tested: NDArray[np.bool_],
+    composition: str,
+    level: float,
+) -> dict[str, Floats]:
     from cytocar.tl._cohorts.moderated import block_correlation, fit_linear, moderate
 
     y, n = arrangement.pool(counts), arrangement.pool(totals)
     matrix = arrangement.design.matrix
     if arrangement.kind == "averaged":
-        logits = np.log((counts + 0.5) / (totals - counts + 0.5))
-        values = arrangement.pool(logits) / np.bincount(arrangement.member)
+        values = arrangement.pool(_logs(counts, totals, composition)) / np.bincount(arrangement.member)
     else:
-        values = np.log((y + 0.5) / (n - y + 0.5))
+        values = _logs(y, n, composition)
+    y, values = y[tested], values[tested]
     share = (y.sum(axis=1, keepdims=True) + 0.5) / (n.sum() + 1.0)
     weights, _ = _cohort.saturating_weights(values, n * share * (1.0 - share), matrix)
     x, rest = split_contrast(matrix, arrangement.contrast.weights)
@@ -265,6 +275,13 @@ def _fit_logit(arrangement: Arrangement, counts: Floats, totals: Floats, level: 
     codes = arrangement.codes
     rho = block_correlation(values, matrix, codes, weights)
     return moderate(fit_linear(values, x, rest, weights=weights, block=codes, correlation=rho), level)
+
+
+def _logs(y: Floats, n: Floats, composition: str) -> Floats:
+    """Return logits of shares, or logarithms of counts in units of the size of their sample."""
+    if composition == "ratio":
+        return np.asarray(np.log(y + 0.5) - np.log(_size_factors(y, n)))
+    return np.asarray(np.log((y + 0.5) / (n - y + 0.5)))
 
 
 def _size_factors(y: Floats, n: Floats) -> Floats:
@@ -362,8 +379,8 @@ def _require(method: str, composition: str, level: float, min_cells: int) -> Non
         raise ParameterError(f"method is {method!r}; {did_you_mean(method, METHODS)}")
     if composition not in ("total", "ratio"):
         raise ParameterError(f"composition is {composition!r}; it must be 'total' or 'ratio'")
-    if composition == "ratio" and method != "nb":
-        raise ParameterError(f"composition='ratio' is for method='nb'; method is {method!r}")
+    if composition == "ratio" and method not in ("nb", "logit"):
+        raise ParameterError(f"composition='ratio' is for method='nb' and 'logit'; method is {method!r}")
     if not 0.0 < level < 1.0:
         raise ParameterError(f"level is {level!r}; it must be above 0 and below 1")
     if min_cells < 1:
