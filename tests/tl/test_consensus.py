@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.cluster.hierarchy as hierarchy
 from scipy.spatial.distance import cdist
+from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from cytocar.tl._clusters import consensus as _consensus
@@ -129,3 +131,57 @@ def test_more_clusters_than_points_leave_each_alone() -> None:
     merges, _ = agglomerate(cdist(x, x), np.ones(4), 0)
     cuts = cut_all(merges, 7)
     assert [len(set(row)) for row in cuts.tolist()] == [2, 3, 4, 4, 4, 4]
+
+
+def seeds_golden() -> tuple[np.ndarray, pd.DataFrame]:
+    codes = np.loadtxt(GOLDEN / "consensus_seeds_codes.csv", delimiter=",")
+    return codes, pd.read_csv(GOLDEN / "consensus_seeds_classes.csv").set_index(["k", "seed"])
+
+
+def test_a_hundred_codes_on_the_same_resamples_are_grouped_as_in_r() -> None:
+    codes, classes = seeds_golden()
+    samples = np.loadtxt(GOLDEN / "consensus_seeds_samples.csv", delimiter=",", dtype=np.int64)
+    found = _consensus.consensus(cdist(codes, codes), np.ones(100), samples, 20, "average")
+    for k in range(3, 21):
+        assert adjusted_rand_score(classes.loc[(k, 1)], found.labels[k - 2]) == 1
+    areas = pd.read_csv(GOLDEN / "consensus_seeds_area.csv").query("seed == 1")
+    # R wrote eight decimals
+    assert np.allclose(found.area(), areas["area"], rtol=0, atol=1e-8)
+    assert np.allclose(_consensus.growth(found.area()), areas["delta_area"], rtol=0, atol=1e-8)
+    assert areas["area"].is_monotonic_increasing
+
+
+def test_our_seeds_are_no_further_from_those_of_r_than_these_from_each_other() -> None:
+    codes, classes = seeds_golden()
+    distances = cdist(codes, codes)
+    ours = [
+        _consensus.consensus(
+            distances, np.ones(100), _consensus.resamples(100, np.random.default_rng(seed)), 20, "average"
+        )
+        for seed in range(5)
+    ]
+    among, between, plain = [], [], []
+    for k in range(3, 21):
+        theirs = [classes.loc[(k, seed)].to_numpy() for seed in range(1, 6)]
+        pairs = [adjusted_rand_score(a, b) for a, b in itertools.combinations(theirs, 2)]
+        among.append(pairs)
+        between.append([adjusted_rand_score(a, o.labels[k - 2]) for a in theirs for o in ours])
+        # what the Python package flowsom 0.2.2 does with the codes
+        cut = AgglomerativeClustering(n_clusters=k, linkage="average").fit_predict(codes)
+        plain.append([adjusted_rand_score(a, cut) for a in theirs])
+    assert np.mean(between) >= np.mean(among)
+    # for single numbers of clusters up to the noise of 10 pairs of seeds
+    assert (np.mean(between, axis=1) >= np.mean(among, axis=1) - 0.03).all()
+    assert np.mean(plain) < np.mean(among) - 0.01
+    assert sum(np.max(plain, axis=1) < np.min(among, axis=1)) >= 2
+
+
+def test_the_area_of_a_known_distribution() -> None:
+    matrix = np.eye(4)
+    upper = np.triu_indices(4, 1)
+    matrix[upper] = [0, 0, 0.5, 0.5, 1, 1]
+    found = _consensus.Consensus(np.zeros((1, 4), int), (matrix + matrix.T)[None])
+    # bins of 0.01, closed above: a third up to 0.49, two thirds from 0.50 to 0.99, all in the last
+    assert found.area()[0] == pytest.approx((49 / 3 + 50 * 2 / 3 + 1) / 100, abs=1e-12)
+    assert _consensus.growth(np.array([0.2, 0.3, 0.3])).tolist() == pytest.approx([0.2, 0.5, 0])
+    assert _consensus.growth(np.array([0.0, 0.3])).tolist() == [0, 0]

@@ -256,6 +256,7 @@ def test_same_seed_same_result_whatever_the_threads(car_cells: Callable[..., ad.
         ({"metaclusters": "many"}, "metaclusters is 'many'; .*'auto'"),
         ({"linkage": "wards"}, "linkage is 'wards'; did you mean 'ward'"),
         ({"rlen": 0}, "rlen is 0"),
+        ({"method": "som"}, "method is .som.; .*online"),
         ({"rlen": "long"}, "rlen is 'long'"),
         ({"n_jobs": -2}, "n_jobs is -2"),
         ({"seed": 1.5}, "seed is 1.5"),
@@ -286,3 +287,46 @@ def test_ten_cells_are_enough(blobs: ad.AnnData) -> None:
     cc.tl.flowsom(few)
     assert few.uns["flowsom"]["grid"].tolist() == [2, 2]
     assert few.obs["flowsom"].notna().all()
+
+
+def test_the_table_of_numbers_of_metaclusters_says_what_was_chosen(blobs: ad.AnnData, tmp_path: Path) -> None:
+    cc.tl.flowsom(blobs)
+    table = cc.tl.metacluster_table(blobs)
+    assert list(table) == ["k", "area", "delta_area", "ambiguous", "modularity", "chosen"]
+    assert table["k"].tolist() == list(range(2, 21))
+    assert table.loc[table["chosen"], "k"].tolist() == [4]
+    # four clusters far apart: no pair of nodes is in doubt, and the area hardly grows afterwards
+    four = table.set_index("k").loc[4]
+    assert four["ambiguous"] == 0
+    assert four["delta_area"] > 0.05
+    assert (table.loc[table["k"] > 4, "delta_area"] < 0.05).all()
+    assert np.allclose(table["delta_area"].iloc[1:], table["area"].pct_change().iloc[1:])
+    # with every pair of certain nodes the area is the share of pairs apart
+    pairs = blobs.uns["flowsom"]["consensus"]
+    used = blobs.uns["flowsom"]["node_cells"] > 0
+    upper = np.triu_indices(used.sum(), 1)
+    apart = (pairs[np.ix_(used, used)][upper] == 0).mean()
+    assert four["area"] == pytest.approx(apart + (1 - apart) / 100)
+    blobs.write_h5ad(tmp_path / "cells.h5ad")
+    assert cc.tl.metacluster_table(ad.read_h5ad(tmp_path / "cells.h5ad")).equals(table)
+    cc.tl.flowsom(blobs, metaclusters=7)
+    assert cc.tl.metacluster_table(blobs).query("chosen")["k"].tolist() == [7]
+    with pytest.raises(ParameterError, match="no FlowSOM result 'som'"):
+        cc.tl.metacluster_table(blobs, key="som")
+
+
+def test_the_form_of_training_is_written_down(
+    car_cells: Callable[..., ad.AnnData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online, batch, auto = car_cells(0), car_cells(0), car_cells(0)
+    cc.tl.flowsom(online)
+    cc.tl.flowsom(batch, method="batch", n_jobs=2)
+    assert (online.uns["flowsom"]["method"], batch.uns["flowsom"]["method"]) == ("online", "batch")
+    monkeypatch.setattr(_som, "SAMPLE", 1000)
+    cc.tl.flowsom(auto)
+    assert auto.uns["flowsom"]["method"] == "batch"
+    for cells in (online, batch, auto):
+        assert adjusted_rand_score(cells.obs["truth"], cells.obs["flowsom"]) >= 0.9
+        error = cells.obs["flowsom_distance"].astype(float).mean()
+        assert cells.uns["flowsom"]["quantisation_error"] == pytest.approx(error)
+    assert batch.uns["flowsom"]["quantisation_error"] < online.uns["flowsom"]["quantisation_error"]

@@ -47,9 +47,10 @@ def _metaclusters(
     return cut.labels[:, nearest], cut
 
 
-def _by_size(cut: NDArray[np.int64], node: NDArray[np.int32]) -> NDArray[np.int64]:
+def _by_size(cut: NDArray[np.int64], node_cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number the metaclusters of the nodes from 1 by their number of cells."""
-    cells = np.bincount(cut[node], minlength=cut.max() + 1)
+    cells = np.zeros(int(cut.max()) + 1, np.int64)
+    np.add.at(cells, cut, node_cells)
     number = np.empty(len(cells), np.int64)
     number[np.argsort(-cells, kind="stable")] = np.arange(1, len(cells) + 1)
     return number[cut]
@@ -179,7 +180,7 @@ def flowsom(
     cuts, consensus = _metaclusters(found, largest, linkage, seed)
     quality = cut_quality(x, found.node, cuts, seed, n_jobs=n_jobs)
     position = choose_cut(quality) if asked is None else asked - 2
-    by_k = np.array([_by_size(cut, found.node) for cut in cuts])
+    by_k = np.array([_by_size(cut, node_cells) for cut in cuts])
     labels = by_k[position][found.node]
 
     result = adata.copy() if copy else adata
