@@ -17,16 +17,22 @@ if TYPE_CHECKING:
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
     """Return what the template of this chapter needs."""
-    return {"tables": change_tables(run)}
+    return {"tables": change_tables(run), "cell_p_values": _cell_p_values(run)}
+
+
+def _cell_p_values(run: FinishedRun) -> bool:
+    """Whether p values of cells were asked for."""
+    table = run.tables.get("comparisons")
+    return table is not None and bool(table.loc[table["unit"] == "cell", "p_value"].notna().any())
 
 
 def change_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
-    """Return who is up, down and unchanged: over time first, then CAR-T against host T, last timepoint first."""
+    """Return who is up, down and unchanged: across patients first, over time, then CAR-T against host T."""
     table = run.tables.get("comparisons")
     if table is None or table.empty:
         return ()
     judged = table[(table["compartment"] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
-    return (*_of_each_patient(judged[judged["unit"] == "cell"]), *_across(judged[judged["unit"] != "cell"]))
+    return (*_across(judged[judged["unit"] != "cell"]), *_of_each_patient(judged[judged["unit"] == "cell"]))
 
 
 def _of_each_patient(judged: pd.DataFrame) -> list[SmallTable]:

@@ -115,7 +115,7 @@ def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
         )
     b = str(tested["group_b"].iloc[0])
     told = [
-        f"{_called(run, row)} {_fold(row)} times as much{f' in {b}' if b else ''}, adjusted p {_p(row.p_adjusted)}"
+        f"{_called(run, row)}, {_fold(row)} times as much{f' in {b}' if b else ''}, adjusted p {_p(row.p_adjusted)}"
         for row in records(clear)[:3]
     ]
     if len(tested) == 1:
