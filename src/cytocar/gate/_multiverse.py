@@ -104,8 +104,11 @@ def _controls(
 ) -> dict[str, dict[str, NDArray[Any]]]:
     from cytocar.gate._apply import _controls_within, _given_controls, _prepare, _root, _samples
     from cytocar.gate._tables import strategy_of
+    from cytocar.gate._tree import GateTree
 
     tree = strategy_of(adata)
+    if not isinstance(tree, GateTree):
+        return {}
     if controls is not None:
         return _given_controls(tree, controls)
     _, columns, _ = _prepare(adata, tree, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cytocar.report._figures_gates import FIGURES
+from cytocar.report._robustness import robustness
 from cytocar.report._text import rows
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ __all__ = ["FIGURES", "chapter"]
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
     """Return what the template of this chapter needs."""
-    return {"thresholds": rows(run.tables.get("thresholds")), "ledger": _ledger(run.tables["ledger"])}
+    return {
+        "thresholds": rows(run.tables.get("thresholds")),
+        "robustness": robustness(run),
+        "ledger": _ledger(run.tables["ledger"]),
+    }
 
 
 def _ledger(table: pd.DataFrame) -> dict[str, Any]:
