@@ -22,6 +22,7 @@ def test_the_ledger_tells_where_every_event_went(gated) -> None:
     table = gate.table(gated)
     assert list(table.columns) == [
         "sample_id", "order", "population", "parent", "events", "fraction_of_parent", "fraction_of_cd45",
+        "fraction_of_all", "path",
     ]  # fmt: skip
     first = table[table["sample_id"] == "S1"].set_index("population")
     assert first.index[:6].tolist() == ["events", "beads", "doublets", "strange", "cells", "T cells"]
@@ -47,6 +48,10 @@ def test_the_ledger_tells_where_every_event_went(gated) -> None:
     )
     assert first.loc[["events", "beads", "cells"], "fraction_of_cd45"].isna().all()
     assert first.loc["T cells", "fraction_of_cd45"] == 1.0
+    np.testing.assert_array_equal(first["fraction_of_all"], first["events"] / 4000)
+    assert first.loc[["events", "doublets", "T cells", "CAR-T CD4"], "path"].tolist() == [
+        "events", "doublets", "T cells", "T cells/CAR-T/CAR-T CD4",
+    ]  # fmt: skip
     second = table[table["sample_id"] == "S2"]
     assert second["population"].tolist()[:3] == ["events", "cells", "T cells"]
     assert first.loc["CAR-T", "events"] + first.loc["Host T", "events"] == first.loc["T cells", "events"]

@@ -1,6 +1,8 @@
 """Floor 3: gating as data. Strategies, thresholds found in the data, populations, tables of what was found."""
 
 from cytocar.gate._apply import apply, control_values
+from cytocar.gate._counted_tree import CountedTree, tree
+from cytocar.gate._document_tree import DocumentTree
 from cytocar.gate._evaluate import evaluate
 from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo
@@ -9,6 +11,7 @@ from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
 from cytocar.gate._multiverse import multiverse
 from cytocar.gate._pin import pin
+from cytocar.gate._population_file import write_population
 from cytocar.gate._robustness import robustness
 from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument
 from cytocar.gate._shapes.shapes import (
@@ -49,9 +52,11 @@ from cytocar.gate._tree import GateTree
 __all__ = [
     "Asinh",
     "Combination",
+    "CountedTree",
     "Dimension",
     "Divider",
     "DocumentPopulation",
+    "DocumentTree",
     "Ellipsoid",
     "GateTree",
     "GatingDocument",
@@ -88,6 +93,8 @@ __all__ = [
     "table",
     "threshold",
     "thresholds",
+    "tree",
     "write_flowjo",
     "write_gatingml",
+    "write_population",
 ]

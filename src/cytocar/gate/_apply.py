@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar._core.provenance import plain, record, require_state
+from cytocar.gate._document_tree import DocumentTree, Strategy, as_strategy
 from cytocar.gate._evaluate import Step
 from cytocar.gate._load import load
 from cytocar.gate._thresholds.finders import ThresholdNotFound
 from cytocar.gate._thresholds.resolve import Resolved, resolve
-from cytocar.gate._tree import GateTree
+from cytocar.gate._tree import ROOT, GateTree
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar.gate._evaluate import Mask
+    from cytocar.gate._shapes.document import GatingDocument
 
 Pins = Mapping[str, "float | Mapping[str, float]"]
 Values = "NDArray[Any] | Mapping[str, NDArray[Any]]"
@@ -38,7 +41,7 @@ _POOLED = "tubes"
 
 def apply(
     adata: AnnData,
-    strategy: GateTree | str,
+    strategy: Strategy | GatingDocument | str,
     *,
     controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None = None,
     thresholds: Pins | None = None,
@@ -49,6 +52,10 @@ def apply(
 ) -> AnnData | None:
     """Find the thresholds of a strategy in every sample and assign every event to its populations.
 
+    Gates of other programs are applied in the same way: a `GatingDocument`, or a file of Gating-ML or FlowJo. Their
+    shapes are evaluated on the counts, or on X where their axes are arcsinh(x / cofactor) with the cofactor of the
+    channel; gates for single files are chosen by the name of the file or of the sample.
+
     A cell is positive where its arcsinh value is at or above the threshold, negative below it; every population
     is within its parent. Gating starts from the events that ``obs["event_class"]`` calls ``"cell"``, or from all
     events where the clean-up has not run.
@@ -58,7 +65,8 @@ def apply(
     adata
         Events x channels with arcsinh values in X. One or more samples.
     strategy
-        A `GateTree`, or what `cytocar.gate.load` takes.
+        A `GateTree`, a `GatingDocument`, a `DocumentTree` (a document that says which populations are CAR-T and host
+        cells), or what `cytocar.gate.load` takes.
     controls
         Name of a threshold to arcsinh values of negative-control cells, as `control_values` returns them: one array,
         or ``{tube: array}``, in which case the threshold has to hold in every tube. None takes the samples with
@@ -80,7 +88,8 @@ def apply(
     None, or the copy. Sets the following fields:
 
     ``obsm["gates"]``
-        DataFrame of bool, one column per population.
+        DataFrame of bool, one column per population; one of a document is called by its name, or by as much of the
+        end of its path as tells it from others (``B cells > CD27+``).
     ``obs["compartment"]``, ``obs["subset"]``
         Categorical, ``""`` for events in none; when the strategy has compartments.
     ``uns["cytocar"]["gating"]``
@@ -110,8 +119,12 @@ def apply(
     >>> adata.obsm["gates"]["T cells"].tolist()
     [False, True]
     """
+    chosen = as_strategy(load(strategy) if isinstance(strategy, str | os.PathLike) else strategy)
     adata = adata.copy() if copy else _own(adata)
-    tree, columns, left_out = _prepare(adata, strategy, thresholds)
+    if isinstance(chosen, DocumentTree):
+        _apply_document(adata, chosen, [*(controls or {}), *(thresholds or {})], sample_key)
+        return adata if copy else None
+    tree, columns, left_out = _prepare(adata, chosen, thresholds)
     samples = _samples(adata, sample_key)
     root = _root(adata)
     given = _given_controls(tree, controls) if controls is not None else None
@@ -134,6 +147,27 @@ def apply(
     return adata if copy else None
 
 
+def _apply_document(adata: AnnData, tree: DocumentTree, named: Sequence[str], sample_key: str) -> None:
+    """Assign every event to the populations of a document; thresholds that are named are an error."""
+    from cytocar.gate._document_apply import document_masks
+
+    require_state(adata, keys.STATE_ARCSINH, "gating")
+    for name in named:
+        tree.threshold_name(name)
+    samples = _samples(adata, sample_key)
+    root = _root(adata)
+    resolved = {}
+    for sample, rows in samples.items():
+        masks = document_masks(adata, tree, rows, sample)
+        inside = root[rows]
+        # Shapes know nothing of the clean-up: what is not a cell is in no population.
+        found = {ROOT: inside, **{name: mask & inside for name, mask in masks.items()}}
+        resolved[sample] = Resolved({}, found)
+    _store(adata, tree, samples, resolved)
+    _store_gating(adata, tree, {}, {}, samples, resolved, root)
+    record(adata, "gate.apply", {"strategy": tree.name, "sample_key": sample_key})
+
+
 def _own(adata: AnnData) -> AnnData:
     """Give a view its own data, so that writing to it does not change what it was cut from."""
     if adata.is_view:
@@ -143,7 +177,7 @@ def _own(adata: AnnData) -> AnnData:
 
 def control_values(
     adata: AnnData,
-    strategy: GateTree | str,
+    strategy: Strategy | str,
     *,
     thresholds: Pins | None = None,
     others: Mapping[str, Sequence[float]] | None = None,
@@ -196,7 +230,7 @@ def control_values(
 
 
 def numbers_above(
-    adata: AnnData, strategy: GateTree | str, *, thresholds: Pins | None = None, sample_key: str = keys.SAMPLE
+    adata: AnnData, strategy: Strategy | str, *, thresholds: Pins | None = None, sample_key: str = keys.SAMPLE
 ) -> dict[str, list[float]]:
     """Return name to numbers of the thresholds that control tubes need before they can tell anything.
 
@@ -233,11 +267,13 @@ Rows = Any
 
 
 def _prepare(
-    adata: AnnData, strategy: GateTree | str, pins: Pins | None
+    adata: AnnData, strategy: Strategy | str, pins: Pins | None
 ) -> tuple[GateTree, dict[str, int], dict[str, list[str]]]:
     """Return the strategy as it fits these data, the column of each marker, and the optional markers left out."""
     require_state(adata, keys.STATE_ARCSINH, "gating")
-    tree = strategy if isinstance(strategy, GateTree) else load(strategy)
+    tree = load(strategy) if isinstance(strategy, str) else strategy
+    if not isinstance(tree, GateTree):
+        raise GateError(f"strategy {tree.name!r} is made of shapes, in which no threshold is found")
     for name, value in (pins or {}).items():
         if isinstance(value, Mapping):
             for sample, number in value.items():
@@ -426,7 +462,10 @@ def numbers_for_others(samples: Sequence[Any]) -> dict[str, list[float]]:
 
 
 def _store(
-    adata: AnnData, tree: GateTree, samples: Mapping[str, Rows], resolved: Mapping[str, Resolved]
+    adata: AnnData,
+    tree: Strategy,
+    samples: Mapping[str, Rows],
+    resolved: Mapping[str, Resolved],
 ) -> None:
     import pandas as pd
 
@@ -445,10 +484,13 @@ def _store(
     )
     adata.obs[keys.COMPARTMENT] = pd.Categorical.from_codes(compartment, pd.Index([*tree.compartments, ""]))
     subset = np.full(adata.n_obs, len(tree.subsets), dtype=np.int8)
-    for population in tree.compartments.values():
+    names_of = list(tree.subsets)
+    for population, of_one in tree.subset_populations.items():
+        parts = {name: gates[of_one[name]] for name in names_of if name in of_one}
         inside = gates[population]
-        parts = {name: gates[f"{population} {name}"] for name in tree.subsets}
-        subset[inside] = _exclusive(parts, adata.n_obs, f"subsets of {population}")[inside]
+        codes = _exclusive(parts, adata.n_obs, f"subsets of {population}")
+        positions = np.array([*map(names_of.index, parts), len(names_of)], dtype=np.int8)
+        subset[inside] = positions[codes][inside]
     adata.obs[keys.SUBSET] = pd.Categorical.from_codes(subset, pd.Index([*tree.subsets, ""]))
 
 
@@ -469,7 +511,7 @@ def _exclusive(masks: Mapping[str, Mask], n: int, what: str) -> NDArray[np.int8]
 
 def _store_gating(
     adata: AnnData,
-    tree: GateTree,
+    tree: Strategy,
     columns: Mapping[str, int],
     left_out: Mapping[str, Sequence[str]],
     samples: Mapping[str, Rows],
@@ -502,7 +544,7 @@ def _store_gating(
             "thresholds": thresholds,
         }
     gating = {
-        "strategy": tree.to_yaml(),
+        "strategy": tree.text(),
         "markers": markers,
         "left_out": {marker: list(names) for marker, names in left_out.items()},
         "samples": of_samples,

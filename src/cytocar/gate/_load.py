@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 from cytocar._core.errors import GateError, did_you_mean
+from cytocar.gate._document_tree import DocumentTree
 from cytocar.gate._tree import GateTree
 
 _ALIASES = {"off": "cells"}
+WORKSPACE = ".wsp"
+DOCUMENTS = (".xml", WORKSPACE)
+"""Endings of files with gates of other programs."""
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -24,18 +29,37 @@ def strategy_names() -> tuple[str, ...]:
     return tuple(sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
-def load(strategy: str | os.PathLike[str]) -> GateTree:
-    """Read a gating strategy: the name of one that comes with cytocar, or the path of a YAML file.
+def load(
+    strategy: str | os.PathLike[str],
+    *,
+    car: str = "",
+    host: str = "",
+    cd45: str = "",
+    subsets: Mapping[str, str] | None = None,
+    group: str | None = None,
+) -> GateTree | DocumentTree:
+    """Read a gating strategy: the name of one that comes with cytocar, a YAML file, or gates of another program.
 
     Parameters
     ----------
     strategy
-        ``"car_t"``, ``"cells"`` (or ``"off"``: all cells, no gates), or a path that ends in .yaml or .yml.
+        ``"car_t"``, ``"cells"`` (or ``"off"``: all cells, no gates), a path that ends in .yaml or .yml, Gating-ML 2.0
+        (.xml, also of Cytobank or of a run of cytocar), or a FlowJo workspace (.wsp).
+    car, host, cd45, subsets
+        For gates of another program, which populations these are: see `DocumentTree`.
+    group
+        For a FlowJo workspace, the group whose samples are read.
+
+    Returns
+    -------
+    `GateTree`; `DocumentTree` for gates of another program.
 
     Raises
     ------
     GateError
         There is no such strategy or file, or it does not hold together; all problems are listed.
+    ParameterError
+        The workspace has no such group.
 
     Examples
     --------
@@ -44,6 +68,15 @@ def load(strategy: str | os.PathLike[str]) -> GateTree:
     """
     name = os.fspath(strategy)
     path = Path(name)
+    roles = {"car": car, "host": host, "cd45": cd45, "subsets": subsets, "group": group}
+    if path.suffix.lower() in DOCUMENTS:
+        return _document(path, car=car, host=host, cd45=cd45, subsets=subsets, group=group)
+    named = [role for role, value in roles.items() if value]
+    if named:
+        raise GateError(
+            f"{named[0]} is stated for the gating {name}, which says itself what its populations are; "
+            f"it is for files of other programs ({', '.join(DOCUMENTS)})"
+        )
     if path.suffix.lower() in (".yaml", ".yml") or path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
@@ -53,6 +86,31 @@ def load(strategy: str | os.PathLike[str]) -> GateTree:
             return GateTree.from_yaml(text)
         except GateError as error:
             raise GateError(f"{name}: {error}") from error
+    return _builtin(name)
+
+
+def _document(
+    path: Path, *, car: str, host: str, cd45: str, subsets: Mapping[str, str] | None, group: str | None
+) -> DocumentTree:
+    from cytocar.gate._exchange.flowjo_read import read_flowjo
+    from cytocar.gate._exchange.gatingml_read import read_gatingml
+
+    workspace = path.suffix.lower() == WORKSPACE
+    if group and not workspace:
+        raise GateError(f"group is {group!r}, but {path.name} is no FlowJo workspace; only those have groups")
+    try:
+        document = read_flowjo(path, group=group) if workspace else read_gatingml(path)
+    except OSError as error:
+        raise GateError(f"the gates {path} cannot be read: {error}") from error
+    try:
+        return DocumentTree(
+            document, name=path.stem, car=car, host=host, cd45=cd45, subsets_named=subsets or None
+        )
+    except GateError as error:
+        raise GateError(f"{path.name}: {error}") from None
+
+
+def _builtin(name: str) -> GateTree:
     known = strategy_names()
     builtin = _ALIASES.get(name, name)
     if builtin not in known:
@@ -75,4 +133,4 @@ def car_t() -> GateTree:
     >>> car_t().compartments["car"]
     'CAR-T'
     """
-    return load("car_t")
+    return _builtin("car_t")

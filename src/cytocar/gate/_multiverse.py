@@ -61,7 +61,7 @@ def multiverse(
     Returns
     -------
     DataFrame [sample_id, universe, kind, measure, result, low, high, expected_false] and a column ``rule_NAME`` for
-    each threshold that could have been found otherwise (``""`` where not in this sample). Universe 0 is as found;
+    each threshold that a measure depends on. Universe 0 is as found;
     `kind` is ``found``, ``single`` (one threshold by another rule) or ``combined``. `result` is in per cent, with the
     exact 95 % interval of its counts. `expected_false` is how many cells without the CAR are expected above the CAR
     threshold; NaN where no known negatives tell.
@@ -132,8 +132,8 @@ def _rows(
         name: choices(sample, name, controls.get(name, {}), None if others is None else others.get(name, ()))
         for name in thresholds_of(sample.tree, populations)
     }
-    ways = {name: listed for name, listed in ways.items() if len(listed) > 1}
     found = {name: listed[0] for name, listed in ways.items()}
+    ways = {name: listed for name, listed in ways.items() if len(listed) > 1}
     base = counter.counts(sample.numbers)
 
     def counted(chosen: Mapping[str, Choice]) -> dict[str, int]:

@@ -51,7 +51,7 @@ def pin(adata: AnnData, strategy: GateTree | str | None = None) -> GateTree:
     from cytocar.gate._tree import GateTree
 
     tree = strategy_of(adata) if strategy is None else strategy
-    tree = tree if isinstance(tree, GateTree) else load(tree)
+    tree = load(tree) if isinstance(tree, str) else tree
     if not isinstance(tree, GateTree):
         raise GateError("shapes are numbers already; only a strategy of thresholds can be pinned")
     for sample, kept in gating(adata)["samples"].items():

@@ -11,6 +11,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._document_tree import BETWEEN, DocumentTree, Strategy
 from cytocar.gate._tree import ROOT, GateTree
 from cytocar.panel.names import marker_key
 
@@ -33,7 +34,17 @@ _REMOVED = {
     "unstable": "unstable stretches",
 }
 
-LEDGER = [keys.SAMPLE, "order", "population", "parent", "events", "fraction_of_parent", "fraction_of_cd45"]
+LEDGER = [
+    keys.SAMPLE,
+    "order",
+    "population",
+    "parent",
+    "events",
+    "fraction_of_parent",
+    "fraction_of_cd45",
+    "fraction_of_all",
+    "path",
+]
 THRESHOLDS = [
     keys.SAMPLE,
     "name",
@@ -78,12 +89,12 @@ def gating(adata: AnnData) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _tree(text: str) -> GateTree:
+def _tree(text: str) -> Strategy:
     # Reading YAML takes as long as gating; a tree does not change.
-    return GateTree.from_yaml(text)
+    return DocumentTree.from_text(text) if text.startswith("<?xml") else GateTree.from_yaml(text)
 
 
-def strategy_of(adata: AnnData) -> GateTree:
+def strategy_of(adata: AnnData) -> Strategy:
     """Return the strategy that was applied, as it fitted these data, with stated numbers in it.
 
     Parameters
@@ -93,7 +104,8 @@ def strategy_of(adata: AnnData) -> GateTree:
 
     Returns
     -------
-    `GateTree` without the thresholds of optional markers that the panel does not have.
+    `GateTree` without the thresholds of optional markers that the panel does not have; `DocumentTree` where the
+    gates are shapes.
 
     Raises
     ------
@@ -123,10 +135,11 @@ def table(adata: AnnData) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame [sample_id, order, population, parent, events, fraction_of_parent, fraction_of_cd45]. The first row
-    of a sample is ``events`` (all events), then what the clean-up removed, then ``cells`` and the populations in
-    the order of the strategy. ``fraction_of_cd45`` is of the strategy's denominator, and empty (NaN) for
-    populations that are not within it.
+    DataFrame [sample_id, order, population, parent, events, fraction_of_parent, fraction_of_cd45, fraction_of_all,
+    path]. The first row of a sample is ``events`` (all events), then what the clean-up removed, then ``cells`` and
+    the populations in the order of the strategy. ``fraction_of_cd45`` is of the strategy's denominator, and empty
+    (NaN) for populations that are not within it; ``fraction_of_all`` is of all events. ``path`` is names from the
+    top down to the population, with ``/`` between.
 
     Raises
     ------
@@ -149,6 +162,7 @@ def table(adata: AnnData) -> pd.DataFrame:
     kept = gating(adata)
     tree = _tree(kept["strategy"])
     parents = {ROOT: EVENTS, **{population.name: population.parent for population in tree.expanded()}}
+    paths = _paths(tree)
     rows: list[tuple[Any, ...]] = []
     for sample, found in kept["samples"].items():
         counts = {EVENTS: found["events"], **found["counts"]}
@@ -163,8 +177,52 @@ def table(adata: AnnData) -> pd.DataFrame:
             of_parent = n / counts[parent] if parent and counts[parent] else (1.0 if not parent else np.nan)
             inside = _within(name, tree.denominator, parents)
             of_whole = n / whole if inside and whole else np.nan
-            rows.append((sample, number, name, parent, n, of_parent, of_whole))
+            of_all = n / found["events"] if found["events"] else np.nan
+            path = "/".join(paths.get(name, (name,)))
+            rows.append((sample, number, name, parent, n, of_parent, of_whole, of_all, path))
     return pd.DataFrame(rows, columns=LEDGER)
+
+
+def _paths(tree: Strategy) -> dict[str, tuple[str, ...]]:
+    """Return name of each population to the names from the top down to it."""
+    if isinstance(tree, DocumentTree):
+        return {one.name: one.path for one in tree.expanded()}
+    parents = {one.name: one.parent for one in tree.expanded()}
+    found: dict[str, tuple[str, ...]] = {}
+    for name in parents:
+        path, above = [name], parents[name]
+        while above != ROOT:
+            path.append(above)
+            above = parents[above]
+        found[name] = tuple(path[::-1])
+    return found
+
+
+def column_of(adata: AnnData, population: str) -> str:
+    """Return the column of ``obsm["gates"]`` that a name or a path means.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+    population
+        Name of a population, its path, or as much of the end of that as tells it from others; with ``/`` or ``>``
+        between the names.
+    """
+    if keys.GATES not in adata.obsm:
+        raise GateError("these data are not gated; run cytocar.gate.apply first")
+    known = [str(name) for name in adata.obsm[keys.GATES].columns]
+    if population in known:
+        return population
+    paths = _paths(strategy_of(adata))
+    ways = [tuple(population.split(between)) for between in ("/", BETWEEN)]
+    exact = [name for name, path in paths.items() if path in ways or "/".join(path) == population]
+    found = exact or [name for name, path in paths.items() if any(path[-len(way) :] == way for way in ways)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise GateError(f"population {population!r} is one of {', '.join(map(repr, found))}; say which")
+    raise GateError(f"there is no population {population!r}; {did_you_mean(population, known)}")
 
 
 def _within(name: str, ancestor: str, parents: dict[str, str]) -> bool:
@@ -346,7 +404,8 @@ def membership(adata: AnnData, population: str) -> Mask:
     adata
         Gated by `apply`.
     population
-        Name of a population; ``"cells"`` is the top one.
+        Name of a population, or its path such as ``"T cells/CAR-T"``, of which the end will do; ``"cells"`` is the
+        top one.
 
     Returns
     -------
@@ -367,12 +426,8 @@ def membership(adata: AnnData, population: str) -> Mask:
     >>> bool((cc.gate.membership(adata, "CAR-T") <= cc.gate.membership(adata, "T cells")).all())
     True
     """
-    if keys.GATES not in adata.obsm:
-        raise GateError("these data are not gated; run cytocar.gate.apply first")
-    gates = adata.obsm[keys.GATES]
-    if population not in gates.columns:
-        raise GateError(f"there is no population {population!r}; {did_you_mean(population, gates.columns)}")
-    return np.asarray(gates[population], dtype=bool)
+    name = column_of(adata, population)
+    return np.asarray(adata.obsm[keys.GATES][name], dtype=bool)
 
 
 def subset(adata: AnnData, population: str) -> AnnData:
@@ -383,7 +438,7 @@ def subset(adata: AnnData, population: str) -> AnnData:
     adata
         Gated by `apply`.
     population
-        Name of a population, such as ``"CAR-T"`` or ``"Host T DN"``.
+        Name of a population, such as ``"CAR-T"`` or ``"Host T DN"``, or its path.
 
     Returns
     -------

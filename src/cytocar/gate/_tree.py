@@ -148,6 +148,18 @@ class GateTree:
 
         return write(self)
 
+    def text(self) -> str:
+        """Return the strategy as text that holds all of it."""
+        return self.to_yaml()
+
+    @property
+    def subset_populations(self) -> Mapping[str, Mapping[str, str]]:
+        """Population of each compartment to {subset: population}."""
+        return {
+            population: {subset: f"{population} {subset}" for subset in self.subsets}
+            for population in self.compartments.values()
+        }
+
     def expanded(self) -> tuple[Population, ...]:
         """Return all populations: those written down and the subsets of every compartment."""
         children = (

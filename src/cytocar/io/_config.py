@@ -96,6 +96,30 @@ class Cohort(_Strict):
         return re.findall(r"[^\W\d]\w*(?:\.\w+)*", self.formula if self.formula != "auto" else "")
 
 
+class Gating(_Strict):
+    """Gates of another program, with what their populations are.
+
+    Parameters
+    ----------
+    file
+        Gating-ML 2.0 (.xml, also of Cytobank or of a run) or a FlowJo workspace (.wsp), relative to `study.yaml`.
+    car, host, cd45
+        Populations, by their path or the end of it; empty for what the file says, or usual names: ``CAR-T``,
+        ``Host T``, ``CD45+``.
+    subsets
+        CD4, CD8, DN and DP to the names of populations below CAR-T and below host cells; empty for usual names.
+    group
+        The group of a FlowJo workspace; empty for all samples.
+    """
+
+    file: Annotated[str, Field(min_length=1)]
+    car: str = ""
+    host: str = ""
+    cd45: str = ""
+    subsets: dict[Literal["CD4", "CD8", "DN", "DP"], str] = Field(default_factory=dict)
+    group: str = ""
+
+
 class StudyConfig(_Strict):
     """The settings of a study.
 
@@ -116,7 +140,8 @@ class StudyConfig(_Strict):
     cofactor
         Of the arcsinh, above 0, for channels to which the panel gives none.
     gating
-        A strategy that comes with cytocar, a YAML file, or ``off``.
+        A strategy that comes with cytocar, a YAML file, gates of another program (Gating-ML, FlowJo), or ``off``; a
+        mapping says which populations of such gates are which: see `Gating`.
     thresholds
         Thresholds of the strategy that are stated instead of found: a number for all samples, or a number by
         sample.
@@ -148,7 +173,7 @@ class StudyConfig(_Strict):
     baseline: str = ""
     compensation: Annotated[str, Field(min_length=1)] = "off"
     cofactor: PositiveNumber = 5.0
-    gating: Annotated[str, Field(min_length=1)] = "car_t"
+    gating: Annotated[str, Field(min_length=1)] | Gating = "car_t"
     thresholds: dict[str, FiniteNumber | dict[str, FiniteNumber]] = Field(default_factory=dict)
     clustering: Clustering = Clustering()
     embedding: Literal["tsne", "umap", "both", "off"] = "tsne"
@@ -259,6 +284,7 @@ def _section(at: Key) -> type[BaseModel] | None:
         "clustering": Clustering,
         "compare": Compare,
         "cohort": Cohort,
+        "gating": Gating,
     }
     return sections.get(str(at[0])) if len(at) == 1 else None
 
@@ -276,7 +302,9 @@ _DOMAINS = {
     "baseline": "give a file, such as baseline.csv",
     "compensation": "give a spillover matrix, such as spill.csv, or off",
     "cofactor": "give a number above 0, such as 5",
-    "gating": "write car_t, off, or the name of a YAML file",
+    "gating": "write car_t, off, or the name of a file (YAML, Gating-ML .xml, FlowJo .wsp); which populations are "
+    "which: {file: gates.xml, car: CAR-T, host: Host T, cd45: CD45+}",
+    "gating.subsets": "give the names of populations: {CD4: CD4+, CD8: CD8+, DN: CD4-CD8-, DP: CD4+CD8+}",
     "thresholds": "give a number by name (arcsinh units), or a number by sample: {CD3: 2.1, CAR: {s1: 3.2}}",
     "host_sample": "give a whole number of at least 0, such as 10000",
     "seed": "give a whole number of at least 0",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.io._config import StudyConfig
+    from cytocar.io._config import Gating, StudyConfig
     from cytocar.panel import Panel
 
 CONFIG_NAME = "study.yaml"
@@ -64,10 +64,16 @@ class StudyParts:
     samples: pd.DataFrame | None = None
 
 
-def gating_source(folder: Path, gating: str) -> str | Path:
+def gating_source(folder: Path, gating: str | Gating) -> str | Path:
     """Return the file that `gating` names, relative to the folder, or the name of a built-in strategy."""
-    path = folder / Path(gating).expanduser()
-    return path if path.is_file() or path.suffix else gating
+    name = gating if isinstance(gating, str) else gating.file
+    path = folder / Path(name).expanduser()
+    return path if path.is_file() or path.suffix else name
+
+
+def gating_roles(gating: str | Gating) -> dict[str, Any]:
+    """Return what `gating` says of populations, as `cytocar.gate.load` takes it."""
+    return {} if isinstance(gating, str) else gating.model_dump(exclude={"file"})
 
 
 def load_parts(path: str | os.PathLike[str]) -> tuple[StudyParts, list[Problem]]:

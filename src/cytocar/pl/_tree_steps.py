@@ -28,6 +28,8 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
 
     kept = gating(adata)
     tree = gate.strategy_of(adata)
+    if not isinstance(tree, GateTree):
+        return []
     found = kept["samples"][sample]
     counts = found["counts"]
     numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}

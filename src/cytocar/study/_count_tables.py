@@ -12,12 +12,12 @@ from cytocar._core import keys
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import DocumentTree, GateTree
     from cytocar.study.sample import SampleResult
 
 
 def count_tables(
-    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree, *, seed: int
+    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree | DocumentTree, *, seed: int
 ) -> dict[str, pd.DataFrame]:
     """Return frequency, subsets and kinetics of the CAR-T cells; nothing for a study without them."""
     import pandas as pd
@@ -36,7 +36,7 @@ def count_tables(
 
 
 def detection_counts(
-    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree
+    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree | DocumentTree
 ) -> pd.DataFrame:
     """Return one row a sample: the sheet's columns, and the exact counts that detection is judged by."""
     import pandas as pd

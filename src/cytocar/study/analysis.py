@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import DocumentTree, GateTree
     from cytocar.io import StudyConfig
     from cytocar.study.sample import SampleResult
 
@@ -79,7 +79,7 @@ def tabulate(
     samples: pd.DataFrame,
     cells: AnnData,
     config: StudyConfig,
-    strategy: GateTree,
+    strategy: GateTree | DocumentTree,
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return every table of the run that makes sense for this study, and remarks for the report."""
     import pandas as pd

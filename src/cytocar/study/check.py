@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, GateError, ParameterError, Problem, did_you_mean
 from cytocar.io._samples import PATIENT_ROLE, timepoint_order
-from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_source, load_parts
+from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_roles, gating_source, load_parts
 from cytocar.panel.names import channel_isotope, marker_key
 from cytocar.panel.roles import marker_hint
 from cytocar.study._cohort_design import designed, questions
 from cytocar.study._cohort_tables import confounding_table
+from cytocar.study._document_check import document_notes, document_problems
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import DocumentTree, GateTree
     from cytocar.io import StudyConfig
     from cytocar.panel import Panel
     from cytocar.pp._spill_matrix import Spillover
@@ -45,7 +46,7 @@ class CheckResult:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     study: StudyFolder | None = None
-    strategy: GateTree | None = None
+    strategy: GateTree | DocumentTree | None = None
     spillover: Spillover | None = None
 
 
@@ -106,7 +107,9 @@ def _spillover(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
     ]
 
 
-def _strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[GateTree | None, list[Problem]]:
+def _strategy(
+    file: Path, parts: StudyParts, notes: list[str]
+) -> tuple[GateTree | DocumentTree | None, list[Problem]]:
     """Load the strategy; find the markers that it needs in the panel, and the thresholds that the settings state."""
     from cytocar import gate
 
@@ -115,11 +118,20 @@ def _strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[GateTree
         return None, []
     where = f"{file} (gating)"
     try:
-        strategy = gate.load(gating_source(parts.folder, config.gating))
-    except (GateError, OSError) as error:
+        strategy = gate.load(gating_source(parts.folder, config.gating), **gating_roles(config.gating))
+    except (GateError, ParameterError, OSError) as error:
         return None, [
-            Problem(where, str(error), "name a strategy that comes with cytocar, a YAML file, or off")
+            Problem(
+                where,
+                str(error),
+                "name a strategy that comes with cytocar, a YAML file, Gating-ML (.xml), "
+                "a FlowJo workspace (.wsp), or off",
+            )
         ]
+    if isinstance(strategy, gate.DocumentTree):
+        notes += document_notes(strategy, parts.samples)
+        problems = list(_stated_thresholds(file, config, strategy, parts.samples))
+        return strategy, [*problems, *document_problems(where, strategy, parts)]
     problems = [
         *_stated_thresholds(file, config, strategy, parts.samples),
         *_control_tubes(where, strategy, parts.samples),
@@ -168,7 +180,7 @@ def lacking(strategy: GateTree, panel: Panel) -> tuple[list[str], list[str]]:
 
 
 def _stated_thresholds(
-    file: Path, config: StudyConfig, strategy: GateTree, samples: pd.DataFrame | None
+    file: Path, config: StudyConfig, strategy: GateTree | DocumentTree, samples: pd.DataFrame | None
 ) -> Iterator[Problem]:
     known = None if samples is None else [str(sample) for sample in samples[keys.SAMPLE]]
     stated: dict[str, str] = {}

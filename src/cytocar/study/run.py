@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import DocumentTree, GateTree
     from cytocar.io import StudyFolder
     from cytocar.pp._spill_matrix import Spillover
 
@@ -181,7 +181,9 @@ def _without_tubes(folder: StudyFolder) -> tuple[StudyFolder, list[dict[str, Any
     return replace(folder, samples=folder.samples[~lacking].reset_index(drop=True)), tubes
 
 
-def _tasks(folder: StudyFolder, strategy: GateTree, spillover: Spillover | None) -> list[SampleTask]:
+def _tasks(
+    folder: StudyFolder, strategy: GateTree | DocumentTree, spillover: Spillover | None
+) -> list[SampleTask]:
     config = folder.config
     settings = Settings(
         panel=folder.panel,
@@ -254,7 +256,7 @@ def _with_baseline(tasks: list[SampleTask], folder: StudyFolder, workers: int) -
 
 def _process_all(
     folder: StudyFolder,
-    strategy: GateTree,
+    strategy: GateTree | DocumentTree,
     spillover: Spillover | None,
     *,
     workers: int,
@@ -394,7 +396,7 @@ def _write_cells(cells: AnnData, results: Sequence[SampleResult], path: Path) ->
 
 def _provenance(
     folder: StudyFolder,
-    strategy: GateTree,
+    strategy: GateTree | DocumentTree,
     results: Sequence[SampleResult],
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -412,7 +414,7 @@ def _provenance(
             "workers": workers,
             "seed": folder.config.seed,
             "settings": folder.config.model_dump(),
-            "strategy": strategy.to_yaml(),
+            "strategy": strategy.text(),
             "panel": folder.panel.frame.to_dict(orient="records"),
             "inputs": [dict(result.file) for result in results],
             "shares_kept": {result.sample_id: dict(result.shares) for result in results},

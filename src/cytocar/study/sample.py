@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import GateTree, ThresholdNotFound
+    from cytocar.gate import DocumentTree, GateTree, ThresholdNotFound
     from cytocar.panel import Panel
     from cytocar.pp._spill_matrix import Spillover
 
@@ -30,7 +30,7 @@ class Settings:
     """What every file of a study is processed with."""
 
     panel: Panel
-    strategy: GateTree
+    strategy: GateTree | DocumentTree
     clean: str = "auto"
     beads: str | tuple[str, ...] = "auto"
     baseline: Mapping[str, float] | None = None
@@ -324,17 +324,7 @@ def _losses(adata: AnnData) -> pd.DataFrame | None:
     tree = gate.strategy_of(adata)
     if keys.CAR not in tree.compartments or keys.EVENT_CLASS not in adata.obs:
         return None
-    found = gate.thresholds(adata).dropna(subset=["value"])
-    numbers = {str(name): float(value) for name, value in zip(found["name"], found["value"], strict=True)}
-    names = {marker_key(str(name)): str(name) for name in adata.var_names}
-    columns = {
-        threshold.marker: np.asarray(
-            adata[:, next(names[marker_key(m)] for m in threshold.markers if marker_key(m) in names)].X
-        ).ravel()
-        for threshold in tree.thresholds.values()
-    }
-    everything = gate.evaluate(tree, columns, numbers, np.ones(adata.n_obs, dtype=bool))
-    looks = everything[tree.compartments[keys.CAR]]
+    looks = _looks_like_car(adata, tree)
     classes = np.asarray(adata.obs[keys.EVENT_CLASS].astype(str))
     rows = [
         {
@@ -347,6 +337,28 @@ def _losses(adata: AnnData) -> pd.DataFrame | None:
         for name in adata.obs[keys.EVENT_CLASS].cat.categories
     ]
     return pd.DataFrame(rows)
+
+
+def _looks_like_car(adata: AnnData, tree: GateTree | DocumentTree) -> np.ndarray:
+    """Return which events the gates call CAR-T cells, whatever the clean-up calls them."""
+    from cytocar import gate
+
+    if not isinstance(tree, gate.GateTree):
+        from cytocar.gate._document_apply import document_masks
+
+        sample = str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else ""
+        return document_masks(adata, tree, slice(None), sample)[tree.compartments[keys.CAR]]
+    found = gate.thresholds(adata).dropna(subset=["value"])
+    numbers = {str(name): float(value) for name, value in zip(found["name"], found["value"], strict=True)}
+    names = {marker_key(str(name)): str(name) for name in adata.var_names}
+    columns = {
+        threshold.marker: np.asarray(
+            adata[:, next(names[marker_key(m)] for m in threshold.markers if marker_key(m) in names)].X
+        ).ravel()
+        for threshold in tree.thresholds.values()
+    }
+    everything = gate.evaluate(tree, columns, numbers, np.ones(adata.n_obs, dtype=bool))
+    return everything[tree.compartments[keys.CAR]]
 
 
 def _subset_counts(adata: AnnData) -> pd.DataFrame:

@@ -12,16 +12,15 @@ from xml.sax.saxutils import escape, quoteattr
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError
 from cytocar._core.files import write_text
-from cytocar.gate._exchange.gatingml_write import write_document
+from cytocar.gate._document_tree import CD45, DocumentTree
+from cytocar.gate._exchange.gatingml_write import roles_xml, write_document
 from cytocar.gate._shapes.document import GatingDocument
-from cytocar.gate._tables import gating
+from cytocar.gate._tables import gating, strategy_of
 from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-CD45 = "cd45"
-"""The role of the population of which frequencies are given in per cent."""
 _SPACE = "http://www.isac-net.org/std/Gating-ML/v2.0"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # M of fasinh such that it is arcsinh(x / cofactor): 1 / ln 10.
@@ -82,6 +81,13 @@ def write_gatingml(
 
 def applied_text(several: Sequence[AnnData]) -> str:
     """Return the gates of gated data as the text of a Gating-ML file."""
+    shapes = [kept for one in several if isinstance(strategy_of(one), DocumentTree) for kept in [gating(one)]]
+    if shapes:
+        if len({kept["strategy"] for kept in shapes}) > 1 or len(shapes) < len(several):
+            raise GateError(
+                "the data were gated by different documents; write the gates of each on their own"
+            )
+        return str(shapes[0]["strategy"])
     ids: set[str] = set()
     transforms: dict[float, str] = {}
     gates: list[str] = []
@@ -89,7 +95,9 @@ def applied_text(several: Sequence[AnnData]) -> str:
     roles: dict[str, str] = {}
     for one in several:
         kept = gating(one)
-        tree = GateTree.from_yaml(kept["strategy"])
+        tree = strategy_of(one)
+        if isinstance(tree, DocumentTree):
+            continue
         channels = {marker: _channel(one, name) for marker, name in kept["markers"].items()}
         for _, cofactor in channels.values():
             transforms.setdefault(cofactor, f"arcsinh_{_name(f'{cofactor:g}')}")
@@ -233,13 +241,6 @@ class _SampleGates:
             "    </data-type:custom_info>\n"
             f"{content}  </gating:{kind}>\n"
         )
-
-
-def roles_xml(roles: Mapping[str, str]) -> str:
-    """Return which population is which, as it stands in the custom_info of a file."""
-    return "".join(
-        f"      <role name={_attribute(name)}>{_text(path)}</role>\n" for name, path in roles.items()
-    )
 
 
 def _needs(population: Population) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from xml.sax.saxutils import escape, quoteattr
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar._core.files import write_text
 from cytocar.gate._shapes.document import GatingDocument
-from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Polygon, Quadrants, Rectangle
 from cytocar.gate._shapes.transforms import Ratio, SpectrumMatrix, Transformation
 
@@ -58,12 +57,11 @@ def gatingml_text(document: GatingDocument, *, info: str = "", own_scales: bool 
         Write scales that only FlowJo has under their own names, where `read_gatingml` finds them; else they are
         refused, since no other program knows them.
     """
-    for value in () if own_scales else document.transformations.values():
-        if value.xml_name in OWN_SCALES:
-            raise GateError(
-                f"Gating-ML 2.0 has no scale {value.xml_name!r}; write a FlowJo workspace, or draw these gates "
-                "on ArcSinh or Logicle axes in FlowJo"
-            )
+    for value in () if own_scales else document.own_scales():
+        raise GateError(
+            f"Gating-ML 2.0 has no scale {value.xml_name!r}; write a FlowJo workspace, or draw these gates "
+            "on ArcSinh or Logicle axes in FlowJo"
+        )
     ids = xml_ids([*document.names, *(gate.id for gate in document.gates.values())])
     ids |= xml_ids(
         [gate.id for versions in document.versions.values() for gate in versions.values()], taken=ids.values()
@@ -101,6 +99,14 @@ def file_text(parts: Iterable[str], info: str = "") -> str:
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<gating:Gating-ML xmlns:gating="{SPACE}/gating" xmlns:transforms="{SPACE}/transformations" '
         f'xmlns:data-type="{SPACE}/datatypes">\n{info}{"".join(parts)}</gating:Gating-ML>\n'
+    )
+
+
+def roles_xml(roles: Mapping[str, str]) -> str:
+    """Return which population is which, as it stands in the custom_info of a file."""
+    return "".join(
+        f"      <role name={attribute_text(name)}>{element_text(path)}</role>\n"
+        for name, path in roles.items()
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import (
     FROM_FILE,
     UNCOMPENSATED,
@@ -225,11 +226,32 @@ class GatingDocument:
         found: dict[str, None] = {}
         for gate in (*self._members.values(), *(g for v in self.versions.values() for g in v.values())):
             for axis in gate.axes:
-                for name in self._sources(axis):
+                for name in self.sources(axis):
                     found[name] = None
         return tuple(found)
 
-    def _sources(self, axis: Dimension) -> tuple[str, ...]:
+    def own_scales(self) -> tuple[Transformation, ...]:
+        """The scales that Gating-ML does not have."""
+        return tuple(scale for scale in self.transformations.values() if scale.xml_name in OWN_SCALES)
+
+    def name_in(self, *names: str) -> str:
+        """Return the first of the names of a file that gates have versions for; else the first of them."""
+        known = self.files
+        return next((name for name in names if name in known or Path(name).stem in known), names[0])
+
+    def version_of(self, *names: str) -> dict[str, Gate]:
+        """Return id to gate as they are for a file, by any of its names; `GateError` where one is not for it."""
+        return self._for_file(self.name_in(*names))
+
+    def axes(self, file: str | None = None) -> tuple[Dimension, ...]:
+        """Return the dimensions of all gates as they are in a file, each once."""
+        return tuple(dict.fromkeys(axis for gate in self._for_file(file).values() for axis in gate.axes))
+
+    def sources(self, axis: Dimension) -> tuple[str, ...]:
+        """Return the channels that the values on an axis are made from."""
+        matrix = self.matrices.get(axis.compensation)
+        if matrix is not None:
+            return matrix.detectors
         ratio = self.transformations.get(axis.ratio)
         return (ratio.numerator, ratio.denominator) if isinstance(ratio, Ratio) else (axis.channel,)
 
@@ -345,6 +367,7 @@ class GatingDocument:
         *,
         spillover: SpectrumMatrix | str | None = None,
         file: str | None = None,
+        given: Mapping[Dimension, NDArray[Any]] | None = None,
     ) -> dict[str, Mask]:
         """Return which events are in each gate.
 
@@ -360,6 +383,8 @@ class GatingDocument:
             their dimensions uncompensated, as the standard says.
         file
             Name of the file, for gates that have a version of their own for it.
+        given
+            Dimension to values on its axis (events,), where these are known already.
 
         Returns
         -------
@@ -383,7 +408,9 @@ class GatingDocument:
         columns = _Columns(self, names, of_file)
         found = {name: np.empty(len(matrix), dtype=bool) for name in self._members}
         for start in range(0, len(matrix), BLOCK):
-            axes = _Axes(self, columns, matrix[start : start + BLOCK])
+            block = slice(start, start + BLOCK)
+            known = {axis: values[block] for axis, values in (given or {}).items()}
+            axes = _Axes(self, columns, matrix[block], known)
             masks: dict[str, Mask] = {}
             for name in order:
                 gate = members[name]
@@ -392,12 +419,12 @@ class GatingDocument:
                 elif isinstance(gate, Rectangle) and len(matrix) >= MANY:
                     mask = axes.within(gate)
                 else:
-                    mask = gate.inside([axes.values(axis) for axis in gate.axes])
+                    mask = axes.inside(gate)
                 masks[name] = mask & masks[gate.parent] if gate.parent else mask
                 found[name][start : start + BLOCK] = masks[name]
         if not len(matrix):
             # Channels that are not there are an error without events too.
-            empty = _Axes(self, columns, matrix)
+            empty = _Axes(self, columns, matrix, given or {})
             for gate in members.values():
                 for axis in gate.axes:
                     empty.values(axis)
@@ -555,8 +582,14 @@ class _Columns:
 class _Axes:
     """The values of a block of events on each axis, computed once."""
 
-    def __init__(self, document: GatingDocument, columns: _Columns, events: NDArray[Any]) -> None:
-        self._document, self._columns, self._events = document, columns, events
+    def __init__(
+        self,
+        document: GatingDocument,
+        columns: _Columns,
+        events: NDArray[Any],
+        given: Mapping[Dimension, NDArray[Any]],
+    ) -> None:
+        self._document, self._columns, self._events, self._given = document, columns, events, given
         self._raw: dict[int, NDArray[np.float64]] = {}
         self._compensated: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._axes: dict[Dimension, NDArray[np.float64]] = {}
@@ -564,13 +597,24 @@ class _Axes:
     def values(self, axis: Dimension) -> NDArray[np.float64]:
         """Return the values of the events on one axis."""
         if axis not in self._axes:
-            self._axes[axis] = self._compute(axis)
+            own = self._given.get(axis)
+            self._axes[axis] = self._compute(axis) if own is None else own.astype(np.float64)
         return self._axes[axis]
+
+    def inside(self, gate: Gate) -> Mask:
+        """Return which events are in a shape."""
+        if isinstance(gate, Rectangle) and any(axis in self._given for axis in gate.dimensions):
+            return self.within(gate)
+        return gate.inside([self.values(axis) for axis in gate.axes])
 
     def within(self, gate: Rectangle) -> Mask:
         """Return which events are in a rectangle, without the values on its axes where channels will do."""
         sides = []
         for axis, low, high in zip(gate.dimensions, gate.low, gate.high, strict=True):
+            if axis in self._given:
+                # Numbers are compared at the precision of the values, as a threshold of a strategy is.
+                sides.append((self._given[axis], low, high))
+                continue
             cuts = (self._columns.cut(axis, low), self._columns.cut(axis, high))
             if (low is not None or high is not None) and [c is None for c in cuts] == [
                 low is None,

@@ -1,0 +1,373 @@
+"""A `GatingDocument` as a strategy: which of its populations are CAR-T cells, host T cells, and subsets of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, NoReturn
+
+from cytocar._core import keys
+from cytocar._core.errors import GateError, did_you_mean
+from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument
+from cytocar.gate._shapes.shapes import Combination, Gate
+from cytocar.gate._thresholds.rules import FrozenDict
+from cytocar.gate._tree import ROOT, GateTree
+
+CD45: Final = "cd45"
+"""The role of the population of which frequencies are given in per cent."""
+ROLES: Final = (keys.CAR, keys.HOST, CD45)
+BETWEEN: Final = " > "
+_SUBSET: Final = "subset "
+
+# How populations are usually called, in lower case. A subset may stand behind the name of its compartment.
+_USUAL: Final[Mapping[str, tuple[str, ...]]] = {
+    keys.CAR: (
+        "car-t",
+        "car t",
+        "cart",
+        "car-t cells",
+        "car t cells",
+        "car+",
+        "car+ t",
+        "car+ t cells",
+        "vhh+",
+    ),
+    keys.HOST: ("host t", "host t cells", "host", "car-", "car- t", "car- t cells", "non-car t", "vhh-"),
+    CD45: ("cd45+", "cd45", "cd45+ cells", "leukocytes"),
+    "CD4": ("cd4", "cd4+", "cd4 t", "cd4+ t", "cd4+cd8-", "cd4+ cd8-", "cd4 t cells", "cd4+ t cells"),
+    "CD8": ("cd8", "cd8+", "cd8 t", "cd8+ t", "cd4-cd8+", "cd4- cd8+", "cd8 t cells", "cd8+ t cells"),
+    "DN": ("dn", "cd4-cd8-", "cd4- cd8-", "double negative", "dn t", "dn t cells"),
+    "DP": ("dp", "cd4+cd8+", "cd4+ cd8+", "double positive", "dp t", "dp t cells"),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The gate of a population of a document, as it is told to people."""
+
+    text: str
+    terms: tuple[()] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class ShapedPopulation:
+    """A population of a document: its name in tables, its parent, its gate, and its path in the document."""
+
+    name: str
+    parent: str
+    gate: Shape
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DocumentTree:
+    """A strategy of gates as shapes, with what its populations are to a study.
+
+    In tables a population goes by its name, or by as much of the end of its path as tells it from others, with ``>``
+    between the names: ``B cells > CD27+``. The gates are those of the document; none is found in the data.
+
+    Parameters
+    ----------
+    document
+        The gates.
+    name
+        What it is called.
+    car, host, cd45
+        Paths of the CAR-T cells, the host T cells and the population of which frequencies are given in per cent; the
+        end of a path will do. Empty takes what the document says, or a usual name such as ``CAR-T``, ``Host T`` and
+        ``CD45+``, where there is one such population.
+    subsets
+        CD4, CD8, DN or DP to a population, looked for below CAR-T and below host cells; None takes usual names such
+        as ``CD4+`` or ``CAR-T CD4``.
+
+    Raises
+    ------
+    GateError
+        A population that is named is not there, or is one of several.
+
+    Examples
+    --------
+    >>> from cytocar.gate import Dimension, interval
+    >>> gates = [interval("CAR+", Dimension("B"), low=9), interval("endogenous", Dimension("B"), high=9)]
+    >>> DocumentTree(GatingDocument(gates), host="endogenous").compartments
+    {'car': 'CAR+', 'host': 'endogenous'}
+    """
+
+    document: GatingDocument
+    name: str = "gates"
+    car: str = ""
+    host: str = ""
+    cd45: str = ""
+    subsets_named: Mapping[str, str] | None = None
+    description: str = ""
+    # What a `GateTree` has and shapes have not.
+    thresholds: Mapping[str, Any] = field(default_factory=FrozenDict, init=False)
+    plots: tuple[()] = field(default=(), init=False)
+    optional: tuple[str, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        for name in self.subsets_named or {}:
+            if name not in keys.SUBSETS:
+                raise GateError(f"subset {name!r} is not known; {did_you_mean(name, keys.SUBSETS)}")
+        # All names are looked up here, so that what is wrong is told before anything is gated.
+        _ = self.compartments, self.denominator, self.subset_populations
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Id of each population to its name in tables."""
+        ends: dict[tuple[str, ...], int] = {}
+        for one in self.document.populations:
+            for length in range(1, len(one.path) + 1):
+                ends[one.path[-length:]] = ends.get(one.path[-length:], 0) + 1
+        found: dict[str, str] = {}
+        for one in self.document.populations:
+            lengths = range(1, len(one.path) + 1)
+            length = next((n for n in lengths if ends[one.path[-n:]] == 1), len(one.path))
+            stem = BETWEEN.join(part.replace("/", "|") for part in one.path[-length:])
+            label, number = stem, 1
+            while label in found.values() or label in (ROOT, "events", ""):
+                number += 1
+                label = f"{stem} ({number})"
+            found[one.id] = label
+        return found
+
+    @cached_property
+    def _ids(self) -> dict[tuple[str, ...], str]:
+        return {one.path: one.id for one in self.document.populations}
+
+    def _label(self, path: tuple[str, ...]) -> str:
+        return self.labels[self._ids[path]] if path else ROOT
+
+    def expanded(self) -> tuple[ShapedPopulation, ...]:
+        """Return all populations, parents first."""
+        return tuple(
+            ShapedPopulation(
+                self.labels[one.id],
+                self._label(one.parent),
+                Shape(_told(self.document, self.document.gate(one.id))),
+                one.path,
+            )
+            for one in self.document.populations
+        )
+
+    @property
+    def populations(self) -> tuple[ShapedPopulation, ...]:
+        """All populations, as `expanded` gives them."""
+        return self.expanded()
+
+    def population(self, name: str) -> ShapedPopulation:
+        """Return a population by its name in tables."""
+        known = {one.name: one for one in self.expanded()}
+        if name not in known:
+            raise GateError(
+                f"strategy {self.name!r} has no population {name!r}; {did_you_mean(name, [ROOT, *known])}"
+            )
+        return known[name]
+
+    def _role(self, role: str) -> DocumentPopulation | None:
+        """Return the population of a role: as stated, as the document says, or by its usual name."""
+        stated = str(getattr(self, role)) or self.document.roles.get(role, "")
+        if stated:
+            try:
+                return self._named(stated)
+            except GateError as error:
+                raise GateError(f"{role} names population {stated!r}: {error}") from None
+        found = [one for one in self.document.populations if _usual(one.name) in _USUAL[role]]
+        return found[0] if len(found) == 1 else None
+
+    def _named(self, text: str) -> DocumentPopulation:
+        by_label = {label: name for name, label in self.labels.items()}
+        if text in by_label:
+            return next(one for one in self.document.populations if one.id == by_label[text])
+        return self.document.population(tuple(text.split(BETWEEN)) if BETWEEN in text else text)
+
+    @cached_property
+    def compartments(self) -> Mapping[str, str]:
+        """``car`` and ``host`` to population; where neither is known, ``cells`` to the denominator."""
+        found = {role: one for role in (keys.CAR, keys.HOST) if (one := self._role(role)) is not None}
+        if not found:
+            return FrozenDict({keys.CELLS: self.denominator})
+        return FrozenDict({role: self.labels[one.id] for role, one in found.items()})
+
+    @cached_property
+    def denominator(self) -> str:
+        """The population of which frequencies are given in per cent; all cells where none is named."""
+        found = self._role(CD45)
+        return self.labels[found.id] if found is not None else ROOT
+
+    @cached_property
+    def subset_populations(self) -> Mapping[str, Mapping[str, str]]:
+        """Population of each compartment to {subset: population}; empty where the subsets are not known."""
+        found: dict[str, Mapping[str, str]] = {}
+        for role in (keys.CAR, keys.HOST):
+            above = self._role(role)
+            if above is None:
+                continue
+            below = [
+                one
+                for one in self.document.populations
+                if len(one.path) > len(above.path) and one.path[: len(above.path)] == above.path
+            ]
+            subsets = {}
+            for subset in keys.SUBSETS:
+                one = self._subset(subset, above, below)
+                if one is not None:
+                    subsets[subset] = self.labels[one.id]
+            found[self.labels[above.id]] = FrozenDict(subsets)
+        return FrozenDict(found) if any(found.values()) else FrozenDict()
+
+    def _subset(
+        self, subset: str, above: DocumentPopulation, below: Sequence[DocumentPopulation]
+    ) -> DocumentPopulation | None:
+        if self._stated_subsets:
+            stated = self._stated_subsets.get(subset, "")
+            fits = [one for one in below if one.name in (stated, f"{above.name} {stated}")]
+            if stated and len(fits) != 1:
+                raise GateError(
+                    f"subset {subset} names population {stated!r}, of which there are {len(fits)} below "
+                    f"{above.name!r}; {did_you_mean(stated, [one.name for one in below])}"
+                )
+            return fits[0] if stated else None
+        names = _USUAL[subset]
+        front = _usual(above.name)
+        fits = [one for one in below if _usual(one.name).removeprefix(front).strip() in names]
+        return fits[0] if len(fits) == 1 else None
+
+    @cached_property
+    def _stated_subsets(self) -> Mapping[str, str]:
+        if self.subsets_named is not None:
+            return self.subsets_named
+        said = self.document.roles.items()
+        return {role.removeprefix(_SUBSET): path for role, path in said if role.startswith(_SUBSET)}
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets that are known, in the order in which they are shown."""
+        known = {subset for of_one in self.subset_populations.values() for subset in of_one}
+        return tuple(subset for subset in keys.SUBSETS if subset in known)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What a study asks of a strategy and this one cannot tell, in words."""
+        return tuple(self._unknown())
+
+    def _unknown(self) -> Iterator[str]:
+        known = set(self.compartments)
+        for role, other in ((keys.CAR, keys.HOST), (keys.HOST, keys.CAR)):
+            if other in known and role not in known:
+                yield f"which population is {role}"
+        if keys.CAR in known and self.denominator == ROOT:
+            yield f"which population is {CD45}, so that frequencies are of all cells"
+        for population, subsets in self.subset_populations.items():
+            missing = [subset for subset in keys.SUBSETS if subset not in subsets]
+            if missing:
+                yield f"which populations below {population!r} are {', '.join(missing)}"
+        if keys.CAR in known and not self.subset_populations:
+            yield "which populations are the subsets CD4, CD8, DN and DP"
+
+    def required_markers(self) -> tuple[str, ...]:
+        """Return the markers that thresholds need: none, since shapes go by channels."""
+        return ()
+
+    optional_markers = controlled = required_markers
+
+    def controlled_by(self, sample: str, role: str) -> tuple[str, ...]:
+        """Return the thresholds that a tube has a say in: none."""
+        return ()
+
+    def uses_controls(self) -> bool:
+        """Return whether a threshold is found in control tubes: none is."""
+        return False
+
+    def threshold_name(self, name: str) -> NoReturn:
+        """Raise, since there are no thresholds to name."""
+        raise GateError(
+            f"strategy {self.name!r} has no threshold {name!r}: its gates are shapes; move them in the program that "
+            "drew them, or change the document"
+        )
+
+    def with_threshold(self, name: str, value: float, sample: str | None = None) -> NoReturn:
+        """Raise, since there are no thresholds to state."""
+        self.threshold_name(name)
+
+    def without(self, thresholds: Iterable[str]) -> DocumentTree:
+        """Return itself: there are no thresholds to leave out."""
+        return self
+
+    def text(self) -> str:
+        """Return the strategy as Gating-ML text, of which `from_text` makes one with the same populations.
+
+        Scales that only FlowJo has stand in it under their own names, which no other program reads.
+        """
+        from cytocar.gate._exchange.gatingml_write import element_text, gatingml_text, roles_xml
+
+        roles = {role: "/".join(one.path) for role in ROLES if (one := self._role(role)) is not None}
+        roles |= {f"{_SUBSET}{name}": path for name, path in self._stated_subsets.items()}
+        info = (
+            "  <data-type:custom_info>\n    <cytocar>\n"
+            f"      <strategy>{element_text(self.name)}</strategy>\n{roles_xml(roles)}"
+            "    </cytocar>\n  </data-type:custom_info>\n"
+        )
+        return gatingml_text(self.document, info=info, own_scales=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> DocumentTree:
+        """Read what `text` gave."""
+        from cytocar.gate._exchange.gatingml_read import document_from
+        from cytocar.gate._exchange.xml import parse_xml
+
+        root = parse_xml(text.encode("utf-8"), where="gates as applied", what="Gating-ML 2.0")
+        names = [
+            said.text
+            for node in root.all("custom_info")
+            for maker in node.all("cytocar")
+            for said in maker.all("strategy")
+        ]
+        return cls(document_from(root), name=names[0] if names else "gates")
+
+    def __str__(self) -> str:
+        lines = [self.name, ROOT]
+        children: dict[str, list[ShapedPopulation]] = {}
+        for one in self.expanded():
+            children.setdefault(one.parent, []).append(one)
+
+        def draw(parent: str, indent: str) -> None:
+            below = children.get(parent, [])
+            for number, one in enumerate(below, start=1):
+                last = number == len(below)
+                lines.append(f"{indent}{'└── ' if last else '├── '}{one.path[-1]}  [{one.gate}]")
+                draw(one.name, indent + ("    " if last else "│   "))
+
+        draw(ROOT, "")
+        return "\n".join(lines)
+
+
+def _usual(name: str) -> str:
+    return re.sub(r"\s+", " ", name.strip().replace("_", " ").replace("\u2212", "-")).casefold()
+
+
+def _told(document: GatingDocument, gate: Gate) -> str:
+    """Return a gate in a few words."""
+    if isinstance(gate, Combination):
+        names = document.names
+        parts = [f"{'not ' if part.complement else ''}{names[part.gate]}" for part in gate.operands]
+        return f"not {parts[0]}" if gate.operation == "not" else f" {gate.operation} ".join(parts)
+    kind = gate.kind.removesuffix("Gate").lower()
+    channels = [axis.channel or axis.ratio for axis in gate.axes]
+    own = document.versions.get(gate.id, {})
+    several = f", {len(own) + bool(gate.file)} versions" if own else ""
+    return f"{kind} of {', '.join(channels)}{several}"
+
+
+Strategy = GateTree | DocumentTree
+"""Gates as thresholds that are found in the data, or as shapes of a document."""
+
+
+def as_strategy(given: Strategy | GatingDocument) -> Strategy:
+    """Return a document as a strategy, and anything else as it is."""
+    return DocumentTree(given) if isinstance(given, GatingDocument) else given
