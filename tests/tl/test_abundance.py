@@ -70,7 +70,7 @@ def test_binomial_is_near_the_mixed_model_of_lme4() -> None:
     assert spearmanr(found["p_value"], nb["p_value"])[0] > 0.95
 
 
-@pytest.mark.parametrize("method", ["nb", "binomial", "logit"])
+@pytest.mark.parametrize("method", ["nb", "binomial", "logit", "binomial_mixed"])
 def test_a_contrast_turned_round_turns_effects_round(method: str) -> None:
     one = tl.abundance(small(COUNTS), SHEET, formula="~ group", contrast="B vs A", method=method)
     back = tl.abundance(small(COUNTS), SHEET, formula="~ group", contrast=("group", "A", "B"), method=method)
@@ -148,7 +148,7 @@ def test_rows_without_a_number_say_why() -> None:
         tl.abundance(small({"1": [0] * 6}), SHEET, formula="~ group")
 
 
-@pytest.mark.parametrize("method", ["nb", "binomial", "logit"])
+@pytest.mark.parametrize("method", ["nb", "binomial", "logit", "binomial_mixed"])
 def test_an_interval_of_level_one_less_p_ends_at_0(method: str) -> None:
     table, sheet = golden("counts"), golden("sheet")
     for place in (0, 3, 9):
