@@ -5,6 +5,7 @@ Exit codes: 0 done; 2 the user can mend it (one clear message, no traceback); 1 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -341,6 +342,10 @@ def concat(
     _say(f"file: {out}")
 
 
+def _known(value: float, form: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else "not known"
+
+
 def _number_or_word(text: str) -> float | str:
     try:
         return float(text)
@@ -370,8 +375,14 @@ def _plan_for_people(rows: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
             "cells needed": f"{row['cells_needed']:,}",
             "events to acquire": f"{row['events_to_acquire']:,}",
             "expected": f"{row['events_expected']:.1f}",
-            "background": f"{row['background_events']:.1f}",
-            "LoB / LoD / LoQ": f"{row['lob_events']:g} / {row['lod_events']:.1f} / {row['loq_events']:.1f}",
+            "background": _known(row["background_events"], ".1f"),
+            "LoB / LoD / LoQ": " / ".join(
+                (
+                    _known(row["lob_events"], "g"),
+                    _known(row["lod_events"], ".1f"),
+                    _known(row["loq_events"], ".1f"),
+                )
+            ),
             "probability of being detected": f"{row['probability_detected']:.3f}",
             "limited by": row["limited_by"],
         }

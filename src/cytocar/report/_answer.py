@@ -77,7 +77,13 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
         ordered = rows.sort_values("months")
         first, last = ordered.iloc[0], ordered.iloc[-1]
         who = "At" if frequency["patient_id"].nunique() == 1 else f"{patient}: at"
-        if last["call"] == "not_detected":
+        if last["call"] == "not_detected" and not np.isfinite(last["lob_events"]):
+            text = (
+                f"{who} {last['timepoint']} {int(last['n_car']):,} events are in the CAR-T gate. What the gate catches "
+                f"without CAR-T cells is not known, and so few ({last['loq_events']:g} are needed) do not say that "
+                f"there are any; at most {percent(last['pct_high'])} % of CD45+ cells."
+            )
+        elif last["call"] == "not_detected":
             text = (
                 f"{who} {last['timepoint']} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
                 f"are no more than the background allows (limit of blank {last['lob_events']:g} events); "
@@ -100,6 +106,8 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
                     )
                 )
             text += "."
+            if not np.isfinite(last["lob_events"]):
+                text += " How many of them are false is not known: no cells that are known to be negative were measured."
             parts = [
                 f"{100 * shares[(last['sample_id'], keys.CAR, subset)]:.1f} % {_SUBSET_WORDS[subset]}"
                 for subset in keys.SUBSETS
@@ -111,6 +119,10 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
             text += _net_words(run, str(last["sample_id"])) + _plan_words(last)
         found.append(text)
     return tuple(found)
+
+
+def _known(value: float, form: str) -> str:
+    return f"{value:{form}}" if np.isfinite(value) else "not known"
 
 
 def _of_many(table: pd.DataFrame) -> tuple[str, ...]:
@@ -184,8 +196,10 @@ def _frequency(table: pd.DataFrame) -> SmallTable:
             f"{int(row.n_cd45):,}",
             f"{int(row.n_car):,}",
             interval(row.pct_of_cd45, row.pct_low, row.pct_high),
-            f"{row.background_events:.1f}",
-            f"{row.lob_events:g} / {row.lod_events:.1f} / {row.loq_events:.1f}",
+            _known(row.background_events, ".1f"),
+            " / ".join(
+                (_known(row.lob_events, "g"), _known(row.lod_events, ".1f"), _known(row.loq_events, ".1f"))
+            ),
             _CALLS.get(row.call, row.call),
         )
         rows.append(Row(cells, {"quantified": "good", "not_detected": "weak"}.get(row.call, "")))
