@@ -107,7 +107,7 @@ def _sentences(run: FinishedRun) -> tuple[str, ...]:
                 )
             text += "."
             if not np.isfinite(last["lob_events"]):
-                text += " How many of them are false is not known: no cells that are known to be negative were measured."
+                text += " How many of them are false is not known: no known negatives were measured."
             parts = [
                 f"{100 * shares[(last['sample_id'], keys.CAR, subset)]:.1f} % {_SUBSET_WORDS[subset]}"
                 for subset in keys.SUBSETS
