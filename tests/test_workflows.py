@@ -101,7 +101,7 @@ def test_a_part_of_the_cohort_runs_from_fcs_to_report(test_data, tmp_path):
     assert set(abundance["n_patients"]) == {10}
     assert set(abundance["unit"]) == {"patient"}
     assert abundance["p_adjusted"].notna().all()
-    # R10 has 83 events: clusters of which a sample has too few cells lose it, and nothing else.
+    # R10 has 146 events: where it has too few cells of a cluster it is left out, and nothing else.
     assert state["n_patients"].max() == 10
     assert (state["p_value"].notna() | (state["note"] != "")).all()
     compared = tables_of.read(out / "tables", "comparisons")

@@ -106,7 +106,8 @@ def test_a_row_without_a_number_says_why():
     table.loc[1, ["p_value", "p_adjusted", "effect_low", "effect_high"]] = np.nan
     table.loc[1, "note"] = "no cells in any sample"
     row = _cohort.chapter(run)["questions"][0]["shares"].rows[1]
-    assert row.cells[3:] == ("", "5 : 5", "", "", "no cells in any sample")
+    assert row.cells[4:] == ("5 : 5", "", "", "no cells in any sample")
+    assert "to" not in row.cells[3]
     table["p_value"] = np.nan
     assert "no test" in _cohort.sentences(run)[0]
 

@@ -98,6 +98,7 @@ def test_groups_are_compared_at_every_timepoint_and_times_within_patients():
         ("2mo", "~ group + batch", ["group: R vs NR"]),
         ("5yr", "~ group + batch", ["group: R vs NR"]),
         ("", "~ timepoint", ["timepoint: 5yr vs 2mo"]),
+        ("", "~ group * timepoint", "group[R]:timepoint[5yr]"),
     ]
     assert all(one.notes == () for one in asked)
     assert asked[0].words == "R vs NR at 2mo, 8 patients, ~ group + batch"
@@ -262,6 +263,30 @@ def test_time_is_tested_within_patients():
     assert over.loc[("car", "all", "Ki67"), "call"] == "up"
     assert over.loc[("car", "all", "Ki67"), "effect"] == pytest.approx(0.6, abs=0.1)
     assert (over["p_minimum"] == 2 / 2**6).all()
+
+
+def test_the_change_of_groups_is_a_difference_of_differences_of_patients():
+    samples = sheet(n=5, times=("2mo", "5yr")).drop(columns="batch")
+    adata, tables = study(samples)
+    late = adata.obs["sample_id"].astype(str).str.fullmatch("R._5yr").to_numpy()
+    adata.X[late, 2] += 0.8
+    rows = cohort_tables(samples, adata, tables, config(), method=None)[0]["patients"]
+    name = "change from 2mo to 5yr, R vs NR"
+    found = rows[rows["comparison"] == name].set_index(["compartment", "subset", "marker"])
+    row = found.loc[("car", "all", "CD7")]
+    cars = adata[adata.obs["compartment"] == "car"]
+    medians = pd.Series(cars[:, "CD7"].X.ravel(), cars.obs["sample_id"].astype(str)).groupby(level=0).median()
+    change = {
+        patient: medians[f"{patient}_5yr"] - medians[f"{patient}_2mo"]
+        for patient in samples["patient_id"].unique()
+    }
+    r, nr = (np.mean([change[f"{group}{i}"] for i in range(5)]) for group in ("R", "NR"))
+    assert row["effect"] == pytest.approx(r - nr, abs=1e-5)
+    assert (row["group_a"], row["group_b"], row["n_patients_a"], row["n_patients_b"]) == ("NR", "R", 5, 5)
+    assert row["p_minimum"] == pytest.approx(2 / 252)
+    assert row["call"] == "up"
+    # Ki67 rises by as much in both groups, PD-1 is higher in R at both times.
+    assert not found.loc[("car", "all", ["PD-1", "Ki67"]), "call"].isin(["up", "down"]).any()
 
 
 def test_a_cohort_without_car_cells_has_clusters_and_all_cells():

@@ -113,15 +113,23 @@ def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
             if len(tested) > 1
             else f"no difference in {kind} was found"
         )
-    b = str(tested["group_b"].iloc[0])
+    a, b = str(tested["group_a"].iloc[0]), str(tested["group_b"].iloc[0])
+    beside = (
+        f"times the change in {a}" if _of_change(first) else f"times as much in {b}" if b else "times as much"
+    )
     told = [
-        f"{_called(run, row)}, {_fold(row)} times as much{f' in {b}' if b else ''}, adjusted p {_p(row.p_adjusted)}"
+        f"{_called(run, row)}, {_fold(row)} {beside}, adjusted p {_p(row.p_adjusted)}"
         for row in records(clear)[:3]
     ]
     if len(tested) == 1:
         return told[0]
     more = f"; and {len(clear) - 3} more" if len(clear) > 3 else ""
     return f"{len(clear)} of {len(tested)} {kind} differ{'s' if len(clear) == 1 else ''}: {'; '.join(told)}{more}"
+
+
+def _of_change(row: Any) -> bool:
+    """Whether changes are compared, not shares or medians themselves."""
+    return str(row.contrast).startswith("change ")
 
 
 def _when(run: FinishedRun, timepoint: str) -> str:
@@ -141,6 +149,8 @@ def _kind(row: Any) -> str:
 
 def _fold(row: Any) -> str:
     """Say a ratio with its interval."""
+    if not np.isfinite(row.effect_low) and not np.isfinite(row.effect_high):
+        return f"{2.0**row.effect:.2g}"
     low, high = 2.0**row.effect_low, 2.0**row.effect_high
     return f"{2.0**row.effect:.2g} ({low:.2g} to {high:.2g})"
 
@@ -149,7 +159,7 @@ def _who(rows: pd.DataFrame) -> str:
     one = max(records(rows), key=lambda row: row.n_patients)
     if not one.group_a or not one.group_b:
         return f"{int(one.n_patients)} {one.unit}s"
-    if keys.PATIENT in str(one.model):
+    if one.n_patients_a == one.n_patients_b == one.n_patients:
         return f"{int(one.n_patients_b)} {one.unit}s with both"
     return f"{int(one.n_patients_b)} against {int(one.n_patients_a)} {one.unit}s"
 
@@ -196,9 +206,9 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
     for row in records(rows):
         cells = (
             _kind(row) if row.of == "CAR-T of CD45+" else f"{_short(row)} {_called(run, row)}".strip(),
-            percent(100 * row.value_a),
-            percent(100 * row.value_b),
-            _fold(row) if np.isfinite(row.effect_low) else "",
+            percent(100 * row.value_a) if np.isfinite(row.value_a) else "",
+            percent(100 * row.value_b) if np.isfinite(row.value_b) else "",
+            _fold(row) if _known(row) else "",
             *_tested(row),
         )
         found.append(Row(cells, "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
@@ -242,9 +252,9 @@ def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
             (
                 _called(run, row),
                 str(row.marker),
-                f"{row.value_a:.2f}",
-                f"{row.value_b:.2f}",
-                f"{row.effect:+.2f} ({row.effect_low:+.2f} to {row.effect_high:+.2f})",
+                _number(row.value_a),
+                _number(row.value_b),
+                f"{row.effect:+.2f} ({row.effect_low:+.2f} to {row.effect_high:+.2f})" if _known(row) else "",
                 *_tested(row),
             ),
             "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else "",
@@ -272,6 +282,14 @@ def _methods(run: FinishedRun) -> list[str]:
             }
             found += sorted(kinds)
     return list(dict.fromkeys(found))
+
+
+def _known(row: Any) -> bool:
+    return bool(np.isfinite(row.effect))
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else ""
 
 
 def _p(value: float) -> str:

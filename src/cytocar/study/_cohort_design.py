@@ -37,6 +37,8 @@ class Question:
         The timepoint at which groups are compared; empty where it is not one.
     notes
         What was left out, and why.
+    name, sides
+        What a coefficient that is asked for means, and the two groups it is about.
     """
 
     sheet: pd.DataFrame
@@ -44,6 +46,8 @@ class Question:
     contrast: str | tuple[str, ...]
     timepoint: str = ""
     notes: tuple[str, ...] = ()
+    name: str = ""
+    sides: tuple[str, str] = ("", "")
 
     @property
     def asked(self) -> str | list[str]:
@@ -54,7 +58,8 @@ class Question:
     def words(self) -> str:
         """What is asked, when, of how many patients, and by which model."""
         named = self.asked if isinstance(self.asked, list) else [self.asked]
-        asked = ", ".join(name.split(": ", 1)[-1] for name in named if name) or "as the formula says"
+        told = ", ".join(name.split(": ", 1)[-1] for name in named if name) or "as the formula says"
+        asked = self.name or told
         when = f" at {self.timepoint}" if self.timepoint else ""
         return f"{asked}{when}, {self.sheet[keys.PATIENT].nunique()} patients, {self.formula}"
 
@@ -62,14 +67,18 @@ class Question:
 def questions(samples: pd.DataFrame, config: StudyConfig) -> tuple[list[Question], list[str]]:
     """Return what patients are compared by, and remarks on what they cannot be compared by.
 
-    Groups are compared at every timepoint, and timepoints within the patients. The batch is in the model where the
-    effect can be told from it.
+    Groups are compared at every timepoint, timepoints within the patients, and the change from the first to the last
+    timepoint between groups. The batch is in the model where the effect can be told from it.
     """
     patients = samples[samples["role"] != CONTROL_ROLE].reset_index(drop=True)
     if config.cohort.formula != AUTO:
         return [_stated(patients, config)], []
     remarks: list[str] = []
-    found = [*_between_groups(patients, config, remarks), *_over_time(patients, config)]
+    found = [
+        *_between_groups(patients, config, remarks),
+        *_over_time(patients, config),
+        *_changes_of_groups(patients, config),
+    ]
     return [_with_batch(question) for question in found], remarks
 
 
@@ -145,6 +154,28 @@ def _over_time(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question
     visits = patients.groupby(keys.PATIENT)[keys.TIMEPOINT].nunique()
     kept = patients[patients[keys.PATIENT].isin(visits.index[visits > 1])].reset_index(drop=True)
     yield Question(kept, f"~ {keys.TIMEPOINT}", tuple(asked))
+
+
+def _changes_of_groups(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question]:
+    """Compare how groups change from the first to the last timepoint, or those that the settings name."""
+    labels = timepoint_order(patients)
+    if GROUP not in patients or len(labels) < 2 or config.cohort.contrast != AUTO:
+        return
+    first, last = config.compare.reference or labels[0], config.compare.against or labels[-1]
+    kept = patients[patients[keys.PATIENT].isin(_with_both(patients, first, last)) & (patients[GROUP] != "")]
+    kept = kept[kept[keys.TIMEPOINT].isin([first, last])]
+    if kept.empty or kept.groupby(keys.PATIENT)[GROUP].nunique().max() > 1:
+        return
+    members = kept.groupby(GROUP)[keys.PATIENT].nunique()
+    enough = sorted(members.index[members > 1], key=_natural)
+    for a, b in combinations(enough, 2) if len(enough) <= PAIRS_OF_AT_MOST else ():
+        yield Question(
+            kept[kept[GROUP].isin([a, b])].reset_index(drop=True),
+            f"~ {GROUP} * {keys.TIMEPOINT}",
+            f"{GROUP}[{b}]:{keys.TIMEPOINT}[{last}]",
+            name=f"change from {first} to {last}, {b} vs {a}",
+            sides=(a, b),
+        )
 
 
 def _with_both(patients: pd.DataFrame, a: str, b: str) -> set[str]:

@@ -21,6 +21,7 @@ WHOLE = "all cells"
 SUBSETS_OF = "subsets"
 CAR_VS_HOST = "car vs host"
 FALSE_DISCOVERY_RATE = 0.05
+RESTS_ON_THE_MODEL = "p is below what exchanging labels can give in this design: it rests on the model"
 MIN_CELLS = 10
 """The median of fewer cells is not used, as in `tl.state`."""
 
@@ -92,7 +93,8 @@ def without_numbers(question: Question, why: str, labels: Sequence[str]) -> pd.D
     from cytocar.tl._cohorts.cohort import AFTER
 
     contrast = question.contrast if isinstance(question.contrast, str) else ", ".join(question.contrast)
-    row: dict[str, Any] = {"contrast": contrast.replace("group: ", "").replace("timepoint: ", "")}
+    told = question.name or contrast.replace("group: ", "").replace("timepoint: ", "")
+    row: dict[str, Any] = {"contrast": told}
     row |= dict.fromkeys(labels, "")
     row |= {"group_a": "", "group_b": ""}
     row |= dict.fromkeys(AFTER, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,8 @@ def _with_cells(table: pd.DataFrame, question: Question) -> tuple[pd.DataFrame, 
 def _placed(found: pd.DataFrame, compartment: str, of: str, question: Question) -> pd.DataFrame:
     """Put in front what is compared and when; add to the notes what was left out of the model."""
     placed = found.copy()
+    if question.name:
+        _name(placed, question)
     said = "; ".join(question.notes)
     placed["note"] = [
         "; ".join(filter(None, (note if isinstance(note, str) else "", said))) for note in placed["note"]
@@ -171,3 +174,24 @@ def _placed(found: pd.DataFrame, compartment: str, of: str, question: Question) 
     ):
         placed.insert(place, name, value)
     return placed
+
+
+def _name(found: pd.DataFrame, question: Question) -> None:
+    """Say what a coefficient means, of how many patients of each group, and what exchanging their labels can give."""
+    a, b = question.sides
+    patients = question.sheet.groupby("group")[keys.PATIENT].nunique()
+    n_a, n_b = int(patients.get(a, 0)), int(patients.get(b, 0))
+    least = min(1.0, 2.0 / math.comb(n_a + n_b, n_b))
+    found["family"] = [
+        str(family).replace(str(contrast), question.name)
+        for family, contrast in zip(found["family"], found["contrast"], strict=True)
+    ]
+    found["contrast"] = question.name
+    found["group_a"], found["group_b"] = a, b
+    found["n_patients_a"], found["n_patients_b"] = n_a, n_b
+    found["p_minimum"] = least
+    for place, p in zip(found.index, found["p_value"], strict=True):
+        if p < least and rows_of.RESTS_ON_THE_MODEL not in found.loc[place, "note"]:
+            found.loc[place, "note"] = "; ".join(
+                filter(None, (found.loc[place, "note"], rows_of.RESTS_ON_THE_MODEL))
+            )
