@@ -42,7 +42,7 @@ def spanning_tree(codes: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArra
         lengths[step] = distance[joined]
         outside[joined] = False
         new = np.sqrt(((codes - codes[joined]) ** 2).sum(axis=1))
-        closer = outside & (new < distance)
+        closer = new < distance
         distance[closer], nearest[closer] = new[closer], joined
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     return edges[order], lengths[order]
