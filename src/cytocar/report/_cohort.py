@@ -149,7 +149,7 @@ def _kind(row: Any) -> str:
 
 def _fold(row: Any) -> str:
     """Say a ratio with its interval."""
-    if not np.isfinite(row.effect_low) and not np.isfinite(row.effect_high):
+    if np.isnan(row.effect_low) or np.isnan(row.effect_high):
         return f"{2.0**row.effect:.2g}"
     low, high = 2.0**row.effect_low, 2.0**row.effect_high
     return f"{2.0**row.effect:.2g} ({low:.2g} to {high:.2g})"
@@ -208,7 +208,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
             _kind(row) if row.of == "CAR-T of CD45+" else f"{_short(row)} {_called(run, row)}".strip(),
             percent(100 * row.value_a) if np.isfinite(row.value_a) else "",
             percent(100 * row.value_b) if np.isfinite(row.value_b) else "",
-            _fold(row) if _known(row) else "",
+            _fold(row) if np.isfinite(row.effect) else "",
             *_tested(row),
         )
         found.append(Row(cells, "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
@@ -254,7 +254,7 @@ def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
                 str(row.marker),
                 _number(row.value_a),
                 _number(row.value_b),
-                f"{row.effect:+.2f} ({row.effect_low:+.2f} to {row.effect_high:+.2f})" if _known(row) else "",
+                _difference(row),
                 *_tested(row),
             ),
             "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else "",
@@ -284,8 +284,12 @@ def _methods(run: FinishedRun) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _known(row: Any) -> bool:
-    return bool(np.isfinite(row.effect))
+def _difference(row: Any) -> str:
+    """Say a difference with its interval, as far as they are known."""
+    if not np.isfinite(row.effect):
+        return ""
+    known = np.isfinite(row.effect_low) and np.isfinite(row.effect_high)
+    return f"{row.effect:+.2f}" + (f" ({row.effect_low:+.2f} to {row.effect_high:+.2f})" if known else "")
 
 
 def _number(value: float) -> str:
