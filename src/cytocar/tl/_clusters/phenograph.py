@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-PUBLISHED_K = 30
+    Graph = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+
+PUBLISHED_K: Final = 30
+# restarts are made four at a time, at most 20 as in the published program; after four that gain no more than this
+# over the first of them and all before, there are no further ones (the published tolerance)
+ROUND: Final = 4
+MOST_RUNS: Final = 20
+TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,8 @@ class Communities:
     modularity: float
     stability: float
     neighbours: str
+    recall: float
+    run_modularity: NDArray[np.float64]
 
 
 def auto_k(n_cells: int) -> int:
@@ -52,51 +61,73 @@ def auto_k(n_cells: int) -> int:
 
 
 def jaccard_graph(neighbours: NDArray[np.int32], *, n_jobs: int = 1) -> Any:
-    """Return the symmetric graph of shared neighbours as a CSR array of float64.
+    """Return the symmetric graph of shared neighbours as a CSR array of float32.
 
     The weight from i to its neighbour j is ``|Ni n Nj| / |Ni u Nj|`` over their neighbour lists, and 0 to all
-    others; the graph is the mean of these weights and their transpose.
+    others; the graph is the mean of these weights and their transpose. Columns of a row are in no order.
     """
     import scipy.sparse as sp
 
-    from cytocar.tl._clusters.graph_kernels import jaccard_rows
+    starts, columns, weights = _graph(neighbours, n_jobs=n_jobs)
+    return sp.csr_array((weights, columns, starts), shape=(len(neighbours),) * 2)
 
-    n, k = neighbours.shape
-    weights = np.empty((n, k), np.float64)
-    _neighbours.in_blocks(
-        lambda a, b: jaccard_rows(neighbours, a, b, weights), n, _neighbours.n_threads(n_jobs)
-    )
-    rows = np.arange(0, n * k + 1, k, dtype=np.int32)
-    directed = sp.csr_array((weights.ravel(), neighbours.ravel(), rows), shape=(n, n))
-    graph = sp.csr_array((directed + directed.T) * 0.5)
-    graph.eliminate_zeros()
-    graph.sort_indices()
-    return graph
+
+def _graph(neighbours: NDArray[np.int32], *, n_jobs: int) -> Graph:
+    """Return the graph of `jaccard_graph` as starts of rows (int64), columns (int32) and weights (float32)."""
+    from cytocar.tl._clusters.graph_kernels import jaccard_rows, symmetric_rows
+
+    weights = np.empty(neighbours.shape, np.float32)
+    in_blocks = _neighbours.in_blocks
+    threads = _neighbours.n_threads(n_jobs)
+    in_blocks(lambda a, b: jaccard_rows(neighbours, a, b, weights), len(neighbours), threads)
+    starts, columns, values = symmetric_rows(neighbours, weights)
+    return starts, columns, values
+
+
+def _restarts(
+    graph: Graph, *, resolution: float, n_runs: int | None, seed: int, n_jobs: int
+) -> list[tuple[NDArray[np.int64], float]]:
+    """Return labels and modularity of each restart; without a number, of as many as still gain."""
+    from cytocar.tl._clusters.graph_kernels import modularity
+    from cytocar.tl._clusters.louvain_kernels import louvain
+
+    def once(run: int) -> tuple[NDArray[np.int64], float]:
+        labels = louvain(*graph, resolution, seeds.integer_seed(seed, "phenograph", str(run)))
+        return labels, float(modularity(*graph, labels, resolution))
+
+    threads = min(_neighbours.n_threads(n_jobs), n_runs or ROUND)
+    with ThreadPoolExecutor(threads) as pool:
+        if n_runs is not None:
+            return list(pool.map(once, range(n_runs)))
+        runs: list[tuple[NDArray[np.int64], float]] = []
+        while len(runs) < MOST_RUNS:
+            before = max((quality for _, quality in runs), default=-np.inf)
+            runs += pool.map(once, range(len(runs), len(runs) + ROUND))
+            best = max(quality for _, quality in runs)
+            if best - max(before, runs[-ROUND][1]) <= TOLERANCE:
+                break
+    return runs
 
 
 def communities(
-    x: NDArray[np.float32], *, k: int, resolution: float, n_runs: int, seed: int, n_jobs: int = 1
+    x: NDArray[np.float32], *, k: int, resolution: float, n_runs: int | None, seed: int, n_jobs: int = 1
 ) -> Communities:
-    """Return the best of `n_runs` Louvain partitions of the shared-neighbour graph of the rows of `x`."""
-    from cytocar.tl._clusters.graph_kernels import louvain, modularity
+    """Return the best of `n_runs` partitions of the shared-neighbour graph of the rows of `x`.
 
-    neighbours, how = _neighbours.nearest_neighbours(x, k, n_jobs=n_jobs)
-    graph = jaccard_graph(neighbours, n_jobs=n_jobs)
-    indptr, indices, weights = graph.indptr.astype(np.int64), graph.indices.astype(np.int32), graph.data
-    starts = [seeds.integer_seed(seed, "phenograph", str(run)) for run in range(n_runs)]
-
-    def once(start: int) -> tuple[NDArray[np.int64], float]:
-        labels = louvain(indptr, indices, weights, resolution, start)
-        return labels, float(modularity(indptr, indices, weights, labels, resolution))
-
-    threads = min(_neighbours.n_threads(n_jobs), n_runs)
-    if threads == 1:
-        runs = [once(start) for start in starts]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            runs = list(pool.map(once, starts))
-    best = max(range(n_runs), key=lambda run: (runs[run][1], -run))
-    return Communities(runs[best][0], runs[best][1], _agreement_of(runs, best), how)
+    `None` stands for as many as still gain.
+    """
+    found = _neighbours.search(x, k, n_jobs=n_jobs)
+    graph = _graph(found.index, n_jobs=n_jobs)
+    runs = _restarts(graph, resolution=resolution, n_runs=n_runs, seed=seed, n_jobs=n_jobs)
+    best = max(range(len(runs)), key=lambda run: (runs[run][1], -run))
+    return Communities(
+        labels=runs[best][0],
+        modularity=runs[best][1],
+        stability=_agreement_of(runs, best),
+        neighbours=found.how,
+        recall=found.recall,
+        run_modularity=np.array([quality for _, quality in runs]),
+    )
 
 
 def _agreement_of(runs: list[tuple[NDArray[np.int64], float]], best: int) -> float:
@@ -146,7 +177,14 @@ def _original(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, n
             seed=seeds.integer_seed(seed, "phenograph", "original"),
             n_jobs=_neighbours.n_threads(n_jobs),
         )
-    return Communities(np.asarray(labels, np.int64), float(quality), float("nan"), "exact")
+    return Communities(
+        labels=np.asarray(labels, np.int64),
+        modularity=float(quality),
+        stability=float("nan"),
+        neighbours="exact",
+        recall=1.0,
+        run_modularity=np.array([quality], np.float64),
+    )
 
 
 def phenograph(
@@ -156,7 +194,7 @@ def phenograph(
     k: int | Literal["auto"] = "auto",
     resolution: float = 1.0,
     min_size: int = 10,
-    n_runs: int = 10,
+    n_runs: int | Literal["auto"] = "auto",
     engine: Literal["cytocar", "phenograph"] = "cytocar",
     seed: int = 0,
     n_jobs: int = 1,
@@ -167,11 +205,13 @@ def phenograph(
 
     Each cell i is joined to its k nearest cells (Euclidean, itself left out) with weight
     :math:`J_{ij} = |N_i \cap N_j| / |N_i \cup N_j|`; the graph is :math:`(J + J^T) / 2`. Its communities
-    maximise the modularity :math:`Q = \sum_c [ w_c / 2m - \gamma (s_c / 2m)^2 ]` by the Louvain method, restarted
-    `n_runs` times in a random order of cells; the best is kept. Labels count from the largest cluster down.
+    maximise the modularity :math:`Q = \sum_c [ w_c / 2m - \gamma (s_c / 2m)^2 ]` by the Louvain method with the
+    refinement of Leiden, restarted `n_runs` times in a random order of cells; the best is kept. Labels count from the
+    largest cluster down. 100,000 cells of 40 markers take a few seconds on two cores, a million about a minute.
 
     Method: Levine et al. 2015, Cell 162:184, doi:10.1016/j.cell.2015.05.047. Louvain: Blondel et al. 2008,
-    J Stat Mech P10008, doi:10.1088/1742-5468/2008/10/P10008.
+    J Stat Mech P10008, doi:10.1088/1742-5468/2008/10/P10008. Leiden: Traag et al. 2019, Sci Rep 9:5233,
+    doi:10.1038/s41598-019-41695-z.
 
     Parameters
     ----------
@@ -187,7 +227,8 @@ def phenograph(
     min_size
         Clusters of fewer cells are labelled ``"-1"``.
     n_runs
-        Restarts, at least 1.
+        Restarts, at least 1. ``"auto"``: four at a time, until four have not raised the modularity by more than 0.001
+        over the first of them and those before, at most 20; clear clusters need four.
     engine
         ``"cytocar"``, or ``"phenograph"`` for the package of the authors with its Leiden partition (for
         comparison; it uses `leidenalg` and `igraph`, which are under the GPL).
@@ -208,9 +249,10 @@ def phenograph(
         ``"1"``, ``"2"`` ... by size, ``"-1"`` for cells in clusters below `min_size`.
     ``adata.uns[key_added]`` : dict
         ``k`` (the value used), ``resolution``, ``modularity`` (before small clusters are set aside),
-        ``n_clusters``, ``n_runs``, ``run_ari`` (mean adjusted Rand index of the other restarts with the best),
-        ``min_size``, ``engine``, ``neighbours`` (``"exact"`` or, above 200,000 cells, ``"inverted file"``), ``seed``
-        and ``markers`` (JSON).
+        ``n_clusters``, ``n_runs`` (restarts made), ``run_modularity`` (of each), ``run_ari`` (mean adjusted Rand
+        index of the other restarts with the best), ``min_size``, ``engine``, ``neighbours`` (``"exact"`` or, above
+        20,000 cells, ``"inverted file"``), ``recall`` (share of the true neighbours found, measured on 256 cells; 1
+        where exact), ``seed`` and ``markers`` (JSON).
 
     Raises
     ------
@@ -240,9 +282,14 @@ def phenograph(
         neighbours = _input.whole_number(k, "k", 2, n // 2, why=f"half of the {n} cells")
     gamma = _input.positive_number(resolution, "resolution")
     _input.whole_number(min_size, "min_size", 1)
-    _input.whole_number(n_runs, "n_runs", 1)
+    if isinstance(n_runs, str):
+        if n_runs != "auto":
+            raise ParameterError(f"n_runs is {n_runs!r}; it must be a whole number or 'auto'")
+        runs = None
+    else:
+        runs = _input.whole_number(n_runs, "n_runs", 1)
     if engine == "cytocar":
-        found = communities(x, k=neighbours, resolution=gamma, n_runs=n_runs, seed=seed, n_jobs=n_jobs)
+        found = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
     elif engine == "phenograph":
         found = _original(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
     else:
@@ -256,13 +303,18 @@ def phenograph(
         "resolution": gamma,
         "modularity": found.modularity,
         "n_clusters": int(max(labels.max(), 0)),
-        "n_runs": n_runs if engine == "cytocar" else 1,
+        "n_runs": len(found.run_modularity),
         "run_ari": found.stability,
         "min_size": min_size,
         "engine": engine,
         "neighbours": found.neighbours,
+        "recall": found.recall,
         "seed": int(seed),
     }
-    result.uns[key_added] = {**facts, "markers": json.dumps(names)}
+    result.uns[key_added] = {
+        **facts,
+        "run_modularity": found.run_modularity,
+        "markers": json.dumps(names),
+    }
     provenance.record(result, "tl.phenograph", {**facts, "markers": names, "key_added": key_added})
     return result if copy else None

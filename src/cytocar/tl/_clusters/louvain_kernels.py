@@ -1,0 +1,227 @@
+"""Compiled kernels of the Louvain method with the refinement of Leiden: nodes move, join, and part again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from cytocar.tl._clusters.graph_kernels import modularity
+
+# a pass over the nodes that gains no more modularity than this is the last
+LEAST_GAIN = 1e-4
+
+
+@njit(cache=True, nogil=True)
+def _next_random(state: Any) -> Any:
+    # splitmix64: a counter and a mixing function, so a restart needs one number and touches no global state
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def _shuffled(n: int, state: Any) -> Any:
+    order = np.arange(n)
+    for i in range(n - 1, 0, -1):
+        j = np.int64(_next_random(state) % np.uint64(i + 1))
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+@njit(cache=True, nogil=True)
+def _move_nodes(
+    indptr: Any,
+    indices: Any,
+    weights: Any,
+    labels: Any,
+    within: Any,
+    resolution: float,
+    state: Any,
+    most: int,
+) -> int:
+    """Move nodes one by one to the neighbouring community of largest gain until none wants to; count moves.
+
+    Only neighbours with the same value of `within` count, where it is not empty. At most `most` nodes are looked at.
+
+    A node is looked at again only when one of its neighbours has moved, as in the fast local moving of the
+    Leiden method. Weights of a node to itself stay with it and never enter the choice.
+    """
+    n = indptr.shape[0] - 1
+    bounded = within.shape[0] > 0
+    strength = np.zeros(n, np.float64)
+    for v in range(n):
+        for e in range(indptr[v], indptr[v + 1]):
+            strength[v] += weights[e]
+    twice_m = strength.sum()
+    if twice_m == 0.0:
+        return 0
+    total = np.zeros(n, np.float64)
+    size = np.zeros(n, np.int64)
+    for v in range(n):
+        total[labels[v]] += strength[v]
+        size[labels[v]] += 1
+    empty = np.empty(n + 1, np.int64)
+    n_empty = 0
+    for c in range(n - 1, -1, -1):
+        if size[c] == 0:
+            empty[n_empty] = c
+            n_empty += 1
+
+    queue = _shuffled(n, state)
+    waiting = np.ones(n, np.bool_)
+    head = 0
+    length = n
+    to_community = np.zeros(n, np.float64)
+    touched = np.empty(n, np.int64)
+    moves = 0
+    while length > 0 and most > 0:
+        most -= 1
+        v = queue[head]
+        head = (head + 1) % n
+        length -= 1
+        waiting[v] = False
+
+        n_touched = 0
+        for e in range(indptr[v], indptr[v + 1]):
+            u = indices[e]
+            if u != v and not (bounded and within[u] != within[v]):
+                c = labels[u]
+                if to_community[c] == 0.0:
+                    touched[n_touched] = c
+                    n_touched += 1
+                to_community[c] += weights[e]
+
+        home = labels[v]
+        total[home] -= strength[v]
+        size[home] -= 1
+        share = resolution * strength[v] / twice_m
+        best = home
+        best_gain = to_community[home] - share * total[home]
+        for t in range(n_touched):
+            c = touched[t]
+            gain = to_community[c] - share * total[c]
+            if gain > best_gain + 1e-12 * strength[v]:
+                best = c
+                best_gain = gain
+        if best_gain < 0.0 and size[home] > 0 and n_empty > 0:
+            n_empty -= 1
+            best = empty[n_empty]
+        for t in range(n_touched):
+            to_community[touched[t]] = 0.0
+        total[best] += strength[v]
+        size[best] += 1
+        if best != home:
+            labels[v] = best
+            moves += 1
+            if size[home] == 0:
+                empty[n_empty] = home
+                n_empty += 1
+            for e in range(indptr[v], indptr[v + 1]):
+                u = indices[e]
+                if u != v and labels[u] != best and not waiting[u]:
+                    waiting[u] = True
+                    queue[(head + length) % n] = u
+                    length += 1
+    return moves
+
+
+@njit(cache=True, nogil=True)
+def _renumber(labels: Any) -> int:
+    """Number the labels from 0 in the order in which they first appear, in place; return how many there are."""
+    number = np.full(labels.shape[0], -1, np.int64)
+    count = 0
+    for v in range(labels.shape[0]):
+        if number[labels[v]] < 0:
+            number[labels[v]] = count
+            count += 1
+        labels[v] = number[labels[v]]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _aggregate(indptr: Any, indices: Any, weights: Any, labels: Any, count: int) -> Any:
+    """Return the graph whose nodes are the communities; weights within one become its weight to itself."""
+    n = indptr.shape[0] - 1
+    starts = np.zeros(count + 1, np.int64)
+    for v in range(n):
+        starts[labels[v] + 1] += 1
+    for c in range(count):
+        starts[c + 1] += starts[c]
+    members = np.empty(n, np.int64)
+    fill = starts[:count].copy()
+    for v in range(n):
+        members[fill[labels[v]]] = v
+        fill[labels[v]] += 1
+
+    new_indptr = np.zeros(count + 1, np.int64)
+    new_indices = np.empty(indices.shape[0], indices.dtype)
+    new_weights = np.empty(weights.shape[0], np.float64)
+    place = np.full(count, -1, np.int64)
+    used = 0
+    for c in range(count):
+        first = used
+        for m in range(starts[c], starts[c + 1]):
+            v = members[m]
+            for e in range(indptr[v], indptr[v + 1]):
+                d = labels[indices[e]]
+                if place[d] < first:
+                    place[d] = used
+                    new_indices[used] = d
+                    new_weights[used] = 0.0
+                    used += 1
+                new_weights[place[d]] += weights[e]
+        new_indptr[c + 1] = used
+    # one type of weight on all levels needs one compiled version of each kernel
+    return new_indptr, new_indices[:used].copy(), new_weights[:used].astype(weights.dtype)
+
+
+@njit(cache=True, nogil=True)
+def louvain(indptr: Any, indices: Any, weights: Any, resolution: float, seed: int) -> Any:
+    """Return community numbers of a symmetric graph that no move of a single node improves.
+
+    A pass makes small groups of nodes, each inside one community of the pass before; lets the groups move, then join
+    as long as that gains, then lets single nodes move. Groups can leave a community that has grown around them, which
+    mends the known weakness of the Louvain method. A group is made by looking at each node once: where they
+    went on until none wants to move, they grew to whole clusters at several times the cost.
+    """
+    n = indptr.shape[0] - 1
+    state = np.empty(1, np.uint64)
+    state[0] = np.uint64(seed)
+    unlimited = np.int64(1) << np.int64(62)
+    anywhere = np.empty(0, np.int64)
+    found = np.empty(0, np.int64)
+    quality = 0.0
+    for step in range(100):
+        parts = np.arange(n)
+        _move_nodes(indptr, indices, weights, parts, found, resolution, state, n)
+        count = _renumber(parts)
+        graph = _aggregate(indptr, indices, weights, parts, count)
+        level = np.arange(count)
+        if step > 0:
+            for v in range(n):
+                level[parts[v]] = found[v]
+            _renumber(level)
+        labels = parts
+        _move_nodes(graph[0], graph[1], graph[2], level, anywhere, resolution, state, unlimited)
+        while True:
+            count = _renumber(level)
+            for v in range(n):
+                labels[v] = level[labels[v]]
+            graph = _aggregate(graph[0], graph[1], graph[2], level, count)
+            level = np.arange(count)
+            if _move_nodes(graph[0], graph[1], graph[2], level, anywhere, resolution, state, unlimited) == 0:
+                break
+        _move_nodes(indptr, indices, weights, labels, anywhere, resolution, state, unlimited)
+        _renumber(labels)
+        better = modularity(indptr, indices, weights, labels, resolution)
+        if step == 0 or better > quality:
+            found = labels
+        gain = better - quality
+        quality = better
+        if step > 0 and gain <= LEAST_GAIN:
+            break
+    return found
