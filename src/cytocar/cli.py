@@ -306,7 +306,11 @@ def debarcode(
 @app.command()
 def gate(
     strategy: Annotated[
-        str, typer.Argument(help="car_t, a YAML strategy, or Gating-ML 2.0 (.xml).", metavar="STRATEGY")
+        str,
+        typer.Argument(
+            help="car_t, a YAML strategy, Gating-ML 2.0 (.xml), or a FlowJo workspace (.wsp).",
+            metavar="STRATEGY",
+        ),
     ],
     files: Files,
     population: Annotated[
@@ -317,11 +321,14 @@ def gate(
         Path | None, typer.Option("-o", "--out", help="A folder for the new files.", metavar="DIR")
     ] = None,
     panel: PanelOption = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="The group of a FlowJo workspace.", metavar="NAME")
+    ] = None,
 ) -> None:
     """Gate FCS files: counts of every population, and FCS files of chosen ones."""
     from cytocar.study.gate_files import gate_files
 
-    table = gate_files(strategy, files, out=out, populations=population or (), panel=panel)
+    table = gate_files(strategy, files, out=out, populations=population or (), panel=panel, group=group)
     for name, rows in table.groupby("file", sort=False):
         _print_table(str(name), rows.drop(columns="file"))
     if population:

@@ -49,3 +49,37 @@ def test_what_cannot_be_is_told(study, tmp_path):
     with pytest.raises(GateError, match="did you mean 'CAR-T'"):
         gate_files("car_t", [path], out=tmp_path / "o", populations=["CAR-TT"], panel=panel)
     assert not (tmp_path / "o").exists()
+
+
+def test_gates_of_other_programs_give_the_same_counts(study, tmp_path):
+    paths = sorted((study / "fcs").glob("*.fcs"))[:2]
+    panel = study / "panel.csv"
+    scale = gate.Asinh.of_cofactor(5)
+    cd45, cd3 = (gate.Dimension(name, transformation="arcsinh") for name in ("Y89Di", "Er170Di"))
+    gates = [
+        gate.threshold("CD45+", cd45, 2.5),
+        gate.threshold("CD3", cd3, 2.0, parent="CD45+"),
+        gate.threshold("low", cd3, 2.0, positive=False, parent="CD45+"),
+    ]
+    document = gate.GatingDocument(gates, transformations={"arcsinh": scale})
+    gate.write_gatingml(document, tmp_path / "g.xml")
+    gate.write_gatingml(document, tmp_path / "c.xml", flavour="cytobank")
+    gate.write_flowjo(document, tmp_path / "g.wsp", files=paths)
+    tables = [
+        gate_files(tmp_path / name, paths, panel=panel, group=group)
+        for name, group in (("g.xml", None), ("c.xml", None), ("g.wsp", None), ("g.wsp", "cytocar"))
+    ]
+    for table in tables:
+        assert table["events"].tolist() == tables[0]["events"].tolist()
+        assert table["population"].tolist() == ["CD45+", "CD45+/CD3", "CD45+/low"] * 2
+    counts = tables[0]["events"].tolist()
+    assert counts[1] + counts[2] == counts[0] > counts[1] > 100
+    gate_files(tmp_path / "g.wsp", paths[:1], out=tmp_path / "o", populations=["CD3"], panel=panel)
+    [file] = (tmp_path / "o").iterdir()
+    assert read_fcs(file, panel=panel).n_obs == counts[1]
+    with pytest.raises(GateError, match="did you mean 'CD45\\+/CD3'"):
+        gate_files(tmp_path / "g.wsp", paths[:1], out=tmp_path / "p", populations=["CD45+/CD"], panel=panel)
+    with pytest.raises(ParameterError, match="group is 'cyto'; did you mean 'cytocar'"):
+        gate_files(tmp_path / "g.wsp", paths[:1], panel=panel, group="cyto")
+    with pytest.raises(GateError, match=r"group is 'cyto', but g\.xml is no FlowJo workspace"):
+        gate_files(tmp_path / "g.xml", paths[:1], panel=panel, group="cyto")

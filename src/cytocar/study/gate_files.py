@@ -27,22 +27,26 @@ def gate_files(
     out: StrPath | None = None,
     populations: Sequence[str] = (),
     panel: StrPath | None = None,
+    group: str | None = None,
 ) -> pd.DataFrame:
     """Gate FCS files by a strategy, count every population, and write chosen ones as FCS files.
 
     Parameters
     ----------
     strategy
-        A strategy that comes with cytocar, a YAML file of one, or Gating-ML 2.0 (``.xml``). For a strategy of
-        cytocar the events are cleaned up and transformed first; Gating-ML gates get the counts as they are.
+        A strategy that comes with cytocar, a YAML file of one, Gating-ML 2.0 (``.xml``, also of Cytobank), or a
+        FlowJo workspace (``.wsp``). For a strategy of cytocar the events are cleaned up and transformed first; gates of
+        other programs get the counts as they are, and those drawn for a single file are chosen by its name.
     files
         FCS files of counts; they are only read.
     out
         Folder for the new files, one a file and population; needed where `populations` are named.
     populations
-        Names, or for Gating-ML paths such as ``A/B``, of the populations to write.
+        Names of the populations to write; in gates of other programs also paths such as ``A/B``, or their ends.
     panel
         Panel that says what the channels are; None goes by the names in each file.
+    group
+        For a FlowJo workspace, the group whose gates are taken; None takes those of all samples.
 
     Returns
     -------
@@ -71,19 +75,30 @@ def gate_files(
     targets = _targets(paths, out, populations)
     tables = []
     for path in paths:
-        events, table, members = _gate(path, strategy, panel)
+        events, table, members = _gate(path, strategy, panel, group)
         tables.append(table.assign(file=path.name))
         for name in populations:
-            if name not in members:
-                raise GateError(f"there is no population {name!r}; {did_you_mean(name, members)}")
+            meant = _meant(name, members)
             target = targets[(path, name)]
             target.parent.mkdir(parents=True, exist_ok=True)
             layer = keys.COUNTS if keys.COUNTS in events.layers else None
-            chosen = events[np.flatnonzero(members[name])].copy()
+            chosen = events[np.flatnonzero(members[meant])].copy()
             chosen.obsm.pop(keys.GATES, None)
             write_fcs(chosen, target, layer=layer)
     columns = ["file", "population", "parent", "events", "fraction_of_parent"]
     return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _meant(name: str, members: Mapping[str, np.ndarray]) -> str:
+    """Return the population that a name, a path, or the end of a path means."""
+    found = [path for path in members if path == name] or [
+        path for path in members if path.endswith(f"/{name}")
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise GateError(f"population {name!r} is one of {', '.join(found)}; say which")
+    raise GateError(f"there is no population {name!r}; {did_you_mean(name, members)}")
 
 
 def _targets(
@@ -112,21 +127,22 @@ def _targets(
 
 
 def _gate(
-    path: Path, strategy: StrPath, panel: StrPath | None
+    path: Path, strategy: StrPath, panel: StrPath | None, group: str | None
 ) -> tuple[AnnData, pd.DataFrame, dict[str, np.ndarray]]:
     """Return the events of a file, its counts, and the members of every population."""
     from cytocar import gate, pp
     from cytocar.io import read_fcs
 
     adata = read_fcs(path, panel=panel, sample_id=path.stem)
-    if Path(strategy).suffix.lower() == ".xml":
-        document = gate.read_gatingml(strategy)
+    gates = gate.load(strategy, group=group)
+    if isinstance(gates, gate.DocumentTree):
+        document = gates.document
         masks = document.evaluate_fcs(path)
         members = {"/".join(population.path): masks[population.id] for population in document.populations}
         return adata, document.table(masks), members
     if (adata.var[keys.ROLE] == "dna").any():
         pp.clean(adata)
     pp.arcsinh(adata)
-    gate.apply(adata, gate.load(strategy))
+    gate.apply(adata, gates)
     names = list(adata.obsm[keys.GATES].columns)
     return adata, gate.table(adata), {str(name): gate.membership(adata, name) for name in names}
