@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from scipy.stats import norm, spearmanr
 
@@ -150,6 +152,22 @@ def test_rows_of_a_mixed_state_without_a_number_say_why() -> None:
     alone = tl.state(golden("cohort_long_medians"), one, formula="~ group", method="mixed")
     assert alone["p_value"].isna().all()
     assert "1 patient in R: no interval and no p" in alone["note"].iloc[0]
+
+
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100), moved=st.floats(-5, 5))
+@settings(max_examples=25, deadline=None)
+def test_moving_and_scaling_values_moves_and_scales_effects(seed: int, scale: float, moved: float) -> None:
+    rng = np.random.default_rng(seed)
+    block = np.repeat(np.arange(6), 3)
+    x = np.column_stack([np.ones(18), block % 2, np.tile([0.0, 1, 2], 6)])
+    y = rng.normal(0, 1, 18) + rng.normal(0, 1, 6)[block]
+    contrast = np.array([0.0, 1.0, 0.0])
+    plain = mixed.fit_mixed(y[None], x, contrast, block)
+    other = mixed.fit_mixed((scale * y + moved * x[:, 1])[None], x, contrast, 5 - block)
+    assert other.effect[0] == pytest.approx(scale * plain.effect[0] + moved, rel=1e-5, abs=1e-6 * scale)
+    assert other.error[0] == pytest.approx(scale * plain.error[0], rel=1e-4)
+    assert other.df[0] == pytest.approx(plain.df[0], rel=1e-3)
+    assert 1 <= plain.df[0] <= 15
 
 
 # ---- binomial
