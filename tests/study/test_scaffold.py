@@ -299,3 +299,30 @@ class TestRefusals:
         write_file(tmp_path / "fcs" / "light.fcs", ("FSC-A", ""))
         with pytest.raises(StudyError, match=r"(?s)light\.fcs.*not mass cytometry"):
             init(tmp_path / "fcs", tmp_path / "study")
+
+
+def test_the_day_of_acquisition_is_the_batch_where_files_are_of_several(tmp_path: Path) -> None:
+    for name, day in (("P1_2mo", "05-Jul-2016"), ("P1_1yr", "06-Jul-2017"), ("P2_2mo", "05-JUL-2016")):
+        path = tmp_path / "fcs" / f"{name}.fcs"
+        path.parent.mkdir(exist_ok=True)
+        write_events(path, np.ones((4, len(LEGEND2)), dtype=np.float32), LEGEND2, {"$DATE": day})
+    notes = init(tmp_path / "fcs", tmp_path / "study")
+    assert "samples.csv: batch is the day of acquisition in the file ($DATE)" in notes
+    assert {row["sample_id"]: row["batch"] for row in sheet(tmp_path / "study")} == {
+        "P1_2mo": "05-Jul-2016", "P1_1yr": "06-Jul-2017", "P2_2mo": "05-Jul-2016",
+    }  # fmt: skip
+    told = check(tmp_path / "study").notes
+    assert any(note.startswith("Batch and timepoint cannot be told apart") for note in told)
+
+
+def test_files_of_one_day_and_files_that_do_not_say_have_no_batch(tmp_path: Path) -> None:
+    days: list[dict[str, str]] = [{"$DATE": "05-Jul-2016"}, {"$DATE": "05-JUL-2016"}]
+    for name, words in zip(("P1_2mo", "P1_1yr"), days, strict=True):
+        path = tmp_path / "fcs" / f"{name}.fcs"
+        path.parent.mkdir(exist_ok=True)
+        write_events(path, np.ones((4, len(LEGEND2)), dtype=np.float32), LEGEND2, words)
+    init(tmp_path / "fcs", tmp_path / "one")
+    assert "batch" not in sheet(tmp_path / "one")[0]
+    write_file(tmp_path / "fcs" / "P1_5yr.fcs", *LEGEND2)
+    init(tmp_path / "fcs", tmp_path / "unknown")
+    assert "batch" not in sheet(tmp_path / "unknown")[0]

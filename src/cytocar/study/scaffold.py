@@ -104,10 +104,13 @@ def init(
             )
     guesses = guess_samples(_stems([header.path.relative_to(fcs_dir) for header in headers]))
     notes += _left_to_the_user(guesses)
+    days = _days(headers)
+    if days:
+        notes.append("samples.csv: batch is the day of acquisition in the file ($DATE)")
     gating = _gating(chosen, notes)
     with building(out) as partial:
         write_text(partial / "panel.csv", text)
-        write_text(partial / "samples.csv", _samples_text(headers, guesses, out))
+        write_text(partial / "samples.csv", _samples_text(headers, guesses, days, out))
         write_text(partial / "study.yaml", _settings(gating, guesses))
     return notes
 
@@ -210,24 +213,32 @@ def _panel_text(panel: Panel, partial: Sequence[tuple[Panel, str]]) -> str:
     return text
 
 
-def _samples_text(headers: Sequence[FcsHeader], guesses: Sequence[Guess], out: Path) -> str:
+def _days(headers: Sequence[FcsHeader]) -> list[str]:
+    """Return the day of acquisition of each file where the files say several; nothing where they do not."""
+    # Written 05-Jul-2016, and by some instruments 05-JUL-2016.
+    days = [header.keywords.get("$DATE", "").strip().title() for header in headers]
+    return days if all(days) and len(set(days)) > 1 else []
+
+
+def _samples_text(
+    headers: Sequence[FcsHeader], guesses: Sequence[Guess], days: Sequence[str], out: Path
+) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    groups = any(guess.group for guess in guesses)
-    writer.writerow(
-        ["file", "sample_id", "patient_id", "timepoint", "months", "role", *(["group"] if groups else [])]
-    )
-    for header, guess in zip(headers, guesses, strict=True):
-        months = "" if guess.months is None else f"{guess.months:g}"
-        row = [
-            _address(header.path, out),
-            guess.sample_id,
-            guess.patient_id,
-            guess.timepoint,
-            months,
-            "patient",
-        ]
-        writer.writerow([*row, guess.group] if groups else row)
+    columns: dict[str, list[str]] = {
+        "file": [_address(header.path, out) for header in headers],
+        "sample_id": [guess.sample_id for guess in guesses],
+        "patient_id": [guess.patient_id for guess in guesses],
+        "timepoint": [guess.timepoint for guess in guesses],
+        "months": ["" if guess.months is None else f"{guess.months:g}" for guess in guesses],
+        "role": ["patient"] * len(guesses),
+    }
+    if any(guess.group for guess in guesses):
+        columns["group"] = [guess.group for guess in guesses]
+    if days:
+        columns["batch"] = list(days)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
 
 
