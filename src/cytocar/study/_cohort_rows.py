@@ -32,14 +32,13 @@ class Medians:
     Parameters
     ----------
     cells
-        The kept cells of all samples; negative controls are left out.
+        The kept cells of all samples.
     method
         The clustering whose clusters are looked into, or None.
     """
 
     def __init__(self, cells: AnnData, method: str | None) -> None:
         obs = cells.obs
-        self._rows = np.asarray(obs[keys.ROLE].astype(str)) != CONTROL_ROLE
         self._sample = np.asarray(obs[keys.SAMPLE].astype(str), dtype=object)
         self._compartment = np.asarray(obs[keys.COMPARTMENT].astype(str), dtype=object)
         self._labels = {SUBSETS_OF: np.asarray(obs[keys.SUBSET].astype(str), dtype=object)}
@@ -73,7 +72,7 @@ class Medians:
         """Return ``sample_id, cluster, marker, median, n`` of one compartment; all of it is the cluster ``all``."""
         import pandas as pd
 
-        inside = self._rows & (self._compartment == compartment)
+        inside = self._compartment == compartment
         labels = self._labels.get(of, np.full(len(inside), keys.ALL, dtype=object))
         chosen = np.flatnonzero(inside & (labels != ""))
         markers = self._markers(of)
