@@ -74,6 +74,8 @@ ELSEWHERE = {
     "backgating": "pl/test_pl_backgating.py",
     "beads": "pp/test_beads.py",
     "cleaning": "pp/test_clean.py",
+    "multiverse": "pl/test_pl_robustness.py",
+    "robustness": "pl/test_pl_robustness.py",
     "spillover": "pl/test_pl_spillover.py",
     "strategy": "pl/test_pl_strategy.py",
     "time_quality": "pp/test_time_quality.py",

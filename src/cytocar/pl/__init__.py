@@ -22,8 +22,10 @@ from cytocar.pl._maps import (
     umap_markers,
     umap_timepoints,
 )
+from cytocar.pl._multiverse import multiverse
 from cytocar.pl._quality import quality
 from cytocar.pl._ridges import ridges
+from cytocar.pl._robustness import robustness
 from cytocar.pl._save import save
 from cytocar.pl._spillover import spillover
 from cytocar.pl._strategy import strategy
@@ -52,9 +54,11 @@ __all__ = [
     "heatmap",
     "kaplan_meier",
     "kinetics",
+    "multiverse",
     "phenograph",
     "quality",
     "ridges",
+    "robustness",
     "save",
     "spillover",
     "strategy",
