@@ -308,12 +308,8 @@ class DocumentTree:
 
         roles = {role: "/".join(one.path) for role in ROLES if (one := self._role(role)) is not None}
         roles |= {f"{_SUBSET}{name}": path for name, path in self._stated_subsets.items()}
-        info = (
-            "  <data-type:custom_info>\n    <cytocar>\n"
-            f"      <strategy>{element_text(self.name)}</strategy>\n{roles_xml(roles)}"
-            "    </cytocar>\n  </data-type:custom_info>\n"
-        )
-        return gatingml_text(self.document, info=info, own_scales=True)
+        said = f"      <strategy>{element_text(self.name)}</strategy>\n{roles_xml(roles)}"
+        return gatingml_text(self.document, said=said, own_scales=True)
 
     @classmethod
     def from_text(cls, text: str) -> DocumentTree:

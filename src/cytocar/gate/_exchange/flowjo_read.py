@@ -104,6 +104,7 @@ def workspace_from(root: Node, *, group: str | None = None, sample: str | None =
             transformations=names.scales,
             matrices=names.matrices,
             populations=merged.populations,
+            nested=False,
         )
     except GateError as error:
         raise GateError(f"{root.where}: {error}") from None

@@ -77,6 +77,13 @@ class _Tree:
         for one in self._document.populations:
             if one.id not in self._nodes:
                 self._population(one.id, ids.get(one.parent, ""), one.name)
+        # What others depend on was made before its turn.
+        places = {one.id: place for place, one in enumerate(self._document.populations)}
+        waiting = [self._top]
+        while waiting:
+            nodes = waiting.pop()
+            nodes.sort(key=lambda node: places.get(node.source, len(places)))
+            waiting += [node.children for node in nodes]
         return self._top
 
     def _fail(self, gate: Gate, what: str) -> NoReturn:

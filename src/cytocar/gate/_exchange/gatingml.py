@@ -13,7 +13,7 @@ from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError
 from cytocar._core.files import write_text
 from cytocar.gate._document_tree import CD45, DocumentTree
-from cytocar.gate._exchange.gatingml_write import roles_xml, write_document
+from cytocar.gate._exchange.gatingml_write import NOT_NESTED, roles_xml, write_document
 from cytocar.gate._shapes.document import GatingDocument
 from cytocar.gate._tables import gating, strategy_of
 from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
@@ -271,7 +271,7 @@ def _document(
         "    <cytocar>\n"
         "      <comment>Gates as applied by cytocar, one set a sample, for raw counts. They start from events that the "
         "clean-up calls cells; its limits on beads, debris, doublets and dead cells are not among them.</comment>\n"
-        f"      <samples>{names}</samples>\n{roles_xml(roles)}"
+        f"      <samples>{names}</samples>\n{roles_xml(roles)}{NOT_NESTED}"
         "    </cytocar>\n"
         "  </data-type:custom_info>\n"
     )

@@ -104,6 +104,7 @@ def document_from(root: Node) -> GatingDocument:
             matrices=matrices,
             populations=sets or listed or None,
             roles=roles,
+            nested=not any(node.text.strip() == "false" for node in _said(root, "nested")),
         )
     except GateError as error:
         raise GateError(f"{root.where}: {error}") from None
@@ -111,8 +112,13 @@ def document_from(root: Node) -> GatingDocument:
 
 def _roles(node: Node) -> dict[str, str]:
     """Return which population is which, as files of cytocar say."""
-    makers = [maker for maker in node.children if maker.name == "cytocar"]
-    return {role.attribute("name"): role.text for maker in makers for role in maker.all("role")}
+    return {role.attribute("name"): role.text for maker in node.all("cytocar") for role in maker.all("role")}
+
+
+def _said(root: Node, name: str) -> list[Node]:
+    """Return what files of cytocar say at their top."""
+    infos = root.all("custom_info")
+    return [found for info in infos for maker in info.all("cytocar") for found in maker.all(name)]
 
 
 def _add(into: dict[str, Any], node: Node, value: Any) -> None:

@@ -15,6 +15,8 @@ from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate,
 from cytocar.gate._shapes.transforms import Ratio, SpectrumMatrix, Transformation
 
 SPACE = "http://www.isac-net.org/std/Gating-ML/v2.0"
+NOT_NESTED = "      <nested>false</nested>\n"
+"""Says that populations without a parent are at the top, whatever they combine."""
 FLAVOURS = ("gatingml", "cytobank")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -44,15 +46,15 @@ def write_document(
         write_text(path, gatingml_text(document))
 
 
-def gatingml_text(document: GatingDocument, *, info: str = "", own_scales: bool = False) -> str:
+def gatingml_text(document: GatingDocument, *, said: str = "", own_scales: bool = False) -> str:
     """Return a document as Gating-ML.
 
     Parameters
     ----------
     document
         What to write.
-    info
-        The custom_info of the file.
+    said
+        Elements for the custom_info of the file.
     own_scales
         Write scales that only FlowJo has under their own names, where `read_gatingml` finds them; else they are
         refused, since no other program knows them.
@@ -80,6 +82,12 @@ def gatingml_text(document: GatingDocument, *, info: str = "", own_scales: bool 
             _with_info(version, ids, transforms, {"version_of": ids[name]})
             for version in document.versions.get(name, {}).values()
         ]
+    said += "" if document.nested else NOT_NESTED
+    info = (
+        f"  <data-type:custom_info>\n    <cytocar>\n{said}    </cytocar>\n  </data-type:custom_info>\n"
+        if said
+        else ""
+    )
     return file_text(parts, info)
 
 

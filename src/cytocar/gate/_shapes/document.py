@@ -77,6 +77,9 @@ class GatingDocument:
         Ids of the gates that are populations, where others only help to define them; None for all.
     roles
         What populations are to a study: ``car``, ``host`` and ``cd45`` to a population, as `population` takes it.
+    nested
+        Put an `and` of gates that has no parent below the population that asks for most of what it asks for, as
+        files of Cytobank mean it; else it is at the top.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class GatingDocument:
         matrices: Mapping[str, SpectrumMatrix] | None = None,
         populations: Iterable[str] | None = None,
         roles: Mapping[str, str] | None = None,
+        nested: bool = True,
     ) -> None:
         self.gates: dict[str, Gate] = {}
         """Id to gate, versions for single files apart."""
@@ -107,6 +111,7 @@ class GatingDocument:
         self.transformations = dict(transformations or {})
         self.matrices = dict(matrices or {})
         self.roles = dict(roles or {})
+        self.nested = nested
         given = list(gates)
         self._check_ids(given)
         for gate in given:
@@ -236,8 +241,15 @@ class GatingDocument:
 
     def name_in(self, *names: str) -> str:
         """Return the first of the names of a file that gates have versions for; else the first of them."""
-        known = self.files
-        return next((name for name in names if name in known or Path(name).stem in known), names[0])
+        return next((known for name in names if (known := self._known(name))), names[0])
+
+    def _known(self, file: str) -> str:
+        """Return a file as the gates call it, with or without its ending; "" for one that they do not name."""
+        files = self.files
+        if file in files:
+            return file
+        fits = [known for known in files if _without_ending(known) == _without_ending(file)]
+        return fits[0] if len(fits) == 1 else ""
 
     def version_of(self, *names: str) -> dict[str, Gate]:
         """Return id to gate as they are for a file, by any of its names; `GateError` where one is not for it."""
@@ -263,9 +275,8 @@ class GatingDocument:
 
     def _for_file(self, file: str | None) -> dict[str, Gate]:
         """Return id to gate as they are in one file, named with or without its ending."""
-        known = self.files
-        if file is not None and file not in known and Path(file).stem in known:
-            file = Path(file).stem
+        if file is not None:
+            file = self._known(file) or file
         members = dict(self._members)
         for name, gate in self._members.items():
             versions = self.versions.get(name, {})
@@ -310,8 +321,9 @@ class GatingDocument:
     def _parents(self, members: Sequence[str]) -> dict[str, str]:
         """Return the population that each is directly below, or "".
 
-        A gate is below its parent. An `and` without a parent is below the population that asks for most of what
-        it asks for: in files of Cytobank every population is the `and` of all gates from the top down.
+        A gate is below its parent. Where populations are `nested`, an `and` without a parent is below the population
+        that asks for most of what it asks for: in files of Cytobank every population is the `and` of all gates from
+        the top down.
         """
         inside = set(members)
         asked: dict[str, frozenset[tuple[str, bool]]] = {}
@@ -327,7 +339,8 @@ class GatingDocument:
         for name in members:
             gate = self._members[name]
             above[name] = self._nearest(gate.parent, inside)
-            if not gate.parent and isinstance(gate, Combination) and gate.operation == "and":
+            free = self.nested and not gate.parent
+            if free and isinstance(gate, Combination) and gate.operation == "and":
                 fits = [other for other in members if asked[other] < asked[name]]
                 # Of several that ask for as much, the first in the document.
                 above[name] = max(fits, key=lambda other: len(asked[other]), default="")
@@ -495,6 +508,10 @@ class GatingDocument:
             f"GatingDocument({len(self._members)} gates, {len(self.populations)} populations, "
             f"{len(self.files)} files with versions of their own)"
         )
+
+
+def _without_ending(file: str) -> str:
+    return file[:-4] if file.lower().endswith(".fcs") else file
 
 
 def _share(part: int, whole: int) -> float:
