@@ -13,7 +13,6 @@ from sklearn.metrics import adjusted_rand_score
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.tl import _neighbours
-from cytocar.tl._clusters import flowsom as _flowsom
 from cytocar.tl._clusters import metaclusters as _metaclusters
 from cytocar.tl._clusters import som as _som
 from cytocar.tl._clusters.som_kernels import across, train
@@ -155,7 +154,7 @@ def test_no_more_than_5000_cells_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(5 * np.eye(6)[generator.integers(0, 4, 7000)], 1.0).astype("float32")
     found = _som.flowsom_map(x, grid=(6, 6), rlen=5)
-    cuts, _ = _flowsom._metaclusters(found, 20, "average_cells", 0)
+    cuts, _ = _metaclusters.cut_nodes(found, 20, "average_cells", 0)
     sizes = []
 
     def counted(rows: np.ndarray, k: int, **settings: object) -> tuple[np.ndarray, str]:
@@ -330,3 +329,16 @@ def test_the_form_of_training_is_written_down(
         error = cells.obs["flowsom_distance"].astype(float).mean()
         assert cells.uns["flowsom"]["quantisation_error"] == pytest.approx(error)
     assert batch.uns["flowsom"]["quantisation_error"] < online.uns["flowsom"]["quantisation_error"]
+
+
+def test_a_map_of_an_array_is_grouped_as_that_of_cells(blobs: ad.AnnData) -> None:
+    cc.tl.flowsom(blobs, metaclusters=6, method="batch", seed=2)
+    found = cc.tl.flowsom_map(blobs.X[:, :5], method="batch", seed=2)
+    assert np.array_equal(found.codes, blobs.uns["flowsom"]["codes"])
+    labels = found.metaclusters(6, seed=2)
+    assert labels.tolist() == blobs.uns["flowsom"]["node_labels"].tolist()
+    assert labels[found.node].astype(str).tolist() == blobs.obs["flowsom"].tolist()
+    with pytest.raises(ParameterError, match=r"k is 99; .*nine tenths of the \d+ nodes"):
+        found.metaclusters(99)
+    with pytest.raises(ParameterError, match="linkage is 'wards'; did you mean 'ward'"):
+        found.metaclusters(4, linkage="wards")

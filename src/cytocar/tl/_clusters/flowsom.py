@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from cytocar._core import keys, provenance, seeds
+from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input
 from cytocar.tl._clusters import consensus as _consensus
-from cytocar.tl._clusters.consensus import Consensus, Linkage, growth
-from cytocar.tl._clusters.metaclusters import choose_cut, cut_quality
+from cytocar.tl._clusters.consensus import Linkage, growth
+from cytocar.tl._clusters.metaclusters import choose_cut, cut_nodes, cut_quality, numbered
 from cytocar.tl._clusters.som import (
     Method,
-    SelfOrganisingMap,
     checked_grid,
     checked_method,
     checked_rlen,
@@ -25,35 +24,8 @@ from cytocar.tl._clusters.som import (
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
 
 MOST_METACLUSTERS: Final = 20
-
-
-def _metaclusters(
-    found: SelfOrganisingMap, largest: int, linkage: str, seed: int
-) -> tuple[NDArray[np.int64], Consensus]:
-    """Cut the nodes that have cells into 2 to `largest` metaclusters; an empty node goes with its nearest."""
-    from scipy.spatial.distance import cdist
-
-    sizes = np.bincount(found.node, minlength=len(found.codes))
-    used = np.flatnonzero(sizes)
-    samples = _consensus.resamples(len(used), seeds.generator(seed, "flowsom", "consensus"))
-    cut = _consensus.consensus(
-        cdist(found.codes[used], found.codes[used]), sizes[used].astype(np.float64), samples, largest, linkage
-    )
-    nearest = cdist(found.codes, found.codes[used]).argmin(axis=1)
-    nearest[used] = np.arange(len(used))
-    return cut.labels[:, nearest], cut
-
-
-def _by_size(cut: NDArray[np.int64], node_cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the metaclusters of the nodes from 1 by their number of cells."""
-    cells = np.zeros(int(cut.max()) + 1, np.int64)
-    np.add.at(cells, cut, node_cells)
-    number = np.empty(len(cells), np.int64)
-    number[np.argsort(-cells, kind="stable")] = np.arange(1, len(cells) + 1)
-    return number[cut]
 
 
 def flowsom(
@@ -177,10 +149,10 @@ def flowsom(
         reason = f"nine tenths of the {used} nodes that have cells"
         asked = _input.whole_number(metaclusters, "metaclusters", 2, most, why=reason)
     largest = min(most, max(MOST_METACLUSTERS, asked or 0))
-    cuts, consensus = _metaclusters(found, largest, linkage, seed)
+    cuts, consensus = cut_nodes(found, largest, linkage, seed)
     quality = cut_quality(x, found.node, cuts, seed, n_jobs=n_jobs)
     position = choose_cut(quality) if asked is None else asked - 2
-    by_k = np.array([_by_size(cut, node_cells) for cut in cuts])
+    by_k = np.array([numbered(cut, node_cells) for cut in cuts])
     labels = by_k[position][found.node]
 
     result = adata.copy() if copy else adata

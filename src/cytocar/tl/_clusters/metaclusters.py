@@ -8,6 +8,8 @@ import numpy as np
 
 from cytocar._core import keys, seeds
 from cytocar.tl import _input, _neighbours
+from cytocar.tl._clusters import consensus as _consensus
+from cytocar.tl._clusters.consensus import Consensus
 from cytocar.tl._clusters.som_result import stored_map
 
 if TYPE_CHECKING:
@@ -15,9 +17,37 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from cytocar.tl._clusters.som import SelfOrganisingMap
+
 # cells whose shared neighbours decide on the number of metaclusters, and the loss of modularity that is no loss
 JUDGES: Final = 5000
 TOLERANCE: Final = 0.002
+
+
+def cut_nodes(
+    found: SelfOrganisingMap, largest: int, linkage: str, seed: int
+) -> tuple[NDArray[np.int64], Consensus]:
+    """Cut the nodes that have cells into 2 to `largest` metaclusters; an empty node goes with its nearest."""
+    from scipy.spatial.distance import cdist
+
+    sizes = np.bincount(found.node, minlength=len(found.codes))
+    used = np.flatnonzero(sizes)
+    samples = _consensus.resamples(len(used), seeds.generator(seed, "flowsom", "consensus"))
+    cut = _consensus.consensus(
+        cdist(found.codes[used], found.codes[used]), sizes[used].astype(np.float64), samples, largest, linkage
+    )
+    nearest = cdist(found.codes, found.codes[used]).argmin(axis=1)
+    nearest[used] = np.arange(len(used))
+    return cut.labels[:, nearest], cut
+
+
+def numbered(cut: NDArray[np.int64], node_cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the metaclusters of the nodes from 1 by their number of cells."""
+    cells = np.zeros(int(cut.max()) + 1, np.int64)
+    np.add.at(cells, cut, node_cells)
+    number = np.empty(len(cells), np.int64)
+    number[np.argsort(-cells, kind="stable")] = np.arange(1, len(cells) + 1)
+    return number[cut]
 
 
 def cut_quality(

@@ -13,6 +13,8 @@ import numpy as np
 from cytocar._core import seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _neighbours
+from cytocar.tl._clusters import consensus as _consensus
+from cytocar.tl._clusters.consensus import Linkage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +65,21 @@ class SelfOrganisingMap:
     def quantisation_error(self) -> float:
         """Return the mean distance of the cells to the code of their node, in the unit of the values."""
         return float(self.distance.mean(dtype=np.float64))
+
+    def metaclusters(self, k: int, *, linkage: Linkage = "average_cells", seed: int = 0) -> NDArray[np.int64]:
+        """Return the metacluster of each node, 1 to `k` by their number of cells, by consensus as in `flowsom`.
+
+        ``found.metaclusters(9)[found.node]`` are the labels of the cells.
+        """
+        from cytocar.tl._clusters.metaclusters import cut_nodes, numbered
+
+        if linkage not in _consensus.LINKAGES:
+            raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
+        cells = np.bincount(self.node, minlength=len(self.codes))
+        used = int((cells > 0).sum())
+        most = int(np.floor(_consensus.SHARE * used + 1e-9))
+        k = _input.whole_number(k, "k", 2, most, why=f"nine tenths of the {used} nodes that have cells")
+        return numbered(cut_nodes(self, k, linkage, seed)[0][-1], cells)
 
 
 def chebyshev(grid: tuple[int, int]) -> NDArray[np.float64]:
@@ -344,7 +361,7 @@ def flowsom_map(
 
     Returns
     -------
-    `SelfOrganisingMap` with ``codes``, ``node``, ``distance``, ``method`` and ``grid``.
+    `SelfOrganisingMap` with ``codes``, ``node``, ``distance``, ``method`` and ``grid``, and a method ``metaclusters``.
 
     Raises
     ------
