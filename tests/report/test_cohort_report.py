@@ -123,6 +123,21 @@ def test_what_cannot_be_told_from_the_batch_stands_on_top():
     assert any("has no batch" in text for text in answer(finished()).caveats)
 
 
+def test_clusters_that_are_parted_by_the_batch_are_named_and_marked():
+    samples = sheet(3).assign(batch=["x", "y"] * 3)
+    loose = tl.confounding(samples)
+    batches = pd.DataFrame(
+        {"method": "flowsom", "cluster": list("1234"), "explained": [0.1, 0.9, np.nan, 0.5]}
+    )
+    run = finished(3, confounding=loose, batches=batches)
+    assert "1 of 4 flowsom clusters are parted by the batch (2): " in answer(run).caveats[-1]
+    notes = [row.cells[-1] for row in _cohort.chapter(run)["questions"][0]["shares"].rows]
+    assert ["parted by the batch" in note for note in notes] == [False, True, False, False]
+    # Where the batch cannot be told from the groups it would be the same as what is asked.
+    tied = tl.confounding(samples.assign(batch=samples["group"]))
+    assert "parted" not in "".join(answer(finished(3, confounding=tied, batches=batches)).caveats)
+
+
 def test_samples_are_counted_by_group():
     first, each = answer(finished()).samples
     assert [row.cells for row in first.rows] == [

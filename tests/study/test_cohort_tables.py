@@ -8,13 +8,13 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import f_oneway, ttest_ind
 
 from cytocar import ParameterError, tl
 from cytocar._core import tables as tables_of
 from cytocar.io import StudyConfig
 from cytocar.study._cohort_design import designed, questions
-from cytocar.study._cohort_tables import cohort_tables, confounding_table
+from cytocar.study._cohort_tables import batch_table, cohort_tables, confounding_table
 
 MARKERS = ["PD-1", "Ki67", "CD7", "CD27"]
 MONTHS = {"2mo": 2.0, "1yr": 12.0, "5yr": 60.0}
@@ -69,6 +69,7 @@ def study(
     adata = anndata.AnnData(np.vstack(values).astype(np.float32), obs=frame, var=var)
     labelled = frame[frame["phenograph"] != ""]
     clusters = labelled.groupby(["sample_id", "phenograph"]).size().rename("n").reset_index()
+    clusters["fraction"] = clusters["n"] / clusters.groupby("sample_id")["n"].transform("sum")
     tables = {"clusters": clusters.rename(columns={"phenograph": "cluster"}).assign(method="phenograph")}
     if car:
         tables["subsets"] = (
@@ -177,7 +178,8 @@ def test_one_patient_asks_nothing():
     samples = sheet(("R",), n=1, times=("2mo", "5yr"))
     assert questions(samples, config()) == ([], [])
     found, remarks = tabulated(samples)
-    assert set(found) == {"confounding"}
+    assert found.keys() == {"confounding", "batches"}
+    assert found["batches"].empty
     assert remarks == []
 
 
@@ -336,3 +338,41 @@ def test_what_changes_within_patients_in_a_stated_formula_takes_a_model_that_hol
     rows = found[found["of"] == "phenograph"]
     assert rows["model"].str.startswith("linear model of logits").all()
     assert rows["p_value"].notna().all()
+
+
+def test_how_far_clusters_follow_the_batch_is_the_variance_between_batches():
+    samples = sheet(n=4)
+    rng = np.random.default_rng(3)
+    rows = [
+        {"sample_id": row.sample_id, "method": "flowsom", "cluster": cluster, "fraction": share}
+        for row in samples.itertuples()
+        for cluster, share in (
+            ("2", rng.uniform(0.3, 0.5)),
+            ("1", 0.4 if row.batch == "b0" else 0.01),
+            ("3", 0.2),
+        )
+    ]
+    clusters = pd.DataFrame(rows)
+    found = batch_table(samples, clusters, "flowsom").set_index("cluster")
+    assert list(found.index) == ["2", "1", "3"]
+    assert found.loc["1", ["batch_most", "fraction_most", "batch_least", "fraction_least"]].tolist() == [
+        "b0", 0.4, "b1", 0.01,
+    ]  # fmt: skip
+    assert found.loc["1", "explained"] == pytest.approx(1.0)
+    assert np.isnan(found.loc["3", "explained"])
+    wide = clusters[clusters["cluster"] == "2"].merge(samples)
+    y = np.arcsin(np.sqrt(wide["fraction"]))
+    groups = [part for _, part in y.groupby(wide["batch"])]
+    f = f_oneway(*groups).statistic
+    # R squared of a one-way layout from its F: F / (F + degrees within / degrees between).
+    assert found.loc["2", "explained"] == pytest.approx(f / (f + 6.0))
+
+
+@pytest.mark.parametrize("batches", [["x"] * 8, ["x"] * 7 + ["y"], [""] * 7 + ["x"]])
+def test_without_two_batches_of_two_samples_nothing_is_said_of_batches(batches):
+    samples = sheet(n=4).assign(batch=batches)
+    clusters = pd.DataFrame(
+        {"sample_id": samples["sample_id"], "method": "flowsom", "cluster": "1", "fraction": 0.5}
+    )
+    assert batch_table(samples, clusters, "flowsom").empty
+    assert batch_table(samples.drop(columns="batch"), clusters, "flowsom").empty

@@ -25,6 +25,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "n_patients_a", "n_patients_b", "median_a", "median_b", "effect", "effect_low", "effect_high", "cliffs_delta",
         "unit", "p_value", "p_adjusted", "p_minimum", "call",
     ),
+    "stability": ("method", "what", "repeat", "n_cells", "n_clusters", "ari"),
+    "cluster_stability": ("method", "cluster", "n", "jaccard", "jaccard_low", "dissolved", "verdict"),
+    "cluster_names": ("method", "cluster", "n", "description", "name", "made_for"),
+    "map_quality": ("basis", "k", "n_cells", "n_judged", "kept", "low", "high", "by_chance"),
     "kinetics": ("patient_id", "measure", "value", "low", "high", "unit", "note"),
 }  # fmt: skip
 
@@ -70,4 +74,5 @@ _TEXT_COLUMNS = (
     "x_marker", "y_marker", "x_name", "y_name", "criterion", "channel", "class", "worst_channel", "car_channel",
     "main_source", "x_side", "by", "source", "file", "role", "group", "batch", "background_source",
     "contrast", "of", "effect_unit", "family", "model", "formula", "factor", "verdict", "message", "not_separable",
+    "what", "basis", "description", "made_for",
 )  # fmt: skip

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
     """Return what the template of this chapter needs."""
-    return {"tables": change_tables(run), "cell_p_values": _cell_p_values(run)}
+    table = run.tables.get("comparisons")
+    units = set() if table is None else set(table["unit"])
+    return {
+        "tables": change_tables(run),
+        "of_cells": "cell" in units,
+        "of_patients": bool(units - {"cell"}),
+        "cell_p_values": _cell_p_values(run),
+    }
 
 
 def _cell_p_values(run: FinishedRun) -> bool:

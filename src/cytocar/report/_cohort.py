@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FALSE_DISCOVERY_RATE = 0.05
 SHOWN = 15
 """So many markers of clusters are shown of a question; all are in the table."""
+MOST = 0.5
+"""A cluster of whose variance between samples more than this lies between batches is parted by the batch."""
 _TIED = ("aliased", "partly aliased")
 _PLACES = {keys.CAR: "CAR-T cells", keys.HOST: "host T cells", keys.CELLS: "cells"}
 
@@ -73,7 +75,27 @@ def remarks(run: FinishedRun) -> list[str]:
     if table is None or table.empty:
         return []
     told = table[table["verdict"].isin(["unknown", "unbalanced"])]
-    return list(dict.fromkeys(str(row.message) for row in records(told)))
+    found = list(dict.fromkeys(str(row.message) for row in records(told)))
+    return found if table["verdict"].isin(_TIED).any() else found + _parted_by_batch(run)
+
+
+def _parted(run: FinishedRun) -> pd.DataFrame | None:
+    table = run.tables.get("batches")
+    return None if table is None else table[table["explained"] > MOST]
+
+
+def _parted_by_batch(run: FinishedRun) -> list[str]:
+    """Name clusters that are those of a batch more than of a patient: the same cells, stained or measured otherwise."""
+    table, parted = run.tables.get("batches"), _parted(run)
+    if table is None or parted is None or parted.empty:
+        return []
+    named = ", ".join(str(cluster) for cluster in parted["cluster"])
+    return [
+        f"{len(parted)} of {len(table)} {table['method'].iloc[0]} clusters are parted by the batch ({named}): it "
+        "explains more than half of how their shares differ between samples. The same cells can then be one cluster in "
+        "one batch and another in the next, and a comparison of groups rests on the batches that have the cluster "
+        "(tables/batches.csv)."
+    ]
 
 
 def sentences(run: FinishedRun) -> list[str]:
@@ -203,13 +225,19 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
     """Return every share with both groups, their ratio, and p with its n and the least that the design can give."""
     a, b = str(rows["group_a"].iloc[0]), str(rows["group_b"].iloc[0])
     found = []
+    parted = _parted(run)
+    of_batch = set() if parted is None else {(row.method, str(row.cluster)) for row in records(parted)}
     for row in records(rows):
+        *tested, note = _tested(row)
+        if (row.of, str(row.cluster)) in of_batch:
+            note = "; ".join(filter(None, (note, "parted by the batch")))
         cells = (
             _kind(row) if row.of == "CAR-T of CD45+" else f"{_short(row)} {_called(run, row)}".strip(),
             percent(100 * row.value_a) if np.isfinite(row.value_a) else "",
             percent(100 * row.value_b) if np.isfinite(row.value_b) else "",
             _fold(row) if np.isfinite(row.effect) else "",
-            *_tested(row),
+            *tested,
+            note,
         )
         found.append(Row(cells, "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
     head = (

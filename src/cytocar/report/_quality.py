@@ -25,6 +25,17 @@ def _spillover(run: FinishedRun) -> Any:
     return pl.spillover(pp.read_spillover(run.folder / "tables" / "spillover.csv"))
 
 
+def _judged(run: FinishedRun) -> Any:
+    """Return which rows are of files whose stability was judged: those with a time channel."""
+    return run.tables["time_quality"]["start_s"].notna()
+
+
+def _time_quality(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.time_quality(run.tables["time_quality"][_judged(run)])
+
+
 FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "cleaning",
@@ -53,8 +64,8 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "time_quality",
         "Unstable stretches",
         "Stretches of the acquisition in which signals or the rate of events were not as in most of the file.",
-        has("time_quality"),
-        table("time_quality", "time_quality"),
+        lambda run: has("time_quality")(run) and bool(_judged(run).any()),
+        _time_quality,
     ),
     FigureOfRun(
         "quality",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
+from cytocar.io._samples import CONTROL_ROLE
 from cytocar.study import _cohort_rows as rows_of
-from cytocar.study._cohort_design import Question, questions
+from cytocar.study._cohort_design import BATCH, Question, questions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,42 @@ def confounding_table(samples: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+def batch_table(samples: pd.DataFrame, clusters: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return how far the share of each cluster follows the batch; no rows without two batches of two samples.
+
+    `explained` is the part of the variance between samples of asin(sqrt(share)), which counting makes about equally
+    noisy whatever the share, that lies between batches.
+    """
+    import numpy as np
+    import pandas as pd
+
+    sheet = samples[samples["role"] != CONTROL_ROLE]
+    if BATCH not in sheet or (sheet[BATCH].value_counts().drop("", errors="ignore") >= 2).sum() < 2:
+        return pd.DataFrame()
+    part = clusters[clusters["method"] == method]
+    shares = part.pivot(index=keys.SAMPLE, columns="cluster", values="fraction").fillna(0.0)
+    batch = sheet.set_index(keys.SAMPLE)[BATCH].reindex(shares.index)
+    shares, batch = shares[batch.fillna("") != ""], batch[batch.fillna("") != ""]
+    shares = shares[list(dict.fromkeys(part["cluster"]))]
+    steady = pd.DataFrame(np.arcsin(np.sqrt(shares.clip(0.0, 1.0).to_numpy())), shares.index, shares.columns)
+    within = steady - steady.groupby(batch).transform("mean")
+    means = shares.groupby(batch).mean()
+    spread = ((steady - steady.mean()) ** 2).sum()
+    explained = (1.0 - (within**2).sum() / spread.where(spread > 0)).to_numpy()
+    return pd.DataFrame(
+        {
+            "method": method,
+            "cluster": shares.columns,
+            "batch_most": means.idxmax().to_numpy(),
+            "fraction_most": means.max().to_numpy(),
+            "batch_least": means.idxmin().to_numpy(),
+            "fraction_least": means.min().to_numpy(),
+            "explained": explained,
+            "n_samples": len(shares),
+        }
+    )
+
+
 def cohort_tables(
     samples: pd.DataFrame,
     cells: AnnData,
@@ -73,12 +110,14 @@ def cohort_tables(
 
     Returns
     -------
-    ``confounding``; ``abundance`` and ``state`` where there are two patients or more to compare, with rows for
-    ``comparisons`` under ``patients``; and remarks.
+    ``confounding``, ``batches``; ``abundance`` and ``state`` where there are two patients or more to compare, with
+    rows for ``comparisons`` under ``patients``; and remarks.
     """
     import pandas as pd
 
     found = {"confounding": confounding_table(samples)}
+    if method is not None:
+        found["batches"] = batch_table(samples, tables["clusters"], method)
     asked, remarks = questions(samples, config)
     medians = rows_of.Medians(cells, method)
     shares = list(_shares(tables, method))
