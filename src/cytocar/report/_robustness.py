@@ -34,7 +34,6 @@ def robustness(run: FinishedRun) -> dict[str, Any] | None:
             most = _most(part)
             low, high = _ends(part)
             rules = _rules(other, sample, measure)
-            # Both ends of the expected number belong to the threshold of the CAR alone.
             lines.append(
                 Row(
                     (
@@ -50,6 +49,8 @@ def robustness(run: FinishedRun) -> dict[str, Any] | None:
             )
             if measure == measures[0]:
                 sentences.append(_sentence(sample, measure, part, low, high, most))
+    if not lines:
+        return None
     head = (
         "sample",
         "measure",
