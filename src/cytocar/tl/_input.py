@@ -103,7 +103,7 @@ def labels_by_size(groups: NDArray[np.integer], min_size: int = 1) -> NDArray[np
     return number[inverse]
 
 
-def as_categorical(labels: NDArray[np.integer]) -> pd.Categorical:
+def as_categorical(labels: NDArray[np.integer]) -> pd.Categorical[str]:
     """Return labels as text categories ``"1"``, ``"2"`` ... with ``"-1"`` last where it occurs."""
     import pandas as pd
 
@@ -112,4 +112,5 @@ def as_categorical(labels: NDArray[np.integer]) -> pd.Categorical:
     # -1 is the lowest number and the last category
     order = np.roll(present, -1) if last else present
     codes = (code - 1) % len(present) if last else code
-    return pd.Categorical.from_codes(codes, categories=[str(label) for label in order])
+    categories = pd.Index([str(label) for label in order])
+    return pd.Categorical.from_codes(codes, categories=categories)
