@@ -74,9 +74,12 @@ ELSEWHERE = {
     "backgating": "pl/test_pl_backgating.py",
     "beads": "pp/test_beads.py",
     "cleaning": "pp/test_clean.py",
+    "delta_area": "pl/test_pl_stability.py",
+    "flowsom_stars": "pl/test_pl_stability.py",
     "multiverse": "pl/test_pl_robustness.py",
     "robustness": "pl/test_pl_robustness.py",
     "spillover": "pl/test_pl_spillover.py",
+    "stability": "pl/test_pl_stability.py",
     "strategy": "pl/test_pl_strategy.py",
     "time_quality": "pp/test_time_quality.py",
 }

@@ -9,6 +9,7 @@ from cytocar.pl._cluster_frequencies import cluster_frequencies
 from cytocar.pl._comparisons import compare, comparisons
 from cytocar.pl._debarcode import barcode_events, barcode_separation, barcode_yields
 from cytocar.pl._detection import detection
+from cytocar.pl._flowsom_stars import flowsom_stars
 from cytocar.pl._gating import gating, gating_pages
 from cytocar.pl._heatmap import flowsom, heatmap, phenograph
 from cytocar.pl._kinetics import kinetics
@@ -28,6 +29,7 @@ from cytocar.pl._ridges import ridges
 from cytocar.pl._robustness import robustness
 from cytocar.pl._save import save
 from cytocar.pl._spillover import spillover
+from cytocar.pl._stability import delta_area, stability
 from cytocar.pl._strategy import strategy
 from cytocar.pl._subsets import subsets
 from cytocar.pl._thresholds import thresholds
@@ -46,8 +48,10 @@ __all__ = [
     "cluster_frequencies",
     "compare",
     "comparisons",
+    "delta_area",
     "detection",
     "flowsom",
+    "flowsom_stars",
     "forest",
     "gating",
     "gating_pages",
@@ -61,6 +65,7 @@ __all__ = [
     "robustness",
     "save",
     "spillover",
+    "stability",
     "strategy",
     "subsets",
     "thresholds",
