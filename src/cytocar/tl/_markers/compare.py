@@ -57,10 +57,10 @@ def compare(
     compartment and timepoint). Means see a change of some cells of a two-humped marker that medians miss; their
     standard error is the pooled one, which for a small group comes from the large one, and the unpooled 90 %
     interval must not hold 0 either. ``unchanged``: the intervals of both, and of `did`, lie within the margin (two
-    one-sided tests, Schuirmann 1987, doi:10.1007/BF01068419). ``inconclusive``: all else. With equal truth and staining
-    that differs by SD 0.1 between tubes no row of a study of 100,000 cells a tube is called, about 1 in 1000 where
-    groups have 30 to 150 cells, and 4 in 1000 where one has 10 to 20 (docs/calibration.md); `note` names groups below
-    30 cells.
+    one-sided tests, Schuirmann 1987, doi:10.1007/BF01068419). ``inconclusive``: all else. With equal truth
+    and staining that differs by SD 0 to 0.2 between tubes at most 4 in 1000 rows are called, down to groups of 10
+    cells, and half of the changes of 0.5 are found in such a group (docs/calibration.md); `note` names groups below 30
+    cells.
 
     Cells of one sample are no replicates of a patient: there is no p value unless asked for, and then it
     is descriptive. `cliffs_delta`, P(b > a) - P(b < a) (Cliff 1993, doi:10.1037/0033-2909.114.3.494), is of the
