@@ -376,7 +376,7 @@ SCALES = {
 }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.data())
 def test_what_is_written_is_read_again(tmp_path_factory, data) -> None:
     draw = data.draw

@@ -99,7 +99,7 @@ def _document(
     if group and not workspace:
         raise GateError(f"group is {group!r}, but {path.name} is no FlowJo workspace; only those have groups")
     try:
-        document = read_flowjo(path, group=group) if workspace else read_gatingml(path)
+        document = read_flowjo(path, group=group or None) if workspace else read_gatingml(path)
     except OSError as error:
         raise GateError(f"the gates {path} cannot be read: {error}") from error
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
@@ -107,9 +108,9 @@ def _in_every_file(samples: pd.DataFrame) -> set[str]:
 
 def _versions(where: str, document: GatingDocument, samples: pd.DataFrame) -> Iterator[Problem]:
     """Find samples for which a gate has no version, where it has them for others."""
-    for sample, file in zip(samples[keys.SAMPLE].astype(str), samples["file"].astype(str), strict=True):
+    for sample, file in zip(samples[keys.SAMPLE], samples["path"], strict=True):
         try:
-            document.version_of(file, sample)
+            document.version_of(Path(file).name, str(sample))
         except GateError as error:
             yield Problem(
                 f"{where}, sample {sample}",
