@@ -10,8 +10,8 @@ Python: it gets a share of the cells, and its time for all is reckoned from that
 
 ``error``: mean distance of all cells to the nearest code, ``purity``: share of cells that are of the most frequent
 population of their node, both found here in the same way for all. ``ratio`` is the time of the default estimator over
-the time of the row, with compiled code warm. Metaclusters swing with the seed and rank nothing; their ARI is shown for
-completeness.
+the time of the row, with compiled code warm; ``cpu s`` adds up the threads and minds other work on the machine less.
+Metaclusters swing with the seed and rank nothing; their ARI is shown for completeness.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def main() -> None:
     print(
         f"{chosen.cells} cells x {x.shape[1]} markers, 100 nodes, two threads, mean of {chosen.seeds} seed(s)"
     )
-    print(f"{'':24s}{'s':>8s}{'ratio':>7s}{'error':>8s}{'purity':>8s}{'ARI':>6s}{'MB':>7s}")
+    print(f"{'':24s}{'s':>8s}{'ratio':>7s}{'error':>8s}{'purity':>8s}{'ARI':>6s}{'MB':>7s}{'cpu s':>8s}")
     slowest = None
     for title, name, requirements, script, options in rows:
         shown = x[: chosen.minisom_cells] if name == "minisom" else x
@@ -126,12 +126,21 @@ def main() -> None:
             error, purity = quality(x, truth, done["result"]["codes"])
             agreement = np.nan if name == "minisom" else adjusted_rand(truth, done["result"]["labels"])
             scale = len(x) / len(shown)
-            facts.append((done["seconds"] * scale, error, purity, agreement, done["peak_mb"]))
-        seconds, error, purity, agreement, memory = np.mean(facts, axis=0)
+            facts.append(
+                (
+                    done["seconds"] * scale,
+                    error,
+                    purity,
+                    agreement,
+                    done["peak_mb"],
+                    done["cpu_seconds"] * scale,
+                )
+            )
+        seconds, error, purity, agreement, memory, cpu = np.mean(facts, axis=0)
         slowest = slowest or seconds
         print(
             f"{title:24s}{seconds:8.2f}{slowest / seconds:7.1f}{error:8.4f}{purity:8.4f}"
-            f"{agreement:6.2f}{memory:7.0f}",
+            f"{agreement:6.2f}{memory:7.0f}{cpu:8.2f}",
             flush=True,
         )
 
