@@ -96,6 +96,17 @@ def test_a_shoulder_without_valley_has_a_border() -> None:
     assert (found.rule, found.found_in, found.n_cells) == ("mixture", "cells", 42_000)
 
 
+def test_humps_that_are_too_near_are_not_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [
+        np.concatenate([rng.normal(1.0, 0.13, 20_000), rng.normal(1.0 + d, 0.13, 20_000)]) for d in (0.7, 1.0)
+    ]
+    near, apart = (fit_mixture(values) for values in pairs)
+    assert near is None
+    assert apart is not None
+    assert apart.value == pytest.approx(1.5, abs=0.03)
+
+
 def test_it_does_not_depend_on_the_order_of_the_cells_nor_on_a_shift() -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(1.0, 0.4, 3000), rng.normal(4.0, 0.4, 1000)])

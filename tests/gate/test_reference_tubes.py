@@ -108,6 +108,17 @@ def test_a_tube_is_taken_by_its_name_and_others_by_their_role() -> None:
     assert (without.rule, without.found_in, without.fallback) == ("negatives", "control healthy", True)
     assert "no fmo: there is no tube 'no_a' among the control tubes" in without.note
 
+    short = Known(BRIGHT, controls={"no_a": BRIGHT[:150] + 3, "healthy": DIM, "pale": DIM / 2})
+    rest = find(named, short, "S1")
+    assert (rest.rule, rest.found_in) == ("negatives", "control healthy")
+    assert "no_a would give" not in rest.note
+    floor = Threshold(
+        "A", ("A",), "T cells", Fmo(high=2.0, sample="no_a", quantile=0.99), (Negatives(controls="only"),)
+    )
+    beyond = find(floor, Known(BRIGHT, controls={"no_a": BRIGHT * 9, "healthy": DIM}), "S1")
+    assert (beyond.rule, beyond.found_in) == ("negatives", "control healthy")
+    assert "it would be" in beyond.note
+
     role = Threshold("A", ("A",), "T cells", Quantile(role="fmo", quantile=0.99))
     found = find(role, Known(BRIGHT, controls={"one": DIM, "two": BRIGHT}), "S1")
     assert found.found_in == "two", "the number has to hold in every tube"
