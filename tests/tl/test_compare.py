@@ -721,11 +721,23 @@ def test_difference_in_differences_is_what_medians_say() -> None:
     assert found.query("compartment == 'host'")["did_host"].eq("").all()
 
 
+def test_without_a_host_of_the_subset_both_others_count_alike() -> None:
+    adata = two_tubes(0.5, 0.3, {"CD4": (100, 4000), "CD8": (100, 400), "DN": (100, 0)})
+    obs = adata.obs
+    late = (obs["compartment"] == "host") & (obs["subset"] == "CD8") & (obs["timepoint"] == "5yr")
+    adata.X[late.to_numpy()] += 1.0
+    found = compare(adata).query("comparison == '5yr vs 2mo' and compartment == 'car'").set_index("subset")
+    assert found["host_effect"]["CD4"] == pytest.approx(0.3, abs=0.05)
+    assert found["host_effect"]["CD8"] == pytest.approx(1.3, abs=0.1)
+    # Half of 1.5 and half of 2.5, then of 1.8 and of 3.8: the medians lie between the humps, however many cells each has.
+    assert 0.4 < found["host_effect"]["DN"] < 1.2
+
+
 def test_the_interval_of_the_difference_in_differences_covers() -> None:
     held = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        groups = [rules.Group.of(np.sort(rng.gamma(3.0, 0.5, (20, n)), axis=1)) for n in (80, 60, 300, 300)]
+        groups = [rules.Group.of(np.sort(rng.gamma(3.0, 0.5, (20, n)), axis=1)) for n in (80, 60, 50, 70)]
         found = host_cells.difference_in_differences(
             (groups[0], groups[1]), (groups[2], groups[3]), level=0.95, n_boot=400, rng=rng
         )
