@@ -42,7 +42,10 @@ def test_the_smallest_file_has_all_defaults(tmp_path: Path) -> None:
         "cofactor": 5.0,
         "gating": "car_t",
         "thresholds": {},
-        "clustering": {"method": "both", "k": "auto", "metaclusters": "auto", "markers": "clustering"},
+        "clustering": {
+            "method": "both", "k": "auto", "metaclusters": "auto", "markers": "clustering",
+            "stability": True, "names": "", "reference": "",
+        },
         "embedding": "tsne",
         "compare": {"reference": None, "against": None, "margin": 0.2, "p_values": False},
         "cohort": {"formula": "auto", "contrast": "auto"},
@@ -51,7 +54,7 @@ def test_the_smallest_file_has_all_defaults(tmp_path: Path) -> None:
         "time_quality": "mark",
         "seed": 0,
         "title": "",
-    }
+    }  # fmt: skip
     with pytest.raises(ValidationError):
         config.seed = 3  # type: ignore[misc]  # frozen, which is what is tested
 

@@ -42,12 +42,22 @@ class Clustering(_Strict):
         Groups of FlowSOM, 2 or more, or ``auto``.
     markers
         ``clustering`` for those of the panel with `used_for_clustering`, or a list of markers.
+    stability
+        Whether clusters are found again with other seeds and on parts of the cells, to say how stable they are.
+    names
+        An edited ``cluster_names.csv``: clusters get these names, and clusters of one name are merged. Empty for none.
+    reference
+        The folder of an earlier run, or a stored reference: cells get its clusters and places on its maps, and nothing
+        is clustered. Empty for none.
     """
 
     method: Literal["both", "phenograph", "flowsom", "off"] = "both"
     k: Annotated[int, Field(ge=2)] | Literal["auto"] = "auto"
     metaclusters: Annotated[int, Field(ge=2)] | Literal["auto"] = "auto"
     markers: Literal["clustering"] | Annotated[list[str], Field(min_length=2)] = "clustering"
+    stability: bool = True
+    names: str = ""
+    reference: str = ""
 
 
 class Compare(_Strict):
@@ -313,6 +323,9 @@ _DOMAINS = {
     "clustering.k": "give a whole number of at least 2, or auto",
     "clustering.metaclusters": "give a whole number of at least 2, or auto",
     "clustering.markers": "write clustering, or a list of at least two markers",
+    "clustering.stability": "write true or false",
+    "clustering.names": "give a file, such as cluster_names.csv",
+    "clustering.reference": "give the folder of an earlier run, such as ../old_results",
     "compare": "give {reference: 2mo, against: 5yr}",
     "compare.reference": "give the label of a timepoint",
     "compare.against": "give the label of a timepoint",

@@ -1,105 +1,24 @@
-"""Everything that comes from clusters: labels and maps on the cells, and the tables made from them."""
+"""The tables made from clusters and maps, and the names that people gave the clusters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar.study._pool import run_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from anndata import AnnData
 
     from cytocar.io import StudyConfig
 
-MIN_CELLS_TO_CLUSTER = 50
-"""Fewer cells than this are counted and compared, but not clustered or mapped."""
-
-
-@dataclass(frozen=True)
-class _Labelling:
-    """One method, its settings and the cells it labels: a task of its own, so that methods may run side by side."""
-
-    method: str
-    cells: AnnData
-    settings: dict[str, Any]
-
-
-def _label(task: _Labelling) -> AnnData:
-    """Run one method; return a matrix-free AnnData that holds just what the method added."""
-    import anndata
-
-    from cytocar import tl
-
-    before = {"obs": set(task.cells.obs), "obsm": set(task.cells.obsm), "uns": set(task.cells.uns)}
-    getattr(tl, task.method)(task.cells, **task.settings)
-    added = anndata.AnnData(
-        obs=task.cells.obs[[column for column in task.cells.obs if column not in before["obs"]]].copy()
-    )
-    for key in task.cells.obsm:
-        if key not in before["obsm"]:
-            added.obsm[key] = np.asarray(task.cells.obsm[key])
-    for key in task.cells.uns:
-        if key not in before["uns"]:
-            added.uns[key] = task.cells.uns[key]
-    return added
-
-
-def label_cells(cells: AnnData, config: StudyConfig, *, workers: int) -> list[str]:
-    """Cluster and map the cells of interest (CAR-T, or all cells of a study without), in place.
-
-    Sets the cluster labels in `obs` (empty for cells that were not clustered) and the maps in `obsm` (NaN for them).
-    Returns remarks for the report.
-    """
-    import pandas as pd
-
-    chosen = np.flatnonzero(
-        np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
-    )
-    if chosen.size < MIN_CELLS_TO_CLUSTER:
-        return [
-            f"Clusters and maps were left out: {chosen.size} cells, and fewer than {MIN_CELLS_TO_CLUSTER} "
-            "cannot carry them."
-        ]
-    part = cells[chosen].copy()
-    part.layers.pop(keys.COUNTS, None)
-    markers = None if config.clustering.markers == "clustering" else list(config.clustering.markers)
-    common: dict[str, Any] = {"markers": markers, "seed": config.seed}
-    tasks = []
-    if config.clustering.method in ("phenograph", "both"):
-        tasks.append(_Labelling("phenograph", part.copy(), {**common, "k": config.clustering.k}))
-    if config.clustering.method in ("flowsom", "both"):
-        tasks.append(
-            _Labelling("flowsom", part.copy(), {**common, "metaclusters": config.clustering.metaclusters})
-        )
-    maps = ("tsne", "umap") if config.embedding == "both" else (config.embedding,)
-    tasks += [_Labelling(name, part.copy(), dict(common)) for name in maps if name != "off"]
-    for added in run_all(_label, tasks, workers=workers):
-        for column in added.obs:
-            values = added.obs[column]
-            if isinstance(values.dtype, pd.CategoricalDtype):
-                full = np.full(cells.n_obs, "", dtype=object)
-                full[chosen] = np.asarray(values.astype(str), dtype=object)
-                cells.obs[column] = pd.Categorical(full, [*map(str, values.cat.categories), ""])
-            elif values.dtype == bool:
-                flags = np.zeros(cells.n_obs, bool)
-                flags[chosen] = values
-                cells.obs[column] = flags
-            else:
-                numbers = np.full(cells.n_obs, np.nan)
-                numbers[chosen] = np.asarray(values, float)
-                cells.obs[column] = numbers
-        for key in added.obsm:
-            whole = np.full((cells.n_obs, added.obsm[key].shape[1]), np.nan, np.float32)
-            whole[chosen] = added.obsm[key]
-            cells.obsm[key] = whole
-        for key in added.uns:
-            cells.uns[key] = added.uns[key]
-    return []
+_AS_FOUND = "_as_found"
+"""Ending of the column of `obs` that keeps the clusters as they were found, where they were given names."""
 
 
 def methods_of(cells: AnnData) -> list[str]:
@@ -122,15 +41,27 @@ def of_interest(cells: AnnData) -> AnnData:
     return part
 
 
-def cluster_tables(cells: AnnData, thresholds: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-    """Return the tables of all clusterings that `cells` carry; none where there are none.
+def cluster_tables(
+    cells: AnnData,
+    config: StudyConfig,
+    folder: Path,
+    thresholds: pd.DataFrame | None,
+    stability: Mapping[str, pd.DataFrame],
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of all clusterings and maps that `cells` carry; none where there are none.
+
+    Where the settings name a table of cluster names, the clusters in `cells` get these first, in place.
 
     Parameters
     ----------
     cells
         The kept cells of all samples, labelled.
+    config, folder
+        The settings, and the folder that their paths start from.
     thresholds
         The thresholds of all samples, from which a marker counts as positive.
+    stability
+        ``stability``, ``cluster_stability`` and ``cluster_spread`` of the clusters as found.
     """
     import pandas as pd
 
@@ -141,6 +72,13 @@ def cluster_tables(cells: AnnData, thresholds: pd.DataFrame | None) -> dict[str,
     if not methods:
         return {}
     numbers = _thresholds_for_profiles(thresholds)
+    names = _names(cells, found, methods, numbers)
+    given: dict[tuple[str, str], str] = {}
+    if config.clustering.names:
+        given = _give_names(cells, folder / Path(config.clustering.names).expanduser())
+        at = zip(names["method"], names["cluster"], names["name"], strict=True)
+        names["name"] = [given.get((method, cluster), name) for method, cluster, name in at]
+        found = of_interest(cells)
     tables = {
         "clusters": pd.concat(
             [tl.cluster_frequencies(found, method) for method in methods], ignore_index=True
@@ -148,10 +86,88 @@ def cluster_tables(cells: AnnData, thresholds: pd.DataFrame | None) -> dict[str,
         "cluster_profiles": pd.concat(
             [tl.cluster_profiles(found, method, thresholds=numbers) for method in methods], ignore_index=True
         ),
+        "cluster_names": names,
     }
     if len(methods) == 2:
         tables["agreement"] = tl.agreement(found, *methods)
+    if stability:
+        tables["stability"] = stability["stability"]
+        tables["cluster_stability"] = _counted(stability["cluster_stability"], names)
+        tables["clusters"] = _with_spread(tables["clusters"], stability["cluster_spread"], given)
+    maps = [tl.map_quality(found, basis) for basis in (keys.TSNE, keys.UMAP) if _enough_on(found, basis)]
+    if maps:
+        tables["map_quality"] = pd.concat(maps, ignore_index=True)
+    if config.clustering.reference:
+        tables["reference"] = tl.reference_fit(found)
     return tables
+
+
+def _enough_on(found: AnnData, basis: str) -> bool:
+    return basis in found.obsm and int(np.isfinite(found.obsm[basis]).all(axis=1).sum()) > 31
+
+
+def _names(cells: AnnData, found: AnnData, methods: list[str], thresholds: dict[str, float]) -> pd.DataFrame:
+    """Describe all clusters; the table fits the cells as they are in cells.h5ad."""
+    import pandas as pd
+
+    from cytocar import tl
+    from cytocar.tl._clusters.renaming import fingerprint
+
+    return pd.concat(
+        [
+            tl.describe_clusters(found, method, thresholds=thresholds).assign(
+                made_for=fingerprint(cells, method)
+            )
+            for method in methods
+        ],
+        ignore_index=True,
+    )
+
+
+def _give_names(cells: AnnData, path: Path) -> dict[tuple[str, str], str]:
+    """Give the clusters the names of an edited table; return the name of each method and cluster."""
+    from cytocar import tl
+    from cytocar.tl._clusters.renaming import read_names
+
+    table = read_names(path)
+    given: dict[tuple[str, str], str] = {}
+    for method in methods_of(cells):
+        rows = table[table["method"] == method] if "method" in table else table
+        if rows.empty:
+            continue
+        tl.rename_clusters(cells, path, key=method, key_added=f"{method}_named")
+        cells.obs[method + _AS_FOUND] = cells.obs[method]
+        cells.obs[method] = cells.obs.pop(f"{method}_named")
+        given |= {(method, row["cluster"]): row["name"] for row in rows.to_dict(orient="records")}
+    return given
+
+
+def _counted(table: pd.DataFrame, names: pd.DataFrame) -> pd.DataFrame:
+    """Return the stability of clusters with the cells of patients only, as all tables count them."""
+    n = names.set_index(["method", "cluster"])["n"]
+    at = list(zip(table["method"], table["cluster"], strict=True))
+    return table.assign(n=[int(n.get(key, 0)) for key in at])
+
+
+def _with_spread(
+    clusters: pd.DataFrame, spread: pd.DataFrame, given: Mapping[tuple[str, str], str]
+) -> pd.DataFrame:
+    """Add how far each frequency moves when cells are left out; not known of clusters that people merged."""
+    names = list(given.items())
+    merged = {
+        (at[0], name) for at, name in names if sum(at[0] == b[0] and name == other for b, other in names) > 1
+    }
+    limits = {}
+    for row in spread.to_dict(orient="records"):
+        method = row["method"]
+        name = given.get((method, row["cluster"]), row["cluster"])
+        if (method, name) not in merged:
+            limits[(row["sample_id"], method, name)] = (row["low_stability"], row["high_stability"])
+    at = zip(clusters["sample_id"], clusters["method"], clusters["cluster"], strict=True)
+    found = [limits.get(key, (np.nan, np.nan)) for key in at]
+    return clusters.assign(
+        low_stability=[low for low, _ in found], high_stability=[high for _, high in found]
+    )
 
 
 def _thresholds_for_profiles(thresholds: pd.DataFrame | None) -> dict[str, float]:

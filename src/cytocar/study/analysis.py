@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar.study._cluster_tables import cluster_tables, label_cells, methods_of
+from cytocar.study._cluster_tables import cluster_tables, methods_of
 from cytocar.study._cohort_tables import cohort_tables
 from cytocar.study._count_tables import count_tables, false_cells
+from cytocar.study._labelling import label_cells
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from anndata import AnnData
 
@@ -80,13 +83,16 @@ def tabulate(
     cells: AnnData,
     config: StudyConfig,
     strategy: GateTree | DocumentTree,
+    *,
+    folder: Path,
+    stability: Mapping[str, pd.DataFrame],
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return every table of the run that makes sense for this study, and remarks for the report."""
     import pandas as pd
 
     tables = _of_files(results)
     tables |= count_tables(results, samples, strategy, seed=config.seed)
-    tables |= cluster_tables(cells, tables.get("thresholds"))
+    tables |= cluster_tables(cells, config, folder, tables.get("thresholds"), stability)
     tables["comparisons"] = _comparisons(cells, config, tables)
     method = next(iter(methods_of(cells)), None)
     of_patients, remarks = cohort_tables(samples, cells, tables, config, method=method)

@@ -14,6 +14,7 @@ from cytocar.io._samples import PATIENT_ROLE, timepoint_order
 from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_roles, gating_source, load_parts
 from cytocar.panel.names import channel_isotope, marker_key
 from cytocar.panel.roles import marker_hint
+from cytocar.study._check_clusters import cluster_problems
 from cytocar.study._cohort_design import designed, questions
 from cytocar.study._cohort_tables import confounding_table
 from cytocar.study._document_check import document_notes, document_problems
@@ -233,6 +234,7 @@ def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Pr
     """Find settings that name what the panel or the sheet does not have."""
     if parts.panel is not None:
         yield from _markers(file, config, parts.panel)
+    yield from cluster_problems(file, config, parts.panel)
     if config.baseline and not (file.parent / Path(config.baseline).expanduser()).is_file():
         yield Problem(
             f"{file} (baseline)",

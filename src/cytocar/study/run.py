@@ -128,13 +128,22 @@ def run(
         cells = analysis.join_cells(results, folder.samples)
         remarks = [*checked.notes, *_not_measured(spillover, folder)]
         say("clusters and maps", 0, 1)
-        remarks += analysis.label_cells(cells, folder.config, workers=workers)
+        labelled = analysis.label_cells(cells, folder.config, folder.path, workers=workers)
+        remarks += labelled.remarks
         say("clusters and maps", 1, 1)
         times["clusters and maps"] = time.perf_counter() - clock
 
         clock = time.perf_counter()
         say("tables", 0, 1)
-        tables, said = analysis.tabulate(results, folder.samples, cells, folder.config, strategy)
+        tables, said = analysis.tabulate(
+            results,
+            folder.samples,
+            cells,
+            folder.config,
+            strategy,
+            folder=folder.path,
+            stability=labelled.tables,
+        )
         remarks += said
         tables["samples"] = _samples_table(folder, results)
         tables["notes"] = _notes(results, remarks)

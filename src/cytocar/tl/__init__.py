@@ -12,6 +12,8 @@ from cytocar.tl._clusters.metaclusters import metacluster_table, metaclusters
 from cytocar.tl._clusters.names import describe_clusters
 from cytocar.tl._clusters.phenograph import phenograph
 from cytocar.tl._clusters.profiles import cluster_frequencies, cluster_profiles
+from cytocar.tl._clusters.reference import Reference, make_reference, map_to_reference
+from cytocar.tl._clusters.reference_fit import reference_fit
 from cytocar.tl._clusters.renaming import rename_clusters
 from cytocar.tl._clusters.som import SelfOrganisingMap, flowsom_map
 from cytocar.tl._clusters.som_outliers import flowsom_outliers
@@ -31,6 +33,7 @@ from cytocar.tl._rare.subset_shares import subset_order, subset_shares
 from cytocar.tl._rare.subsets import subset_trend, subsets
 
 __all__ = [
+    "Reference",
     "SelfOrganisingMap",
     "Stability",
     "abundance",
@@ -53,7 +56,9 @@ __all__ = [
     "kaplan_meier",
     "kinetics",
     "log_rank",
+    "make_reference",
     "map_quality",
+    "map_to_reference",
     "median_survival",
     "metacluster_table",
     "metaclusters",
@@ -61,6 +66,7 @@ __all__ = [
     "phenograph",
     "plan_acquisition",
     "pooled_proportions",
+    "reference_fit",
     "rename_clusters",
     "stability",
     "state",

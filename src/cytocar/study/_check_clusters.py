@@ -1,0 +1,45 @@
+"""What can be wrong with the tables and runs that the clusters of a study are taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytocar._core.errors import ParameterError, Problem
+
+if TYPE_CHECKING:
+    from cytocar.io import StudyConfig
+    from cytocar.panel import Panel
+
+
+def cluster_problems(file: Path, config: StudyConfig, panel: Panel | None) -> Iterator[Problem]:
+    """Find a table of names that cannot be read, and a reference that is none or has markers the panel lacks.
+
+    Whether a table of names was made for these very clusters is known only when they are there.
+    """
+    from cytocar.tl._clusters.reference import Reference
+    from cytocar.tl._clusters.renaming import read_names
+
+    clustering = config.clustering
+    if clustering.names:
+        try:
+            read_names(file.parent / Path(clustering.names).expanduser())
+        except ParameterError as error:
+            fix = "name the table cluster_names.csv of an earlier run of this study, as you edited it"
+            yield Problem(f"{file} (clustering.names)", str(error), fix)
+    if not clustering.reference:
+        return
+    where = f"{file} (clustering.reference)"
+    try:
+        reference = Reference.read(file.parent / Path(clustering.reference).expanduser())
+    except ParameterError as error:
+        yield Problem(where, str(error), "name the folder of a finished run whose cells have clusters")
+        return
+    missing = [marker for marker in reference.markers if panel is not None and panel.find(marker) is None]
+    if missing:
+        yield Problem(
+            where,
+            f"the reference compares cells by markers that the panel lacks: {', '.join(missing)}",
+            "give a renamed marker its old name in the panel, or take a reference made without these markers",
+        )

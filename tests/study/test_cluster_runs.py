@@ -1,0 +1,156 @@
+"""Clusters in a run: stability, names that people edit, and an earlier run as the reference."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from cytocar import StudyError
+from cytocar._core import tables as tables_of
+from cytocar._core.errors import ParameterError
+from cytocar.study.check import check
+from cytocar.study.run import run
+
+QUICK = "\nembedding: off\nhost_sample: 200\n"
+
+
+def table(out: Path, name: str) -> pd.DataFrame:
+    found = tables_of.read(out / "tables", name)
+    assert found is not None, f"no table {name}"
+    return found
+
+
+def copy_of(study: Path, folder: Path, setting: str) -> Path:
+    again = Path(shutil.copytree(study, folder))
+    with open(again / "study.yaml", "a", encoding="utf-8") as stream:
+        stream.write(QUICK + setting + "\n")
+    return again
+
+
+def test_a_run_says_how_stable_its_clusters_are_and_what_they_are(finished):
+    repeats = table(finished, "stability")
+    assert repeats.groupby(["method", "what"]).size().to_dict() == {
+        (method, what): times
+        for method in ("flowsom", "phenograph")
+        for what, times in (("resample", 10), ("seed", 5))
+    }
+    assert repeats["ari"].between(0.2, 1).all()
+    clusters, names = table(finished, "clusters"), table(finished, "cluster_names")
+    stability = table(finished, "cluster_stability")
+    counted = clusters[clusters["cluster"] != "-1"].groupby(["method", "cluster"])["n"].sum()
+    for one in (names, stability):
+        assert one.set_index(["method", "cluster"])["n"].to_dict() == counted.to_dict()
+    assert (names.groupby("method")["description"].nunique() == names.groupby("method").size()).all()
+    assert (names["name"] == names["description"]).all()
+    known = clusters[clusters["low_stability"].notna()]
+    assert len(known) > 0.9 * len(clusters)
+    assert (known["low_stability"] <= known["fraction"] + 1e-9).all()
+    assert (known["fraction"] <= known["high_stability"] + 1e-9).all()
+    quality = table(finished, "map_quality").iloc[0]
+    assert quality["kept"] > 5 * quality["by_chance"]
+
+
+def test_the_report_tells_it_in_words(finished):
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "PhenoGraph found again: adjusted Rand index" in page
+    kept = table(finished, "map_quality")["kept"].item()
+    assert f"t-SNE keeps {100 * kept:.0f} % of the 30 nearest neighbours" in page
+    for text in table(finished, "cluster_names")["description"]:
+        assert text in page
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures(finished: Path) -> Iterator[None]:
+    """Leave out the figures of the runs made here; the page is written all the same."""
+    from cytocar import report
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(report.build.__globals__, "FIGURES", ())
+        yield
+
+
+@pytest.fixture(scope="module")
+def renamed(study: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the study and its run with clusters 1 and 2 of FlowSOM as one."""
+    folder = tmp_path_factory.mktemp("renamed")
+    again = copy_of(study, folder / "study", "clustering: {names: names.csv, stability: true}")
+    names = table(finished, "cluster_names")
+    merged = (names["method"] == "flowsom") & names["cluster"].isin(["1", "2"])
+    names.loc[merged, "name"] = "both"
+    names.to_csv(again / "names.csv", index=False)
+    run(again, folder / "out")
+    return again, folder / "out"
+
+
+def test_edited_names_are_used_everywhere_and_clusters_of_one_name_are_one(finished, renamed):
+    _, out = renamed
+    before, after = table(finished, "clusters"), table(out, "clusters")
+    counted = before[before["method"] == "flowsom"].groupby("cluster")["n"].sum()
+    merged = after[(after["method"] == "flowsom") & (after["cluster"] == "both")]
+    assert merged["n"].sum() == counted[["1", "2"]].sum()
+    # how far a cluster that people made would move is not known
+    assert merged["low_stability"].isna().all()
+    assert after.loc[after["method"] == "phenograph", "low_stability"].notna().mean() > 0.9
+    names = table(out, "cluster_names")
+    assert names.loc[names["method"] == "flowsom", "name"].tolist().count("both") == 2
+    assert set(after.loc[after["method"] == "phenograph", "cluster"]) - {"-1"} == set(
+        names.loc[names["method"] == "phenograph", "name"]
+    )
+    cells = anndata.read_h5ad(out / "cells.h5ad")
+    old = anndata.read_h5ad(finished / "cells.h5ad")
+    car = (cells.obs["compartment"] == "car").to_numpy()
+    assert (cells.obs["flowsom"][car] == "both").sum() == merged["n"].sum()
+    # nothing was clustered anew: the clusters as they were found are still there, cell by cell
+    was = old.obs.loc[old.obs["compartment"] == "car", "flowsom"].astype(str).to_numpy()
+    assert cells.obs["flowsom_as_found"].astype(str)[car].tolist() == was.tolist()
+    assert "both" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_names_made_for_other_clusters_are_refused(study, renamed, tmp_path):
+    again, _ = renamed
+    other = copy_of(study, tmp_path / "study", "clustering: {names: names.csv, k: 9}")
+    shutil.copy(again / "names.csv", other / "names.csv")
+    with pytest.raises(ParameterError, match="made for another clustering"):
+        run(other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_later_run_is_put_onto_an_earlier_one(study, finished, tmp_path):
+    again = copy_of(study, tmp_path / "study", f"clustering: {{reference: '{finished}'}}")
+    run(again, tmp_path / "out")
+    old, new = (anndata.read_h5ad(out / "cells.h5ad") for out in (finished, tmp_path / "out"))
+    old, new = (cells[cells.obs["compartment"] == "car"] for cells in (old, new))
+    # the same files give the same cells, and each keeps its cluster and its place
+    assert list(old.obs_names) == list(new.obs_names)
+    for method in ("phenograph", "flowsom"):
+        assert old.obs[method].astype(str).tolist() == new.obs[method].astype(str).tolist()
+    assert np.array_equal(old.obsm["X_tsne"], new.obsm["X_tsne"])
+    fit = table(tmp_path / "out", "reference")
+    assert list(fit.columns) == ["sample_id", "n", "n_outside", "share_outside", "low", "high", "expected"]
+    assert fit["n_outside"].sum() == 0
+    assert not (tmp_path / "out" / "tables" / "stability.csv").exists()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    row = fit.iloc[0]
+    assert f"{row['sample_id']}: 0 (0 to " in page
+    assert f"of {row['n']:,} cells fit nowhere in the reference" in page
+    assert "Nothing was clustered" in page
+
+
+def test_what_is_wrong_with_names_and_references_is_told_at_the_door(study, finished, tmp_path):
+    again = copy_of(study, tmp_path / "a", "clustering: {names: none.csv, reference: ../nowhere}")
+    told = "\n".join(map(str, check(again).problems))
+    assert "none.csv: there is no such file" in told
+    assert "there is no reference here; name the folder of a finished run" in told
+    renamed = copy_of(study, tmp_path / "b", f"clustering: {{reference: '{finished}'}}")
+    panel = (renamed / "panel.csv").read_text(encoding="utf-8")
+    (renamed / "panel.csv").write_text(panel.replace(",CCR7,", ",CD197x,"), encoding="utf-8")
+    told = "\n".join(map(str, check(renamed).problems))
+    assert "markers that the panel lacks: CCR7" in told
+    with pytest.raises(StudyError, match="CCR7"):
+        run(renamed, tmp_path / "out")
