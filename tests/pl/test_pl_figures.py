@@ -68,6 +68,9 @@ def as_bytes(cells: anndata.AnnData) -> dict[str, Any]:
 
 # Figures of single steps are tested beside their step.
 ELSEWHERE = {
+    "abundance": "pl/test_pl_cohort.py",
+    "cluster_groups": "pl/test_pl_cohort.py",
+    "state": "pl/test_pl_cohort.py",
     "barcode_events": "pp/test_debarcode.py",
     "barcode_separation": "pp/test_debarcode.py",
     "barcode_yields": "pp/test_debarcode.py",

@@ -63,7 +63,7 @@ def test_the_area_of_a_node_tells_its_cells_and_a_ray_its_median() -> None:
     centre = np.array([best % 6, -(best // 6)])
     rays = [path for path in artists(grid, "ray 0").get_paths() if np.abs(path.vertices - centre).max() < 0.5]
     reach = np.linalg.norm(rays[0].vertices - centre, axis=1).max()
-    assert reach == pytest.approx(radii[best], rel=0.02)
+    assert reach == pytest.approx(radii[best], rel=0.05)  # arcs are drawn by points just outside
 
 
 def test_the_markers_that_differ_most_are_the_rays() -> None:

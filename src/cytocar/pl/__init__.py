@@ -6,6 +6,8 @@ from cytocar.pl._beads import beads
 from cytocar.pl._cleaning import cleaning
 from cytocar.pl._clinical import forest, kaplan_meier
 from cytocar.pl._cluster_frequencies import cluster_frequencies
+from cytocar.pl._cluster_groups import cluster_groups
+from cytocar.pl._cohort import abundance, state
 from cytocar.pl._comparisons import compare, comparisons
 from cytocar.pl._debarcode import barcode_events, barcode_separation, barcode_yields
 from cytocar.pl._detection import detection
@@ -38,6 +40,7 @@ from cytocar.pl._violins import BESIDE_HOST, violin, violins_car_vs_host, violin
 
 __all__ = [
     "BESIDE_HOST",
+    "abundance",
     "alluvial",
     "backgating",
     "barcode_events",
@@ -46,6 +49,7 @@ __all__ = [
     "beads",
     "cleaning",
     "cluster_frequencies",
+    "cluster_groups",
     "compare",
     "comparisons",
     "delta_area",
@@ -66,6 +70,7 @@ __all__ = [
     "save",
     "spillover",
     "stability",
+    "state",
     "strategy",
     "subsets",
     "thresholds",
