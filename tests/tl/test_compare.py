@@ -729,8 +729,24 @@ def test_without_a_host_of_the_subset_both_others_count_alike() -> None:
     found = compare(adata).query("comparison == '5yr vs 2mo' and compartment == 'car'").set_index("subset")
     assert found["host_effect"]["CD4"] == pytest.approx(0.3, abs=0.05)
     assert found["host_effect"]["CD8"] == pytest.approx(1.3, abs=0.1)
-    # Half of 1.5 and half of 2.5, then of 1.8 and of 3.8: the medians lie between the humps, however many cells each has.
+    # Half of 1.5 and half of 2.5, then of 1.8 and of 3.8: medians lie between the humps, however many cells each has.
     assert 0.4 < found["host_effect"]["DN"] < 1.2
+
+
+def test_all_four_groups_vary_in_the_bootstrap_of_the_difference_in_differences() -> None:
+    rng = np.random.default_rng(4)
+    cells = [np.sort(rng.gamma(3.0, 0.5, (1, n)), axis=1) for n in (81, 60, 50, 71)]
+    groups = [rules.Group.of(values) for values in cells]
+    found = host_cells.difference_in_differences(
+        (groups[0], groups[1]), (groups[2], groups[3]), level=0.9, n_boot=20_000, rng=rng
+    )
+    slow = [
+        sign * np.median(rng.choice(values[0], (4000, values.shape[1])), axis=1)
+        for sign, values in zip((-1, 1, 1, -1), cells, strict=True)
+    ]
+    low, high = np.quantile(np.sum(slow, axis=0), [0.05, 0.95])
+    assert found.low[0] == pytest.approx(low, abs=0.04)
+    assert found.high[0] == pytest.approx(high, abs=0.04)
 
 
 def test_the_interval_of_the_difference_in_differences_covers() -> None:
