@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cytocar.report._figure import FigureOfRun, has
+from cytocar.report._figure import FigureOfRun, has, table
 from cytocar.report._text import Row, SmallTable, interval, percent, records, rows
 
 if TYPE_CHECKING:
@@ -185,6 +185,15 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "the bar beside it is the cluster's share of all clustered cells.",
         _clustered,
         _heatmap,
+    ),
+    FigureOfRun(
+        "stability",
+        "How stable the clusters are",
+        "Left: agreement of repeats with the clustering itself, with other seeds and on 80 % of the cells. Right: how "
+        "much of each cluster is found again, as the mean over repeats and in the tenth with the least; from 0.75 it "
+        "counts as stable, below 0.5 as dissolved.",
+        has("stability", "cluster_stability"),
+        table("stability", "stability", "cluster_stability"),
     ),
     FigureOfRun(
         "cluster_frequencies",
