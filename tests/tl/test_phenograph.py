@@ -75,19 +75,6 @@ def test_many_copies_of_one_cell_still_give_k_different_neighbours() -> None:
     assert (found[:60] < 60).all()
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_the_inverted_file_finds_most_neighbours_whatever_the_threads(n_jobs: int) -> None:
-    x = np.vstack([points(1500, 10, seed) + 3 * seed for seed in range(3)])
-    exact, _ = _neighbours.nearest_neighbours(x, 15)
-    found, how = _neighbours.nearest_neighbours(x, 15, n_jobs=n_jobs, exact_up_to=1000)
-    recall = np.mean([len(set(a) & set(b)) / 15 for a, b in zip(exact, found, strict=True)])
-    assert how == "inverted file"
-    assert recall > 0.8
-    assert (found >= 0).all()
-    again, _ = _neighbours.nearest_neighbours(x, 15, n_jobs=1, exact_up_to=1000)
-    assert np.array_equal(found, again)
-
-
 def test_weights_are_the_mean_jaccard_index_of_neighbour_sets() -> None:
     neighbours, _ = _neighbours.nearest_neighbours(points(120), 9)
     sets = [set(row.tolist()) for row in neighbours]
@@ -268,6 +255,46 @@ def test_the_best_of_all_restarts_is_kept() -> None:
     assert found.stability == pytest.approx(np.mean(others))
 
 
+def test_restarts_end_when_they_gain_no_more(blobs: ad.AnnData) -> None:
+    cc.tl.phenograph(blobs, k=30, n_jobs=2)
+    facts = blobs.uns["phenograph"]
+    assert facts["n_runs"] == len(facts["run_modularity"]) == _phenograph.ROUND
+    assert facts["modularity"] == max(facts["run_modularity"])
+    assert facts["recall"] == 1.0
+    given = cc.tl.phenograph(blobs, k=30, n_runs=_phenograph.ROUND, copy=True)
+    assert given.obs["phenograph"].tolist() == blobs.obs["phenograph"].tolist()
+
+
+def test_restarts_go_on_while_they_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = points(400, 6)
+    graph = _phenograph._graph(_neighbours.search(x, 10).index, n_jobs=1)
+    monkeypatch.setattr(_phenograph, "TOLERANCE", -1.0)
+    runs = _phenograph._restarts(graph, resolution=1.0, n_runs=None, seed=0, n_jobs=1)
+    assert len(runs) == _phenograph.MOST_RUNS
+    # the rule, told slowly: the number of rounds is the first whose last three runs gained no more than 1e-4
+    monkeypatch.setattr(_phenograph, "TOLERANCE", 1e-4)
+    qualities = [quality for _, quality in runs]
+    expected = next(
+        n for n in (4, 8, 12, 16, 20) if n == 20 or max(qualities[:n]) <= max(qualities[: n - 3]) + 1e-4
+    )
+    for n_jobs in (1, 2):
+        stopped = _phenograph._restarts(graph, resolution=1.0, n_runs=None, seed=0, n_jobs=n_jobs)
+        assert [quality for _, quality in stopped] == qualities[:expected]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_communities_are_no_worse_than_those_of_leiden(seed: int) -> None:
+    igraph = pytest.importorskip("igraph")
+    graph = shared_neighbour_graph(points(1500, 12, seed), 15)
+    form = kernel_form(graph)
+    edges = list(graph.edges(data="weight"))
+    other = igraph.Graph(1500, [edge[:2] for edge in edges])
+    found = other.community_leiden("modularity", weights=[edge[2] for edge in edges], n_iterations=2)
+    theirs = modularity(*form, np.array(found.membership), 1.0)
+    ours = max(modularity(*form, louvain(*form, 1.0, start), 1.0) for start in range(3))
+    assert ours >= theirs - 0.003
+
+
 def test_the_package_of_the_authors_agrees_and_leaves_nothing(
     blobs: ad.AnnData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +360,7 @@ def test_whatever_the_package_leaves_is_caught(
         ({"resolution": float("nan")}, "resolution is nan"),
         ({"min_size": 0}, "min_size is 0"),
         ({"n_runs": 0}, "n_runs is 0"),
+        ({"n_runs": "some"}, "n_runs is 'some'; .*'auto'"),
         ({"n_jobs": 0}, "n_jobs is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"engine": "leiden"}, "engine is 'leiden'"),
