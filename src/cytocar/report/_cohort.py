@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
-from cytocar.report._figure import FigureOfRun
+from cytocar.report._figures_cohort import FIGURES
 from cytocar.report._text import Row, SmallTable, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cytocar.report._load import FinishedRun
+
+__all__ = ["FIGURES", "MOST", "chapter", "samples"]
 
 FALSE_DISCOVERY_RATE = 0.05
 SHOWN = 15
@@ -198,7 +200,7 @@ def _called(run: FinishedRun, row: Any) -> str:
             and isinstance(at["name"].iloc[0], str)
             and at["name"].iloc[0] not in ("", str(row.cluster))
         ):
-            return f"{row.cluster} ({at['name'].iloc[0]})"
+            return f"cluster {row.cluster} ({at['name'].iloc[0]})"
     return f"cluster {row.cluster}"
 
 
@@ -329,6 +331,3 @@ def _p(value: float) -> str:
     if not np.isfinite(value):
         return ""
     return f"{value:.2g}" if value >= 0.001 else f"{value:.1e}"
-
-
-FIGURES: tuple[FigureOfRun, ...] = ()
