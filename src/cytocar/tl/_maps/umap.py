@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,38 +19,32 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # a cell that was not fitted lies at the median of so many fitted ones
-PLACED_BY = 5
+PLACED_BY: Final = 5
+# of the layout: rounds for up to so many cells and for more, pushes after each pull, side of the start
+EPOCHS: Final = 500
+EPOCHS_OF_MANY: Final = 200
+MANY: Final = 10_000
+NEGATIVES: Final = 5
+SIDE: Final = 10.0
 
 
 def embed(
     x: NDArray[np.float32], fitted: NDArray[np.bool_], *, k: int, min_dist: float, seed: int, n_jobs: int = 1
 ) -> NDArray[np.float64]:
     """Return two coordinates per cell."""
-    with warnings.catch_warnings():
-        # it says at import that TensorFlow, which only its parametric variant needs, is not installed
-        warnings.simplefilter("ignore", ImportWarning)
-        from umap import UMAP
+    from cytocar.tl._maps.umap_graph import curve, fuzzy_graph, pulls
+    from cytocar.tl._maps.umap_kernels import lay_out
 
     base = np.ascontiguousarray(x[fitted])
-    # its lists of neighbours start with the cell itself
+    # the cell itself is the first of its k neighbours
     others, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
-    neighbours = np.column_stack([np.arange(len(base), dtype=np.int32), others])
-    lengths = np.column_stack([np.zeros(len(base)), _neighbours.distances(base, base, others)])
-    reducer = UMAP(
-        n_neighbors=k,
-        min_dist=min_dist,
-        init=_maps.principal_axes(base).astype(np.float32),
-        random_state=seeds.integer_seed(seed, "umap"),
-        precomputed_knn=(neighbours, lengths.astype(np.float32), None),
-        # a seed takes one thread, and it warns unless it is told so
-        n_jobs=1,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="precomputed_knn", module="umap")
-        warnings.filterwarnings(
-            "ignore", message=".*(force_approximation_algorithm|transform).*", module="umap"
-        )
-        mapped = reducer.fit_transform(base)
+    graph = fuzzy_graph(others, _neighbours.distances(base, base, others), n_jobs=n_jobs)
+    epochs = EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY
+    start = _maps.principal_axes(base)
+    width = np.ptp(start, axis=0)
+    mapped = np.ascontiguousarray(SIDE * (start - start.min(axis=0)) / np.where(width > 0, width, 1.0))
+    a, b = curve(min_dist)
+    lay_out(mapped, *pulls(graph, epochs), a, b, epochs, NEGATIVES, seeds.integer_seed(seed, "umap"))
     coordinates = np.empty((len(x), 2))
     coordinates[fitted] = mapped
     if not fitted.all():
@@ -73,12 +66,15 @@ def umap(
     key_added: str = keys.UMAP,
     copy: bool = False,
 ) -> AnnData | None:
-    """Lay the cells out in two dimensions by UMAP, for looking only; clusters are found in marker space.
+    r"""Lay the cells out in two dimensions by UMAP, for looking only; clusters are found in marker space.
 
-    The fuzzy graph of exact nearest neighbours is laid out from the first two principal axes.
+    Neighbour j of cell i counts :math:`p_{ij} = \exp(-(d_{ij} - \rho_i) / \sigma_i)`, with :math:`\rho_i` the distance
+    to its nearest and :math:`\sigma_i` such that they add up to the binary logarithm of `n_neighbors`; the graph
+    is :math:`p_{ij} + p_{ji} - p_{ij} p_{ji}`. It is laid out from the first two principal axes by pulls along its
+    edges and five random pushes for each: 500 epochs, 200 above 10,000 cells, with the settings of umap-learn.
 
     Method: McInnes, Healy & Melville 2018, arXiv:1802.03426; in cytometry: Becht et al. 2019, Nat Biotechnol
-    37:38, doi:10.1038/nbt.4314. Program: umap-learn.
+    37:38, doi:10.1038/nbt.4314. The layout is compiled code of this package, kept on disk.
 
     Parameters
     ----------
