@@ -23,22 +23,44 @@ def _has_effects(name: str) -> Any:
     return possible
 
 
+def _asked(run: FinishedRun, name: str) -> pd.DataFrame:
+    """Return a table in which a contrast that was asked at several timepoints is called by its timepoint too."""
+    table = run.tables[name]
+    when = table[keys.TIMEPOINT].fillna("").astype(str)
+    if when[when != ""].nunique() < 2:
+        return table
+    told = [
+        f"{contrast}, {time}" if time else contrast
+        for contrast, time in zip(table["contrast"], when, strict=True)
+    ]
+    return table.assign(contrast=told)
+
+
 def _abundance(run: FinishedRun) -> Any:
     from cytocar import pl
 
-    return pl.abundance(run.tables["abundance"])
+    return pl.abundance(_asked(run, "abundance"))
 
 
 def _state(run: FinishedRun) -> Any:
     from cytocar import pl
 
-    return pl.state(run.tables["state"])
+    return pl.state(_asked(run, "state"))
+
+
+def _last_time(run: FinishedRun) -> str:
+    """Return the last timepoint at which groups were compared; empty where times play no part."""
+    when = [str(time) for time in run.tables["abundance"][keys.TIMEPOINT].dropna() if str(time)]
+    return when[-1] if when else ""
 
 
 def _sheet(run: FinishedRun) -> pd.DataFrame:
-    """Return what the cells know of their samples."""
-    columns = [name for name in (keys.SAMPLE, "group", "batch", keys.ROLE) if name in run.cells.obs]
-    return run.cells.obs[columns].drop_duplicates(keys.SAMPLE)
+    """Return what the cells know of their samples, of one timepoint where groups were compared at several."""
+    obs, time = run.cells.obs, _last_time(run)
+    if time:
+        obs = obs[(obs[keys.TIMEPOINT].astype(str) == time).to_numpy()]
+    columns = [name for name in (keys.SAMPLE, "group", "batch", keys.ROLE) if name in obs]
+    return obs[columns].drop_duplicates(keys.SAMPLE)
 
 
 def _method(run: FinishedRun) -> str | None:
@@ -50,9 +72,10 @@ def _method(run: FinishedRun) -> str | None:
 def _cluster_groups(run: FinishedRun) -> Any:
     from cytocar import pl
 
-    return pl.cluster_groups(
-        run.tables["clusters"], _sheet(run), method=_method(run), tests=run.tables["abundance"]
-    )
+    tests, time = run.tables["abundance"], _last_time(run)
+    if time:
+        tests = tests[tests[keys.TIMEPOINT].astype(str) == time]
+    return pl.cluster_groups(run.tables["clusters"], _sheet(run), method=_method(run), tests=tests)
 
 
 def _groups_known(run: FinishedRun) -> bool:
@@ -74,7 +97,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "cluster_groups",
         "The share of every cluster in every sample, by group",
         "A point is a sample, the line the median of the group; the number is the smallest adjusted p among the "
-        "comparisons of groups. Shapes are batches.",
+        "comparisons of groups, at the last timepoint where they were compared. Shapes are batches.",
         _groups_known,
         _cluster_groups,
     ),
