@@ -184,3 +184,29 @@ def test_a_hundred_thousand_cells_take_less_than_a_fifth_of_a_second() -> None:
             found_in(name, values, seed=None)
             took.append(full - (time.process_time() - began))
         assert min(took) < 0.2, name
+
+
+def test_a_rule_that_gives_way_in_some_resamples_is_in_the_spread() -> None:
+    rng = np.random.default_rng(4)
+    chain = Threshold("CD19", ("CD19",), "cells", Valley(low=1.0, high=4.0), (UpperLimit(rate=0.005),))
+    values = np.concatenate([rng.exponential(0.3, 5000), rng.normal(4.0, 0.3, 26)])
+    stated = find(chain, Known(values), "S1", seed=0)
+    again = [find(chain, Known(rng.choice(values, values.size)), "S1") for _ in range(80)]
+    kinds = {found.rule for found in again}
+    assert kinds == {"valley", "upper_limit_of_negatives"}, "the case is one in which both happen"
+    numbers = np.array([found.value for found in again])
+    assert 0.6 < stated.spread / numbers.std(ddof=1) < 1.6
+    kept = sum(found.rule == stated.rule for found in again)
+    told = int(stated.note.split("by this rule in ")[1].split(" of 100")[0])
+    assert told == pytest.approx(100 * kept / 80, abs=25)
+    assert stated.high - stated.low > 0.5
+
+    alone = Threshold(
+        "CD19", ("CD19",), "cells", Valley(low=1.0, high=4.0, min_confidence=0.46), (OtherSamples(),)
+    )
+    shallow = np.concatenate([rng.exponential(0.5, 3000), rng.normal(2.3, 0.5, 2000)])
+    lost = find(alone, Known(shallow), "S1", seed=0)
+    assert "by none in" in lost.note, "no other sample is known here"
+    with_others = find(alone, Known(shallow, others=[3.0]), "S1", seed=0)
+    assert with_others.high == 3.0
+    assert "by none" not in with_others.note

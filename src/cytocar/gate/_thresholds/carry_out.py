@@ -122,7 +122,11 @@ class Outcome:
 
 
 class Nothing(Exception):
-    """A rule finds no number; the text says why."""
+    """A rule finds no number; the text says why, and `resample` what it would find in samples of the cells."""
+
+    def __init__(self, text: str, resample: Callable[[np.random.Generator], Floats] | None = None) -> None:
+        super().__init__(text)
+        self.resample = resample
 
 
 def carry_out(rule: Rule, known: Known, threshold: Threshold) -> Outcome:
@@ -175,14 +179,16 @@ def _valley(rule: Valley, known: Known) -> Outcome:
 
     _require(known.values, rule)
     valley = find_valley(known.values, low=rule.low, high=rule.high)
+
+    def resample(rng: np.random.Generator) -> Floats:
+        return resampled_valley(
+            known.values, rng, DRAWS, low=rule.low, high=rule.high, min_confidence=rule.min_confidence
+        )
+
     if valley is None:
-        raise Nothing(f"the density has no valley in the range {range_of(rule)}")
-    _require_confidence(rule, valley.value, float(valley.confidence), "the best valley")
-    return Outcome(
-        valley.value,
-        float(valley.confidence),
-        resample=lambda rng: resampled_valley(known.values, rng, DRAWS, low=rule.low, high=rule.high),
-    )
+        raise Nothing(f"the density has no valley in the range {range_of(rule)}", resample)
+    _require_confidence(rule, valley.value, float(valley.confidence), "the best valley", resample)
+    return Outcome(valley.value, float(valley.confidence), resample=resample)
 
 
 def _mixture(rule: Mixture, known: Known) -> Outcome:
@@ -192,16 +198,25 @@ def _mixture(rule: Mixture, known: Known) -> Outcome:
     fitted = fit_mixture(known.values)
     if fitted is None:
         raise Nothing("one hump describes the cells as well as two")
-    _require_confidence(rule, fitted.value, fitted.confidence, "the border of two humps")
-    return Outcome(
-        fitted.value, fitted.confidence, resample=lambda rng: resampled_mixture(fitted, rng, DRAWS)
-    )
+
+    def resample(rng: np.random.Generator) -> Floats:
+        return resampled_mixture(fitted, rng, DRAWS, min_confidence=rule.min_confidence)
+
+    _require_confidence(rule, fitted.value, fitted.confidence, "the border of two humps", resample)
+    return Outcome(fitted.value, fitted.confidence, resample=resample)
 
 
-def _require_confidence(rule: Valley | Mixture, value: float, confidence: float, what: str) -> None:
+def _require_confidence(
+    rule: Valley | Mixture,
+    value: float,
+    confidence: float,
+    what: str,
+    resample: Callable[[np.random.Generator], Floats],
+) -> None:
     if confidence < rule.min_confidence:
         raise Nothing(
-            f"{what}, at {value:.2f}, has a confidence of {confidence:.2f}, and {rule.min_confidence:g} is needed"
+            f"{what}, at {value:.2f}, has a confidence of {confidence:.2f}, and {rule.min_confidence:g} is needed",
+            resample,
         )
 
 

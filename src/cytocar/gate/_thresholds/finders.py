@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ GRID = 200
 """Points of the density that is kept for each threshold."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+Resample = Callable[[np.random.Generator], "NDArray[np.float64]"]
 
 
 class ThresholdNotFound(GateError):
@@ -131,6 +134,7 @@ def find(threshold: Threshold, known: Known, sample: str, *, seed: int | None = 
         reference = _pinned_reference(threshold, known, stated)
         return Found(value=stated, rule="value", pinned=True, reference=reference, **common)
     reasons: list[str] = []
+    tried: list[tuple[Rule, Resample | None]] = []
     for rule in threshold.rules():
         if isinstance(rule, OtherSamples) and known.others is None:
             # Not yet known is not the same as none: no further fallback is taken in the place of this one.
@@ -140,8 +144,10 @@ def find(threshold: Threshold, known: Known, sample: str, *, seed: int | None = 
             outcome = within_range(rule, carry_out(rule, known, threshold))
         except Nothing as nothing:
             reasons.append(f"{rule.kind.replace('_', ' ')}: {nothing}")
+            tried.append((rule, nothing.resample))
             continue
-        fields = common | _moving(outcome, threshold, sample, seed)
+        tried.append((rule, outcome.resample))
+        fields = common | _moving(outcome, threshold, known, tried, sample, seed)
         notes = [*(f"no {reason}" for reason in reasons), outcome.note, fields.pop("note")]
         if outcome.n_cells is not None:
             fields |= {"found_in": outcome.found_in, "n_cells": outcome.n_cells}
@@ -161,21 +167,35 @@ def within_range(rule: Rule, outcome: Outcome) -> Outcome:
         rule.high is not None and outcome.value > rule.high
     ):
         raise Nothing(
-            f"it would be {outcome.value:.2f}, outside the range of {range_of(rule)} that the strategy allows"
+            f"it would be {outcome.value:.2f}, outside the range of {range_of(rule)} that the strategy allows",
+            outcome.resample,
         )
     return outcome
 
 
-def _moving(outcome: Outcome, threshold: Threshold, sample: str, seed: int | None) -> dict[str, Any]:
+def _moving(
+    outcome: Outcome,
+    threshold: Threshold,
+    known: Known,
+    tried: Sequence[tuple[Rule, Resample | None]],
+    sample: str,
+    seed: int | None,
+) -> dict[str, Any]:
     """Return how far the number moves with the cells, how sure it is, and what known negatives say of both ends."""
     fields: dict[str, Any] = {"note": "", "reference": outcome.reference}
     fields["confidence"] = float("nan") if outcome.confidence is None else outcome.confidence
     if seed is None or outcome.resample is None:
         return fields
-    draws = outcome.resample(generator(seed, "threshold spread", sample, threshold.name))
+    draws, by_this = _draws(
+        threshold, known, tried, generator(seed, "threshold spread", sample, threshold.name)
+    )
     found = draws[np.isfinite(draws)]
+    said = []
+    if by_this < draws.size:
+        said.append(f"by this rule in {by_this} of {draws.size} resamples")
     if found.size < draws.size:
-        fields["note"] = f"found in {found.size} of {draws.size} resamples"
+        said.append(f"by none in {draws.size - found.size}")
+    fields["note"] = ", ".join(said)
     if found.size < 2:
         return fields
     low, high = (float(q) for q in np.quantile(found, [0.025, 0.975]))
@@ -190,6 +210,47 @@ def _moving(outcome: Outcome, threshold: Threshold, sample: str, seed: int | Non
                 outcome.reference, rate_low=outcome.rate_at(low), rate_high=outcome.rate_at(high)
             )
     return fields
+
+
+def _draws(
+    threshold: Threshold,
+    known: Known,
+    tried: Sequence[tuple[Rule, Resample | None]],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], int]:
+    """Return the number in each resample, by the first rule that finds one there, and how often that is the one in use.
+
+    A rule that just failed in all cells may find a number in a resample, and the other way round: then the number
+    jumps, and its range has to say so.
+    """
+    draws: NDArray[np.float64] = np.empty(0)
+    by_this = 0
+    *before, in_use = tried
+    after = list(threshold.rules())[len(tried) :]
+    waiting: list[tuple[Rule, Resample | None]] = [*before, in_use, *((rule, None) for rule in after)]
+    for number, (rule, resample) in enumerate(waiting):
+        if number > len(before) and not np.isnan(draws).any():
+            break
+        if number > len(before) and not (isinstance(rule, OtherSamples) and known.others is None):
+            try:
+                resample = within_range(rule, carry_out(rule, known, threshold)).resample
+            except Nothing as nothing:
+                resample = nothing.resample
+        if resample is None:
+            continue
+        numbers = resample(rng)
+        if draws.size == 0:
+            draws = np.full(numbers.size, np.nan)
+        if numbers.size != draws.size:
+            numbers = rng.choice(numbers, draws.size)
+        low, high = (
+            end if end is not None else sign * np.inf for end, sign in ((rule.low, -1), (rule.high, 1))
+        )
+        takes = np.isnan(draws) & (numbers >= low) & (numbers <= high)
+        draws[takes] = numbers[takes]
+        if number == len(before):
+            by_this = int(takes.sum())
+    return draws, by_this
 
 
 def _pinned_reference(threshold: Threshold, known: Known, number: float) -> Reference | None:

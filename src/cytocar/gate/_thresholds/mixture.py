@@ -145,8 +145,13 @@ def fit_mixture(values: NDArray[Any]) -> FittedMixture | None:
     return FittedMixture(float(value[0]), float(confidence[0]), best[1], grid, seen[0], float(n_zeros))
 
 
-def resampled_mixture(fitted: FittedMixture, rng: np.random.Generator, draws: int) -> Floats:
-    """Return the border of the humps in each of `draws` bootstrap samples of the cells, fitted from those of all."""
+def resampled_mixture(
+    fitted: FittedMixture, rng: np.random.Generator, draws: int, *, min_confidence: float = 0.0
+) -> Floats:
+    """Return the border of the humps in each of `draws` bootstrap samples of the cells, fitted from those of all.
+
+    NaN where the humps of a sample are not apart enough for `min_confidence`.
+    """
     counts = rng.poisson(fitted.counts, (draws, fitted.counts.size)).astype(np.float64)
     zeros = rng.poisson(fitted.zeros, draws).astype(np.float64)
     one = fitted.humps
@@ -155,7 +160,8 @@ def resampled_mixture(fitted: FittedMixture, rng: np.random.Generator, draws: in
     )
     start = _Humps(weights, modes, left, right, one.fading)
     humps, _ = _iterate(counts, fitted.grid, start, _FEW_ROUNDS)
-    return _border(humps, fitted.grid, counts.sum(axis=1), zeros)[0]
+    value, confidence = _border(humps, fitted.grid, counts.sum(axis=1), zeros)
+    return np.where(confidence >= min_confidence, value, np.nan)
 
 
 def _shape(points: Floats, mode: Floats, left: Floats, right: Floats) -> Floats:

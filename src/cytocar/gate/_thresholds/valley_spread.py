@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +14,35 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_LEAST_Z, _LEAST_DEPTH, _LEAST_EVENTS = 3.5, 0.1, 20
+# As in `density.find_valleys`; a hump this share as clear may pass in a sample.
+_LEAST_Z, _LEAST_DEPTH, _LEAST_EVENTS, _FAINT = 3.5, 0.1, 20.0, 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """The lowest stretch between two humps in each sample: its middle, and how clear it is."""
+
+    at: NDArray[np.intp]
+    confidence: Floats
+    depth: Floats
+    standing: Floats
 
 
 def resampled_valley(
-    values: NDArray[Any], rng: np.random.Generator, draws: int, *, low: float | None, high: float | None
+    values: NDArray[Any],
+    rng: np.random.Generator,
+    draws: int,
+    *,
+    low: float | None,
+    high: float | None,
+    min_confidence: float = 0.0,
 ) -> Floats:
     """Return where the clearest valley lies in each of `draws` bootstrap samples; NaN where a sample has none.
 
-    In a bootstrap sample the counts of the bins are independent Poisson numbers around those that were seen. The
-    humps are those of all cells: between each two that neighbour each other, at each width of smoothing, the lowest
-    place is looked for as `cytocar._core.density.find_valleys` does, and the one with the highest confidence taken.
+    In a bootstrap sample the counts of the bins are independent Poisson numbers around those that were seen. Between
+    neighbouring humps of all cells, those included that are too faint to count there, and at each width of
+    smoothing, the lowest place is looked for as `cytocar._core.density.find_valleys` does; of those that pass its
+    tests in the sample, the one with the highest confidence is taken.
 
     Parameters
     ----------
@@ -35,6 +54,8 @@ def resampled_valley(
         Number of samples.
     low, high
         The range in which the valley must lie; None is open.
+    min_confidence
+        With less than this, a sample has no valley.
 
     Returns
     -------
@@ -44,25 +65,41 @@ def resampled_valley(
     events, first, step = density._histogram(values, min(widths) / density._PER_BANDWIDTH, 4 * max(widths))
     grid = first + step * np.arange(events.size)
     counts = np.vstack([events, rng.poisson(events, (draws, events.size))]).astype(np.float64)
+    below = np.concatenate([np.zeros((draws, 1)), np.cumsum(counts[1:], axis=1)], axis=1)
     inside = (grid >= (-np.inf if low is None else low)) & (grid <= (np.inf if high is None else high))
-    best = np.full(draws, -1.0)
+    best = np.full(draws, max(min_confidence, 1e-9))
     found = np.full(draws, np.nan)
     for width in widths:
         sigma = max(width / step, 0.5)
         level = smooth_rows(counts, sigma) * (density._BOX * width / step)
-        peaks, troughs = density._humps(
-            level[0], events, least_z=_LEAST_Z, least_depth=_LEAST_DEPTH, least_events=_LEAST_EVENTS
-        )
-        edges = [0, *troughs, grid.size - 1]
-        for i in range(len(troughs)):
-            window = level[1:, edges[i] : edges[i + 2] + 1]
-            at, confidence = _lowest(
-                window, peaks[i] - edges[i], troughs[i] - edges[i], peaks[i + 1] - edges[i]
-            )
-            at = at + edges[i]
-            better = inside[at] & (confidence > best)
-            best[better], found[better] = confidence[better], grid[at[better]]
+        for left, trough, right, start, end in _pairs(level[0], events):
+            if not inside[start : end + 1].any():
+                continue
+            place = _lowest(level[1:, start : end + 1], left - start, trough - start, right - start)
+            at = place.at + start
+            rows = np.arange(draws)
+            sizes = (below[rows, at] - below[:, start], below[:, end + 1] - below[rows, at])
+            stands = (place.standing >= _LEAST_Z) & (place.depth >= _LEAST_DEPTH)
+            stands &= np.minimum(*sizes) >= _LEAST_EVENTS
+            better = inside[at] & stands & (place.confidence >= best)
+            best[better], found[better] = place.confidence[better], grid[at[better]]
     return found
+
+
+def _pairs(level: Floats, events: Floats) -> set[tuple[int, int, int, int, int]]:
+    """Return the neighbouring humps of all cells: left mode, trough, right mode, and where the pair starts and ends."""
+    pairs = set()
+    for share in (1.0, _FAINT):
+        peaks, troughs = density._humps(
+            level,
+            events,
+            least_z=share * _LEAST_Z,
+            least_depth=share * _LEAST_DEPTH,
+            least_events=share * _LEAST_EVENTS,
+        )
+        edges = [0, *troughs, level.size - 1]
+        pairs |= {(peaks[i], troughs[i], peaks[i + 1], edges[i], edges[i + 2]) for i in range(len(troughs))}
+    return pairs
 
 
 def smooth_rows(counts: Floats, sigma: float) -> Floats:
@@ -77,8 +114,8 @@ def smooth_rows(counts: Floats, sigma: float) -> Floats:
     return np.asarray(counts @ lookup[offset])
 
 
-def _lowest(level: Floats, left: int, trough: int, right: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return for each row (rows, bins) the middle of the lowest stretch between two humps, and its confidence."""
+def _lowest(level: Floats, left: int, trough: int, right: int) -> _Place:
+    """Return for each row (rows, bins) the lowest stretch between two humps."""
     rows = np.arange(level.shape[0])
     bins = np.arange(level.shape[1])
     from_left = level[:, : trough + 1].argmax(axis=1)
@@ -93,4 +130,6 @@ def _lowest(level: Floats, left: int, trough: int, right: int) -> tuple[NDArray[
     end = np.where(high & (bins >= at[:, None]), bins, from_right[:, None]).min(axis=1) - 1
     least_peak = np.maximum(peak - 3 * np.sqrt(peak), 1e-9)
     confidence = np.clip(1.0 - (bottom + 3 * np.sqrt(bottom)) / least_peak, 0.0, 1.0)
-    return (np.minimum(start, at) + np.maximum(end, at)) // 2, confidence
+    standing = np.sqrt(2.0) * (np.sqrt(peak + 0.375) - np.sqrt(bottom + 0.375))
+    middle = (np.minimum(start, at) + np.maximum(end, at)) // 2
+    return _Place(middle, confidence, 1.0 - bottom / np.maximum(peak, 1e-9), standing)
