@@ -47,7 +47,7 @@ def test_a_run_says_how_stable_its_clusters_are_and_what_they_are(finished):
     for one in (names, stability):
         assert one.set_index(["method", "cluster"])["n"].to_dict() == counted.to_dict()
     assert (names.groupby("method")["description"].nunique() == names.groupby("method").size()).all()
-    assert (names["name"] == names["description"]).all()
+    assert (names["name"] == names["cluster"]).all()
     known = clusters[clusters["low_stability"].notna()]
     assert len(known) > 0.9 * len(clusters)
     assert (known["low_stability"] <= known["fraction"] + 1e-9).all()

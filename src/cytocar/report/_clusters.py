@@ -81,7 +81,7 @@ def _names(run: FinishedRun) -> list[SmallTable]:
     found = []
     judged = {} if stability is None else {(r.method, r.cluster): r for r in records(stability)}
     for method, part in table.groupby("method", sort=False):
-        given = bool((part["name"] != part["description"]).any())
+        given = bool((part["name"] != part["cluster"]).any())
         lines = []
         for row in records(part):
             kept = judged.get((row.method, row.cluster))

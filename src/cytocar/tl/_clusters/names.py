@@ -211,7 +211,7 @@ def describe_clusters(
     ``description`` : text
         No two are the same.
     ``name`` : text
-        The description, until it is edited.
+        The label of the cluster, until it is edited; short names read best in figures.
     ``made_for`` : text
         Fingerprint of the clustering, so that the table is not taken for another one.
 
@@ -272,7 +272,7 @@ def describe_clusters(
             "cluster": clusters,
             "n": [int((labels == cluster).sum()) for cluster in clusters],
             "description": texts,
-            "name": texts,
+            "name": clusters,
             "made_for": fingerprint(adata, key),
         }
     )
