@@ -252,7 +252,7 @@ def _other_samples(known: Known) -> Outcome:
         # What a further sample would do is never sure: as if one more had been seen that does not agree.
         int(np.count_nonzero(np.abs(numbers - value) <= NEAR)) / (numbers.size + 1),
         f"median of {numbers.size} other samples",
-        resample=(lambda _: numbers) if numbers.size > 1 else None,
+        resample=lambda _: numbers,
     )
 
 
