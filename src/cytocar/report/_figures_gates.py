@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
@@ -36,9 +37,23 @@ def _ridges(run: FinishedRun) -> Any:
     return pl.ridges(run.tables["densities"], run.tables["thresholds"], samples=run.tables["samples"])
 
 
+def _other_gates(function: str) -> Callable[[FinishedRun], Any]:
+    def draw(run: FinishedRun) -> Any:
+        from cytocar import pl
+
+        return getattr(pl, function)(run.tables[function], samples=run.tables["samples"])
+
+    return draw
+
+
 def _has_car_cells(run: FinishedRun) -> bool:
     drawn = has("gating_plots", "thresholds", "ledger")(run)
     return drawn and run.has_car and bool((run.cells.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
+
+
+def _has_numbers(run: FinishedRun, name: str, column: str) -> bool:
+    found = run.tables.get(name)
+    return found is not None and bool(found[column].notna().any())
 
 
 FIGURES: tuple[FigureOfRun, ...] = (
@@ -71,5 +86,21 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "The density each threshold was found in, on the cells of its own population.",
         has("densities", "thresholds"),
         table("thresholds", "densities", "thresholds"),
+    ),
+    FigureOfRun(
+        "robustness",
+        "What moving each threshold does",
+        "Each threshold at both ends of its 95 % range, the others as they are: how far the number moves. The black "
+        "line is the number as found.",
+        lambda run: _has_numbers(run, "robustness", "result_low"),
+        _other_gates("robustness"),
+    ),
+    FigureOfRun(
+        "multiverse",
+        "The same numbers under other rules",
+        "Each mark is one combination of rules for the thresholds, from low to high, with its exact 95 % interval of "
+        "counting; in colour the one that was used.",
+        lambda run: _has_numbers(run, "multiverse", "result"),
+        _other_gates("multiverse"),
     ),
 )
