@@ -37,3 +37,10 @@ def test_the_promised_columns_come_first_and_must_be_there(tmp_path):
 
 def test_a_table_that_was_not_made_is_none(tmp_path):
     assert tables.read(tmp_path, "kinetics") is None
+
+
+def test_names_of_rules_and_thresholds_stay_texts(tmp_path):
+    table = pd.DataFrame({"threshold": ["007"], "kind": ["found"], "rule_007": [""], "rule_CD3": ["1"]})
+    tables.write(tmp_path, "multiverse", table)
+    back = tables.read(tmp_path, "multiverse")
+    assert back.iloc[0].tolist() == ["007", "found", "", "1"]

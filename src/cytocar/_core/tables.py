@@ -62,6 +62,7 @@ def read(folder: Path, name: str) -> pd.DataFrame | None:
         return None
     text = dict.fromkeys(_TEXT_COLUMNS, str)
     header = pd.read_csv(path, nrows=0).columns
+    text |= {str(column): str for column in header if str(column).startswith("rule_")}
     known = {column: kind for column, kind in text.items() if column in header}
     return pd.read_csv(
         path, dtype=known, keep_default_na=False, na_values={c: [""] for c in header if c not in known}
@@ -72,7 +73,7 @@ _TEXT_COLUMNS = (
     "sample_id", "patient_id", "timepoint", "population", "parent", "compartment", "subset", "method", "cluster",
     "marker", "comparison", "group_a", "group_b", "unit", "call", "measure", "note", "name", "rule", "found_in",
     "x_marker", "y_marker", "x_name", "y_name", "criterion", "channel", "class", "worst_channel", "car_channel",
-    "main_source", "x_side", "by", "source", "file", "role", "group", "batch", "background_source",
+    "main_source", "x_side", "by", "source", "file", "role", "group", "batch", "background_source", "threshold", "kind",
     "contrast", "of", "effect_unit", "family", "model", "formula", "factor", "verdict", "message", "not_separable",
     "what", "basis", "description", "made_for",
 )  # fmt: skip
