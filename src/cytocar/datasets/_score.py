@@ -186,7 +186,7 @@ def _named_parents(gating: Any) -> Iterator[tuple[str, str]]:
             yield name, parent
         for item in gating.values():
             yield from _named_parents(item)
-    elif isinstance(gating, str) and "populations" in gating:
+    elif isinstance(gating, str) and "populations" in gating and not gating.startswith("<?xml"):
         yield from _named_parents(yaml.safe_load(gating))
     elif isinstance(gating, list):
         for item in gating:

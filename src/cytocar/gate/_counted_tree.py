@@ -134,7 +134,7 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
     >>> cc.gate.apply(adata, strategy)
     >>> print(cc.gate.tree(adata))
     small        cells  % of parent  % of cells
-    cells            2          100         100
+    cells            2        100.0       100.0
     \u2514\u2500\u2500 T cells      1         50.0        50.0
     """
     strategy = strategy_of(adata)
