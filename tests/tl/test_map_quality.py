@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
+from cytocar.tl._maps.quality import _others, neighbours_kept
 
 COLUMNS = ["basis", "k", "n_cells", "n_judged", "kept", "low", "high", "by_chance"]
 MARKERS = ["CD3", "CD4", "CD8", "PD-1", "Ki67"]
@@ -57,6 +58,19 @@ def test_copies_of_a_cell_do_not_count_the_cell_itself(blobs: ad.AnnData) -> Non
     blobs.obsm["X_self"] = blobs.X[:, :5]
     assert cc.tl.map_quality(blobs, "X_self", k=10)["kept"].item() == 1
     assert cc.tl.map_quality(blobs, "X_self", k=10, max_cells=60)["kept"].item() == 1
+
+
+def test_a_part_of_the_cells_is_judged_among_all(blobs: ad.AnnData) -> None:
+    x = np.ascontiguousarray(blobs.X[:, :5])
+    y = np.ascontiguousarray(x[:, :2] + np.random.default_rng(1).normal(0, 0.3, (240, 2)), np.float32)
+    judges = np.arange(3, 240, 7)
+    assert neighbours_kept(x, y, judges, 20) == pytest.approx(kept_by_hand(x, y, judges, 20))
+    # of 30 copies 20 stand in a list of 20, whoever is asked; none is itself
+    x[50:80] = x[50]
+    asked = np.arange(50, 80)
+    near = _others(x, asked, 20, 1)
+    assert not (near == asked[:, None]).any()
+    assert np.isin(near, asked).all()
 
 
 def test_the_map_knows_its_own_number(blobs: ad.AnnData, tmp_path) -> None:
