@@ -282,6 +282,18 @@ def test_restarts_go_on_while_they_gain(monkeypatch: pytest.MonkeyPatch) -> None
         assert [quality for _, quality in stopped] == qualities[:expected]
 
 
+def test_cells_searched_list_by_list_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = np.random.default_rng(2).integers(0, 5, 3000)
+    x = points(3000, 8) + 6 * np.eye(8, dtype="float32")[truth]
+    exact = _phenograph.communities(x, k=20, resolution=0.2, n_runs=4, seed=0)
+    whole = _neighbours.search
+    monkeypatch.setattr(_neighbours, "search", lambda *a, **b: whole(*a, **b, exact_up_to=500))
+    found = _phenograph.communities(x, k=20, resolution=0.2, n_runs=4, seed=0, n_jobs=2)
+    assert (exact.neighbours, found.neighbours) == ("exact", "inverted file")
+    assert adjusted_rand_score(truth, found.labels) > 0.99
+    assert found.modularity == pytest.approx(exact.modularity, abs=0.005)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_communities_are_no_worse_than_those_of_leiden(seed: int) -> None:
     igraph = pytest.importorskip("igraph")

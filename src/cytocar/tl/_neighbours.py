@@ -43,11 +43,15 @@ class Neighbours:
         ``"exact"`` or ``"inverted file"``.
     recall
         Share of true neighbours found, measured on some of the rows; 1 for an exact search.
+    order
+        Rows in an order that puts most neighbours near each other, which spares the processor's cache; `None` where
+        there are few rows.
     """
 
     index: NDArray[np.int32]
     how: str
     recall: float
+    order: NDArray[np.int32] | None = None
 
 
 def n_threads(n_jobs: int) -> int:
@@ -153,7 +157,7 @@ def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
     ranked = _ranked(lists.x, lists.x, lists.order, candidates, k, without_self=True, threads=threads)
     index = np.empty_like(ranked)
     index[lists.order] = ranked
-    return Neighbours(index, "inverted file", found)
+    return Neighbours(index, "inverted file", found, lists.order)
 
 
 def search(x: NDArray[np.float32], k: int, *, n_jobs: int = 1, exact_up_to: int = EXACT_UP_TO) -> Neighbours:

@@ -117,11 +117,20 @@ def communities(
     `None` stands for as many as still gain.
     """
     found = _neighbours.search(x, k, n_jobs=n_jobs)
-    graph = _graph(found.index, n_jobs=n_jobs)
+    index = found.index
+    if found.order is not None:
+        place = np.empty(len(x), np.int32)
+        place[found.order] = np.arange(len(x), dtype=np.int32)
+        index = place[index[found.order]]
+    graph = _graph(index, n_jobs=n_jobs)
     runs = _restarts(graph, resolution=resolution, n_runs=n_runs, seed=seed, n_jobs=n_jobs)
     best = max(range(len(runs)), key=lambda run: (runs[run][1], -run))
+    labels = runs[best][0]
+    if found.order is not None:
+        labels = np.empty_like(labels)
+        labels[found.order] = runs[best][0]
     return Communities(
-        labels=runs[best][0],
+        labels=labels,
         modularity=runs[best][1],
         stability=_agreement_of(runs, best),
         neighbours=found.how,
