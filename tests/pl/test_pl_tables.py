@@ -107,3 +107,13 @@ def test_errors_name_the_missing_column(tables: SimpleNamespace) -> None:
         pl.subsets(tables.subsets.drop(columns=["low", "high"]))
     with pytest.raises(ParameterError, match="the table of clusters has no rows"):
         pl.cluster_frequencies(tables.clusters.iloc[:0])
+
+
+def test_lines_between_samples_stay_within_a_patient(tables: SimpleNamespace) -> None:
+    sheet = tables.frequency.assign(patient_id=["P1", "P1", "P2", "P2"])
+    axes = {a.get_label(): a for a in pl.cluster_frequencies(tables.clusters, samples=sheet).axes}
+    joined = [line for line in axes["cluster 1"].lines if line.get_label() == "over time"]
+    assert [len(line.get_xdata()) for line in joined] == [2, 2]
+    alone = tables.frequency.assign(patient_id=["P1", "P2", "P3", "P4"])
+    axes = {a.get_label(): a for a in pl.cluster_frequencies(tables.clusters, samples=alone).axes}
+    assert [line for line in axes["cluster 1"].lines if line.get_label() == "over time"] == []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_DENSE = 12
 _COLUMNS = (keys.SAMPLE, "method", "cluster", "n", "fraction", "low", "high")
 
 
@@ -96,7 +97,9 @@ def cluster_frequencies(
     small_foot = names_height(names, small_width, longest=10)
     rows = rows_of(len(clusters), columns)
     top_small = head + height + foot + 10
-    gap_y = 6.0 + small_foot
+    dense = len(order) > _DENSE
+    gap_y = 6.0 if dense else 6.0 + small_foot
+    lines = _lines_of(order, samples)
     sheet = Sheet(top_small + rows * small_height + (rows - 1) * gap_y + small_foot + 1)
 
     axes = sheet.axes(Box(left, head, bars, height), label="samples")
@@ -127,12 +130,18 @@ def cluster_frequencies(
         middle, low, high = (100 * wide[column][:, place] for column in ("fraction", "low", "high"))
         axes.errorbar(
             range(len(order)), middle, yerr=np.clip([middle - low, high - middle], 0, None), color=colours[cluster],
-            marker="o", markersize=3.2 if len(order) <= 12 else 1.8, linewidth=0.7, elinewidth=0.9,
+            marker="o", markersize=1.8 if dense else 3.2, linestyle="none", elinewidth=0.9,
         )  # fmt: skip
+        for along in lines:
+            axes.plot(along, middle[along], color=colours[cluster], linewidth=0.7, label="over time")
         top = float(np.nanmax(high)) if np.isfinite(high).any() else 1.0
         axes.set_ylim(0, max(top, 0.5) * 1.06)
         few_ticks(axes, 3)
-        sample_axis(axes, names, box.width, longest=10)
+        if dense and place + columns < len(clusters):
+            axes.set_xticks(range(len(order)), [""] * len(order))
+            axes.set_xlim(-0.6, len(order) - 0.4)
+        else:
+            sample_axis(axes, names, box.width, longest=10)
         subset = subset_of.get(cluster, "")
         axes.set_title(
             f"{_text.label(cluster, 8)}{' ' + _text.label(subset, 8) if subset else ''}", size=_style.FONT
@@ -146,6 +155,17 @@ def cluster_frequencies(
     middle_of_small = top_small + (rows * small_height + (rows - 1) * gap_y) / 2
     sheet.text(1.5, middle_of_small, "% of clustered cells, 95 % interval", rotation=90, va="center")
     return sheet.figure
+
+
+def _lines_of(order: Sequence[str], samples: pd.DataFrame | None) -> list[list[int]]:
+    """Return the places of samples that a line may join: those of one patient, or all where no patients are known."""
+    if samples is None or keys.PATIENT not in samples or keys.SAMPLE not in samples:
+        return [list(range(len(order)))] if len(order) <= _DENSE else []
+    who = dict(zip(samples[keys.SAMPLE].astype(str), samples[keys.PATIENT].astype(str), strict=True))
+    places: dict[str, list[int]] = {}
+    for place, sample in enumerate(order):
+        places.setdefault(who.get(sample, sample), []).append(place)
+    return [along for along in places.values() if len(along) > 1]
 
 
 def _stacked(axes: Axes, share: np.ndarray, clusters: Sequence[str], colours: dict[str, str]) -> None:
