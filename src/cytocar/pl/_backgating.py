@@ -12,7 +12,7 @@ from cytocar._core.errors import ParameterError
 from cytocar.pl import _biaxial, _data, _style, _text
 from cytocar.pl._gating import SAMPLES_PER_PAGE
 from cytocar.pl._gating_rows import lay_out
-from cytocar.pl._strategy import PIXELS, one_sample, page_of
+from cytocar.pl._strategy import PIXELS, one_sample, page_of, steps_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,6 @@ def backgating(
             adata, plots, thresholds, ledger, strategy=strategy, samples=samples, page=page, per_page=per_page
         )
     from cytocar.gate._tables import gating, strategy_of
-    from cytocar.pl._tree_steps import steps as steps_of
 
     name = one_sample(sample, list(gating(adata)["samples"]))
     if population is None:
@@ -96,7 +95,7 @@ def backgating(
         population = tree.compartments.get(keys.CAR) or tree.expanded()[-1].name
     steps = [
         step
-        for step in steps_of(adata, name, bins=PIXELS, of=population)
+        for step in steps_of(adata, name, bins=PIXELS, of=population)[0]
         if _ends_in(adata, step.parent, population)
     ]
     if not steps:

@@ -125,6 +125,7 @@ def draw(axes: Axes, step: Step, *, shade: str = "log", grey: bool = False, line
     )  # fmt: skip
     axes.set(xlim=(step.x.low, step.x.high), ylim=(step.y.low, step.y.high))
     drawn = set()
+    taken: list[NDArray[np.float64]] = []
     for region in step.regions:
         for path in region.shape.lines(step.x, step.y):
             key = path.round(9).tobytes()
@@ -135,7 +136,7 @@ def draw(axes: Axes, step: Step, *, shade: str = "log", grey: bool = False, line
                     solid_joinstyle="miter",
                 )  # fmt: skip
         if not grey:
-            _name(axes, step, region)
+            _name(axes, step, region, taken)
     axes.set_xticks(list(step.x.ticks), list(step.x.ticks.values()), size=_style.SMALL)
     axes.set_yticks(list(step.y.ticks), list(step.y.ticks.values()), size=_style.SMALL)
     axes.set_xlabel(_text.label(step.x.name, 22), size=_style.FONT, labelpad=1.5)
@@ -197,7 +198,7 @@ def draw_cells(
     )
 
 
-def _name(axes: Axes, step: Step, region: Region) -> None:
+def _name(axes: Axes, step: Step, region: Region, taken: list[NDArray[np.float64]]) -> None:
     """Write a population and its share of the step within its gate, where it covers the fewest cells."""
     share = 100 * region.events / step.n if step.n else float("nan")
     short = region.population.removeprefix(step.parent).strip() or region.population
@@ -206,7 +207,8 @@ def _name(axes: Axes, step: Step, region: Region) -> None:
     size = np.array(
         [max(_text.width_mm(line, _style.SMALL) for line in lines) + 0.8, 2 * _text.height_mm(_style.SMALL)]
     )
-    x, y = _quietest(region.shape, step, size / side_mm)
+    x, y = _quietest(region.shape, step, size / side_mm, taken)
+    taken.append(np.array([(x, y), size / side_mm]))
     axes.annotate(
         "\n".join(lines), (x, y), xycoords="axes fraction", ha="center", va="center", size=_style.SMALL,
         linespacing=1.05, annotation_clip=False,
@@ -214,10 +216,13 @@ def _name(axes: Axes, step: Step, region: Region) -> None:
     )  # fmt: skip
 
 
-def _quietest(shape: Box | Outline, step: Step, size: NDArray[np.float64]) -> tuple[float, float]:
+def _quietest(
+    shape: Box | Outline, step: Step, size: NDArray[np.float64], taken: Sequence[NDArray[np.float64]]
+) -> tuple[float, float]:
     """Return the middle of the words of a gate, as shares of the panel: that corner of the gate with fewest cells.
 
-    Of corners with as few cells, the one farthest from the middle of the panel. The words of a closed outline may
+    Words of other gates are kept clear of, as far as can be; of corners with as few cells, it is the one farthest from
+    the middle of the panel. The words of a closed outline may
     stand above and below it as well.
     """
     half = size / 2 + _ROOM
@@ -243,9 +248,12 @@ def _quietest(shape: Box | Outline, step: Step, size: NDArray[np.float64]) -> tu
     inside = [
         (float(np.clip(x, half[0], 1 - half[0])), float(np.clip(y, half[1], 1 - half[1]))) for x, y in spots
     ]
-    return min(
-        inside, key=lambda spot: (_covered(step, spot, size), -abs(spot[0] - 0.5) - abs(spot[1] - 0.5))
-    )
+
+    def price(spot: tuple[float, float]) -> tuple[int, float, float]:
+        on = sum(bool((np.abs(spot - place) < (size + other) / 2).all()) for place, other in taken)
+        return on, _covered(step, spot, size), -abs(spot[0] - 0.5) - abs(spot[1] - 0.5)
+
+    return min(inside, key=price)
 
 
 def _covered(step: Step, spot: tuple[float, float], size: NDArray[np.float64]) -> float:

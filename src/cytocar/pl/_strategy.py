@@ -36,7 +36,8 @@ def strategy(
     Parameters
     ----------
     adata
-        Gated by `cytocar.gate.apply`, with the values it was gated on.
+        Gated by `cytocar.gate.apply` with a strategy of thresholds or with gates of any shape, with the values it was
+        gated on. Populations made of others, by ``or`` and ``not``, have no shape: they are only counted above.
     sample
         Which sample; it has to be named where there are several.
     parents
@@ -68,13 +69,12 @@ def strategy(
     ['7 CAR-T', '8 Host T']
     """
     from cytocar.gate._tables import gating
-    from cytocar.pl._tree_steps import steps as steps_of
 
     if not 8 <= pixels <= 1024:
         raise ParameterError(f"pixels is {pixels}; it must be 8 to 1024")
     known = list(gating(adata)["samples"])
     name = one_sample(sample, known)
-    steps = steps_of(adata, name, bins=pixels)
+    steps, rest = steps_of(adata, name, bins=pixels)
     if parents is not None:
         present = list(dict.fromkeys(step.parent for step in steps))
         for parent in parents:
@@ -89,9 +89,23 @@ def strategy(
     return page_of(
         steps,
         name,
-        f"{words}; number in a gate: % of the cells of the panel",
+        f"{words}; number in a gate: % of the cells of the panel"
+        + (f"; not drawn: {len(rest)}" if rest else ""),
         lambda axes, step: _biaxial.draw(axes, step, shade=shade),
     )
+
+
+def steps_of(
+    adata: AnnData, sample: str, *, bins: int, of: str | None = None
+) -> tuple[list[_biaxial.Step], list[str]]:
+    """Return the biaxials of a sample, however it was gated, and the populations that no biaxial can show."""
+    from cytocar.gate import DocumentTree, strategy_of
+    from cytocar.pl import _document_steps, _tree_steps
+
+    tree = strategy_of(adata)
+    if isinstance(tree, DocumentTree):
+        return _document_steps.steps(adata, tree, sample, bins=bins, of=of)
+    return _tree_steps.steps(adata, sample, bins=bins, of=of), []
 
 
 def one_sample(sample: str | None, known: list[str]) -> str:
