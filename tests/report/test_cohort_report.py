@@ -133,6 +133,9 @@ def test_clusters_that_are_parted_by_the_batch_are_named_and_marked():
     assert "1 of 4 flowsom clusters are parted by the batch (2): " in answer(run).caveats[-1]
     notes = [row.cells[-1] for row in _cohort.chapter(run)["questions"][0]["shares"].rows]
     assert ["parted by the batch" in note for note in notes] == [False, True, False, False]
+    first = finished(confounding=loose, batches=batches.assign(explained=[0.9, 0.1, 0.1, 0.1]))
+    assert "cluster 1, " in _cohort.sentences(first)[0]
+    assert _cohort.sentences(first)[0].count("parted by the batch") == 1
     # Where the batch cannot be told from the groups it would be the same as what is asked.
     tied = tl.confounding(samples.assign(batch=samples["group"]))
     assert "parted" not in "".join(answer(finished(3, confounding=tied, batches=batches)).caveats)

@@ -86,6 +86,12 @@ def _parted(run: FinishedRun) -> pd.DataFrame | None:
     return None if table is None else table[table["explained"] > MOST]
 
 
+def _of_batch(run: FinishedRun) -> set[tuple[str, str]]:
+    """Return method and cluster of those that the batch parts."""
+    parted = _parted(run)
+    return set() if parted is None else {(row.method, str(row.cluster)) for row in records(parted)}
+
+
 def _parted_by_batch(run: FinishedRun) -> list[str]:
     """Name clusters that are those of a batch more than of a patient: the same cells, stained or measured otherwise."""
     table, parted = run.tables.get("batches"), _parted(run)
@@ -141,8 +147,10 @@ def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
     beside = (
         f"times the change in {a}" if _of_change(first) else f"times as much in {b}" if b else "times as much"
     )
+    of_batch = _of_batch(run)
     told = [
         f"{_called(run, row)}, {_fold(row)} {beside}, adjusted p {_p(row.p_adjusted)}"
+        + (", parted by the batch" if (row.of, str(row.cluster)) in of_batch else "")
         for row in records(clear)[:3]
     ]
     if len(tested) == 1:
@@ -227,8 +235,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
     """Return every share with both groups, their ratio, and p with its n and the least that the design can give."""
     a, b = str(rows["group_a"].iloc[0]), str(rows["group_b"].iloc[0])
     found = []
-    parted = _parted(run)
-    of_batch = set() if parted is None else {(row.method, str(row.cluster)) for row in records(parted)}
+    of_batch = _of_batch(run)
     for row in records(rows):
         *tested, note = _tested(row)
         if (row.of, str(row.cluster)) in of_batch:
