@@ -131,7 +131,7 @@ def page_of(
 ) -> Figure:
     """Lay out the steps of one sample, as large as a page allows."""
     columns = min(4, len(steps)) if len(steps) != 6 else 3
-    left, top, gap_x, head, foot = 10.0, 6.0, 10.0, 5.0, 8.0
+    left, top, gap_x, head, foot = 12.0, 6.0, 11.0, 5.0, 8.0
     side = min((_style.WIDTH_MM - left - 2 - gap_x * (columns - 1)) / columns, 50.0)
     rows = rows_of(len(steps), columns)
     sheet = Sheet(top + rows * (head + side + foot) + 0.5)
