@@ -26,6 +26,7 @@ from cytocar.tl import _neighbours
 from cytocar.tl._clusters.agreement import adjusted_rand
 from cytocar.tl._clusters.graph_kernels import modularity
 from cytocar.tl._clusters.phenograph import jaccard_graph
+from cytocar.tl._neighbours import nearest
 
 OWN = """
 import anndata, pandas
@@ -113,7 +114,7 @@ def compare(n: int, given: argparse.Namespace) -> list[str]:
             done[name].append(once(name, x, warm_rows=min(n, 2000)))
     fresh = {name: once(name, x, warm_rows=0) for name in names} if given.fresh else {}
 
-    exact = n if n <= EXACT_GRAPH_UP_TO else _neighbours.EXACT_UP_TO
+    exact = n if n <= EXACT_GRAPH_UP_TO else nearest.EXACT_UP_TO
     neighbours, _ = _neighbours.nearest_neighbours(x, 30, n_jobs=THREADS, exact_up_to=exact)
     graph = jaccard_graph(neighbours, n_jobs=THREADS)
     best = {name: min(done[name], key=lambda facts: facts["seconds"]) for name in names}

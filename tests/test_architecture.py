@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import inspect
 import re
 import subprocess
@@ -67,7 +68,6 @@ def test_imports_go_to_a_lower_floor_or_stay_in_the_room(path: Path) -> None:
 def test_importing_is_light(statement: str) -> None:
     heavy = [
         "anndata",
-        "faiss",
         "matplotlib",
         "numba",
         "openTSNE",
@@ -120,3 +120,24 @@ def test_public_functions_keep_the_conventions(name: str, function: object) -> N
     for parameter in signature.parameters:
         assert parameter in doc, f"the docstring of {name} does not tell about {parameter!r}"
     assert ">>>" in doc or "Examples" in doc, f"{name} needs an example"
+
+
+def parts_of(floor: str) -> dict[str, set[str]]:
+    """Return which rooms and modules of a floor each of its rooms and modules imports while it runs."""
+    found: dict[str, set[str]] = {}
+    for path in (SOURCE / floor).rglob("*.py"):
+        parts = path.relative_to(SOURCE / floor).parts
+        own = parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"cytocar.{floor}"):
+                below = (node.module or "").split(".")[2:]
+                names = below[:1] or [alias.name for alias in node.names]
+                found.setdefault(own, set()).update(name for name in names if name.startswith("_"))
+    return {own: others - {own} for own, others in found.items()}
+
+
+def test_rooms_of_the_analysis_do_not_need_each_other_in_circles() -> None:
+    order = list(graphlib.TopologicalSorter(parts_of("tl")).static_order())
+    assert order.index("_neighbours") < order.index("_clusters") < order.index("_cohorts")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from cytocar.gate._robustness import ROBUSTNESS
+from cytocar.gate._robustness.robustness import ROBUSTNESS
 from cytocar.report._robustness import robustness
 
 NAN = float("nan")

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _neighbour_lists, _neighbours
-from cytocar.tl._clusters.neighbour_kernels import largest
+from cytocar.tl import _neighbours, _threads
+from cytocar.tl._neighbours import lists as _neighbour_lists
+from cytocar.tl._neighbours import nearest
+from cytocar.tl._neighbours.kernels import largest
 
 
 def clusters(n: int, markers: int = 12, groups: int = 6, seed: int = 0) -> np.ndarray:
@@ -64,14 +66,14 @@ def test_the_recall_that_is_told_is_the_recall(n_jobs: int) -> None:
 def test_a_low_recall_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_neighbour_lists, "FEWEST", 1000)
     monkeypatch.setattr(_neighbour_lists, "MOST", 1000)
-    monkeypatch.setattr(_neighbours, "PASSES", 0)
+    monkeypatch.setattr(nearest, "PASSES", 0)
     x = np.random.default_rng(0).normal(size=(6000, 30)).astype("float32")
     poor = _neighbours.search(x, 15, exact_up_to=1000)
     true = oracle(x, 15)
     assert poor.recall < 0.5
     assert share_found(poor.index, true) == pytest.approx(poor.recall, abs=0.02)
     # neighbours of neighbours bring back much of what was missed
-    monkeypatch.setattr(_neighbours, "PASSES", 2)
+    monkeypatch.setattr(nearest, "PASSES", 2)
     better = _neighbours.search(x, 15, exact_up_to=1000)
     assert better.recall > poor.recall + 0.15
     assert share_found(better.index, true) == pytest.approx(better.recall, abs=0.02)
@@ -132,4 +134,4 @@ def test_the_rows_nearest_to_others_are_those_of_an_exact_search() -> None:
 def test_threads_are_a_whole_number_or_all() -> None:
     with pytest.raises(ParameterError, match="n_jobs is -2"):
         _neighbours.search(clusters(100), 5, n_jobs=-2)
-    assert _neighbours.n_threads(-1) >= 1
+    assert _threads.n_threads(-1) >= 1

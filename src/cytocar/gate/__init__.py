@@ -2,18 +2,18 @@
 
 from cytocar.gate._apply import apply, control_values
 from cytocar.gate._counted_tree import CountedTree, tree
-from cytocar.gate._document_tree import DocumentTree
+from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
+from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._evaluate import evaluate
 from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo
 from cytocar.gate._exchange.gatingml import write_gatingml
 from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._load import car_t, load, strategy_names
-from cytocar.gate._multiverse import multiverse
 from cytocar.gate._pin import pin
 from cytocar.gate._population_file import write_population
-from cytocar.gate._robustness import robustness
-from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument
+from cytocar.gate._robustness.multiverse import multiverse
+from cytocar.gate._robustness.robustness import robustness
 from cytocar.gate._shapes.shapes import (
     Combination,
     Dimension,

@@ -14,7 +14,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar._core.provenance import plain, record, require_state
-from cytocar.gate._document_tree import DocumentTree, Strategy, as_strategy
+from cytocar.gate._documents.tree import DocumentTree, Strategy, as_strategy
 from cytocar.gate._evaluate import Step
 from cytocar.gate._load import load
 from cytocar.gate._thresholds.finders import ThresholdNotFound
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from cytocar.gate._documents.document import GatingDocument
     from cytocar.gate._evaluate import Mask
-    from cytocar.gate._shapes.document import GatingDocument
 
 Pins = Mapping[str, "float | Mapping[str, float]"]
 Values = "NDArray[Any] | Mapping[str, NDArray[Any]]"
@@ -149,7 +149,7 @@ def apply(
 
 def _apply_document(adata: AnnData, tree: DocumentTree, named: Sequence[str], sample_key: str) -> None:
     """Assign every event to the populations of a document; thresholds that are named are an error."""
-    from cytocar.gate._document_apply import document_masks
+    from cytocar.gate._documents.apply import document_masks
 
     require_state(adata, keys.STATE_ARCSINH, "gating")
     for name in named:

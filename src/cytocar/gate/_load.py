@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from cytocar._core.errors import GateError, did_you_mean
-from cytocar.gate._document_tree import DocumentTree
+from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._tree import GateTree
 
 _ALIASES = {"off": "cells"}

@@ -11,7 +11,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
-from cytocar.gate._document_tree import BETWEEN, DocumentTree, Strategy
+from cytocar.gate._documents.tree import BETWEEN, DocumentTree, Strategy
 from cytocar.gate._tree import ROOT, GateTree
 from cytocar.panel.names import marker_key
 

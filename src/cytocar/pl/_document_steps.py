@@ -11,9 +11,9 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError
-from cytocar.gate._document_apply import _Channels, version_for
-from cytocar.gate._document_tree import DocumentTree
-from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.apply import _Channels, version_for
+from cytocar.gate._documents.document import DocumentPopulation, GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Linear, Scale
 from cytocar.gate._tree import ROOT

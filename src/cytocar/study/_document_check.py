@@ -75,7 +75,7 @@ def document_notes(tree: DocumentTree, samples: pd.DataFrame | None) -> Iterator
 def _channels(
     where: str, document: GatingDocument, panel: Panel, samples: pd.DataFrame | None
 ) -> Iterator[Problem]:
-    from cytocar.gate._document_apply import lacking_channels
+    from cytocar.gate._documents.apply import lacking_channels
 
     named = [str(channel) for channel in panel.frame[keys.CHANNEL]]
     missing = lacking_channels(document, named)

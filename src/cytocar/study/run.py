@@ -49,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many of its parts are done, and how many there are."""
 
 _VERSIONS_OF = (
-    "anndata", "faiss-cpu", "flowio", "matplotlib", "numba", "numpy", "openTSNE", "pandas", "scanpy", "scikit-learn",
+    "anndata", "flowio", "matplotlib", "numba", "numpy", "openTSNE", "pandas", "scanpy", "scikit-learn",
     "scipy", "umap-learn",
 )  # fmt: skip
 

@@ -344,7 +344,7 @@ def _looks_like_car(adata: AnnData, tree: GateTree | DocumentTree) -> np.ndarray
     from cytocar import gate
 
     if not isinstance(tree, gate.GateTree):
-        from cytocar.gate._document_apply import document_masks
+        from cytocar.gate._documents.apply import document_masks
 
         sample = str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else ""
         return document_masks(adata, tree, slice(None), sample)[tree.compartments[keys.CAR]]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.gatingml import applied_text
 from cytocar.gate._exchange.gatingml_read import document_from
 from cytocar.gate._exchange.xml import parse_xml
-from cytocar.gate._shapes.document import GatingDocument
 from cytocar.gate._tables import gating
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from cytocar._core.errors import GateError
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.gatingml_write import (
     element_text,
     file_text,
@@ -18,7 +19,6 @@ from cytocar.gate._exchange.gatingml_write import (
     transformation_xml,
     xml_ids,
 )
-from cytocar.gate._shapes.document import GatingDocument
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Operand, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Asinh, Linear, Log, Scale
 

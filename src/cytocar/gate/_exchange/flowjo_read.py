@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlparse
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.flowjo_gates import (
     BOOLEANS,
     Axis,
@@ -21,7 +22,6 @@ from cytocar.gate._exchange.flowjo_gates import (
     read_axis,
 )
 from cytocar.gate._exchange.xml import Node, read_xml
-from cytocar.gate._shapes.document import GatingDocument
 from cytocar.gate._shapes.shapes import Combination, Gate
 from cytocar.gate._shapes.transforms import SpectrumMatrix
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from cytocar._core.errors import GateError
-from cytocar.gate._shapes.document import GatingDocument
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._shapes.shapes import Combination, Gate, Operand, Rectangle
 
 Path = tuple[str, ...]

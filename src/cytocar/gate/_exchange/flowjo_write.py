@@ -14,10 +14,10 @@ import numpy as np
 
 from cytocar._core.errors import CytocarError, GateError, ParameterError
 from cytocar._core.files import write_text
+from cytocar.gate._documents.document import GatingDocument, _Columns
 from cytocar.gate._exchange.flowjo_gates import DISPLAY, HELPER
 from cytocar.gate._exchange.flowjo_tree import FlowJoNode, tree_of
 from cytocar.gate._exchange.gatingml_write import SPACE, attribute_text, number
-from cytocar.gate._shapes.document import GatingDocument, _Columns
 from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
 from cytocar.gate._shapes.shapes import FROM_FILE, Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import (

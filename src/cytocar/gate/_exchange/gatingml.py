@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape, quoteattr
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError
 from cytocar._core.files import write_text
-from cytocar.gate._document_tree import CD45, DocumentTree
+from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.tree import CD45, DocumentTree
 from cytocar.gate._exchange.gatingml_write import NOT_NESTED, roles_xml, write_document
-from cytocar.gate._shapes.document import GatingDocument
 from cytocar.gate._tables import gating, strategy_of
 from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
 

@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from cytocar._core.errors import GateError
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.xml import Node, read_xml
-from cytocar.gate._shapes.document import GatingDocument
 from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import (
     UNCOMPENSATED,

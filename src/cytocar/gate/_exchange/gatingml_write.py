@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar._core.files import write_text
-from cytocar.gate._shapes.document import GatingDocument
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Polygon, Quadrants, Rectangle
 from cytocar.gate._shapes.transforms import Ratio, SpectrumMatrix, Transformation
 

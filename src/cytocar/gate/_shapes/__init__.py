@@ -1,1 +1,1 @@
-"""Gates as shapes on scales: rectangles, polygons, ellipsoids, quadrants, and documents of them."""
+"""Gates as shapes on scales: rectangles, polygons, ellipsoids, quadrants."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _input, _neighbours, _threads
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -77,8 +77,8 @@ def _graph(neighbours: NDArray[np.int32], *, n_jobs: int) -> Graph:
     from cytocar.tl._clusters.graph_kernels import jaccard_rows, symmetric_rows
 
     weights = np.empty(neighbours.shape, np.float32)
-    in_blocks = _neighbours.in_blocks
-    threads = _neighbours.n_threads(n_jobs)
+    in_blocks = _threads.in_blocks
+    threads = _threads.n_threads(n_jobs)
     in_blocks(lambda a, b: jaccard_rows(neighbours, a, b, weights), len(neighbours), threads)
     starts, columns, values = symmetric_rows(neighbours, weights)
     return starts, columns, values
@@ -95,7 +95,7 @@ def _restarts(
         labels = louvain(*graph, resolution, seeds.integer_seed(seed, "phenograph", str(run)))
         return labels, float(modularity(*graph, labels, resolution))
 
-    threads = min(_neighbours.n_threads(n_jobs), n_runs or ROUND)
+    threads = min(_threads.n_threads(n_jobs), n_runs or ROUND)
     with ThreadPoolExecutor(threads) as pool:
         if n_runs is not None:
             return list(pool.map(once, range(n_runs)))
@@ -184,7 +184,7 @@ def _original(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, n
             min_cluster_size=1,
             resolution_parameter=resolution,
             seed=seeds.integer_seed(seed, "phenograph", "original"),
-            n_jobs=_neighbours.n_threads(n_jobs),
+            n_jobs=_threads.n_threads(n_jobs),
         )
     return Communities(
         labels=np.asarray(labels, np.int64),

@@ -12,7 +12,7 @@ import numpy as np
 
 from cytocar._core import seeds
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _input, _threads
 from cytocar.tl._clusters import consensus as _consensus
 from cytocar.tl._clusters.consensus import Linkage
 
@@ -297,7 +297,7 @@ def self_organising_map(
     n_jobs: int = 1,
 ) -> SelfOrganisingMap:
     """Train a map and place every cell on it, as `flowsom_map` describes; arguments have been checked."""
-    threads = _neighbours.n_threads(n_jobs)
+    threads = _threads.n_threads(n_jobs)
     generator = seeds.generator(seed, "flowsom", "map")
     with ThreadPoolExecutor(threads) as pool:
         if method == "online":

@@ -13,7 +13,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _input, _threads
 from cytocar.tl._clusters.agreement import adjusted_rand, contingency
 from cytocar.tl._clusters.profiles import _grouping, cluster_frequencies
 
@@ -218,7 +218,7 @@ def stability(
     _input.whole_number(n_seeds, "n_seeds", 0)
     _input.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
     _input.whole_number(max_cells, "max_cells", 100)
-    threads = _neighbours.n_threads(n_jobs)
+    threads = _threads.n_threads(n_jobs)
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.5 <= share <= 1:
         raise ParameterError(f"share is {share!r}; it must be a number from 0.5 to 1")
     if settings.get("engine") == "phenograph":

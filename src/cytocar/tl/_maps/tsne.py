@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _input, _threads
 from cytocar.tl._maps import quality as _quality
 from cytocar.tl._maps import shell as _maps
 
@@ -50,7 +50,7 @@ def embed(
     n = len(base)
     number = seeds.integer_seed(seed, "tsne")
     index = _maps.Neighbourhoods(base, min(n - 1, int(3 * perplexity)), n_jobs)
-    threads = _neighbours.n_threads(n_jobs)
+    threads = _threads.n_threads(n_jobs)
     affinities = PerplexityBasedNN(
         knn_index=index, perplexity=perplexity, n_jobs=threads, random_state=number
     )
@@ -97,15 +97,13 @@ def exact_gradient(
     to_x, to_y = (x, y) if alone else np.ascontiguousarray(to.T, np.float32)
     n = len(at)
     gradient, totals = np.empty((n, 2)), np.empty(n)
-    _neighbours.in_blocks(lambda a, b: repulsion(x, y, to_x, to_y, a, b, gradient, totals), n, n_jobs)
+    _threads.in_blocks(lambda a, b: repulsion(x, y, to_x, to_y, a, b, gradient, totals), n, n_jobs)
     if alone:
         totals[:] = totals.sum() - n
     else:
         np.maximum(totals, np.finfo(np.float64).tiny, out=totals)
     indptr, indices, p = P.indptr, P.indices, P.data
-    _neighbours.in_blocks(
-        lambda a, b: attraction(indptr, indices, p, at, to, a, b, totals, gradient), n, n_jobs
-    )
+    _threads.in_blocks(lambda a, b: attraction(indptr, indices, p, at, to, a, b, totals, gradient), n, n_jobs)
     error = divergence(indptr, indices, p, at, to, totals) if should_eval_error else 0.0
     return float(error), gradient
 
@@ -202,7 +200,7 @@ def tsne(
     wanted = _input.positive_number(perplexity, "perplexity")
     if wanted <= 1:
         raise ParameterError(f"perplexity is {perplexity!r}; it must be above 1, and 5 to 50 is usual")
-    _neighbours.n_threads(n_jobs)
+    _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
     n_fitted = int(fitted.sum())
     used = used_perplexity(wanted, n_fitted)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _input, _neighbours, _threads
 from cytocar.tl._maps import quality as _quality
 from cytocar.tl._maps import shell as _maps
 
@@ -136,7 +136,7 @@ def umap(
     _input.whole_number(n_neighbors, "n_neighbors", 2)
     if isinstance(min_dist, bool) or not 0 <= min_dist <= 1:
         raise ParameterError(f"min_dist is {min_dist!r}; it must be a number from 0 to 1")
-    _neighbours.n_threads(n_jobs)
+    _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
     coordinates = embed(x, fitted, k=k, min_dist=float(min_dist), seed=seed, n_jobs=n_jobs)

@@ -126,7 +126,7 @@ class Lists:
 
     def candidates(self, m: int, looks: int) -> NDArray[np.int32]:
         """Return for each place in `order` the `m` nearest places among about `looks`, itself included."""
-        from cytocar.tl._clusters.neighbour_kernels import largest
+        from cytocar.tl._neighbours.kernels import largest
 
         sizes = np.diff(self.edges)
         out = np.empty((len(self.x), m), np.int32)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, StateError
-from cytocar.gate._shapes.document import GatingDocument, _Columns
+from cytocar.gate._documents.document import GatingDocument, _Columns
 from cytocar.gate._shapes.shapes import FROM_FILE, UNCOMPENSATED, Dimension
 from cytocar.gate._shapes.transforms import Asinh
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._document_tree import DocumentTree
+    from cytocar.gate._documents.tree import DocumentTree
     from cytocar.gate._evaluate import Mask
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar.gate._headline import (
+from cytocar.gate._robustness.headline import (
     Counter,
     GatedSample,
     Measure,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import seeds
-from cytocar._core.errors import ParameterError
+from cytocar.tl import _threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,33 +52,12 @@ class Neighbours:
     order: NDArray[np.int32] | None = None
 
 
-def n_threads(n_jobs: int) -> int:
-    """Return the number of threads meant by `n_jobs`; -1 is all that this process may use."""
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or (n_jobs < 1 and n_jobs != -1):
-        raise ParameterError(f"n_jobs is {n_jobs!r}; it must be at least 1, or -1 for all processors")
-    if n_jobs == -1:
-        available = getattr(os, "sched_getaffinity", None)
-        return len(available(0)) if available is not None else os.cpu_count() or 1
-    return int(n_jobs)
-
-
-def in_blocks(work: Callable[[int, int], None], n: int, threads: int) -> None:
-    """Run ``work(start, stop)`` over blocks that cover ``range(n)``; the kernels let go of the lock."""
-    edges = np.linspace(0, n, threads + 1).astype(int)
-    if threads == 1 or n < 2000:
-        work(0, n)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, int(a), int(b)) for a, b in itertools.pairwise(edges)]:
-            done.result()
-
-
 @contextmanager
-def _threads(n_jobs: int) -> Iterator[ThreadPoolExecutor]:
+def _pool(n_jobs: int) -> Iterator[ThreadPoolExecutor]:
     """Give a pool of threads, each of which multiplies matrices alone: the pool shares the work, not the library."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads(n_jobs)) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_threads.n_threads(n_jobs)) as pool:
         yield pool
 
 
@@ -88,8 +65,8 @@ def _compared_with_all(
     query: NDArray[np.float32], x: NDArray[np.float32], m: int, pool: ThreadPoolExecutor
 ) -> NDArray[np.int32]:
     """Return the `m` rows of `x` nearest to each row of `query`, in any order, by float32 distances to all."""
-    from cytocar.tl._clusters.neighbour_kernels import largest
-    from cytocar.tl._neighbour_lists import as_base, as_query
+    from cytocar.tl._neighbours.kernels import largest
+    from cytocar.tl._neighbours.lists import as_base, as_query
 
     base = np.ascontiguousarray(as_base(x).T)
     columns = np.arange(len(x), dtype=np.int32)
@@ -114,10 +91,12 @@ def _ranked(
     without_self: bool,
     threads: int,
 ) -> NDArray[np.int32]:
-    from cytocar.tl._clusters.neighbour_kernels import rank
+    from cytocar.tl._neighbours.kernels import rank
 
     out = np.empty((len(query), k), np.int32)
-    in_blocks(lambda a, b: rank(query, x, names, candidates, without_self, a, b, out), len(query), threads)
+    _threads.in_blocks(
+        lambda a, b: rank(query, x, names, candidates, without_self, a, b, out), len(query), threads
+    )
     return out
 
 
@@ -127,12 +106,12 @@ def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
-    from cytocar.tl._clusters.neighbour_kernels import widen
-    from cytocar.tl._neighbour_lists import Lists
+    from cytocar.tl._neighbours.kernels import widen
+    from cytocar.tl._neighbours.lists import Lists
 
-    n, threads = len(x), n_threads(n_jobs)
+    n, threads = len(x), _threads.n_threads(n_jobs)
     chosen = np.sort(seeds.generator(0, "neighbours", "recall").choice(n, min(n, SAMPLE), replace=False))
-    with _threads(n_jobs) as pool:
+    with _pool(n_jobs) as pool:
         lists = Lists(x, pool)
         place = np.empty(n, np.int32)
         place[lists.order] = np.arange(n, dtype=np.int32)
@@ -151,7 +130,7 @@ def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
         if found >= RECALL:
             break
         wider = np.empty_like(candidates)
-        in_blocks(lambda a, b: widen(lists.x, candidates, a, b, wider), n, threads)  # noqa: B023
+        _threads.in_blocks(lambda a, b: widen(lists.x, candidates, a, b, wider), n, threads)  # noqa: B023
         candidates = wider
         found = recall()
     ranked = _ranked(lists.x, lists.x, lists.order, candidates, k, without_self=True, threads=threads)
@@ -180,10 +159,10 @@ def search(x: NDArray[np.float32], k: int, *, n_jobs: int = 1, exact_up_to: int 
     centred = _centred(x)
     if n > exact_up_to:
         return _list_by_list(centred, k, n_jobs)
-    with _threads(n_jobs) as pool:
+    with _pool(n_jobs) as pool:
         candidates = _compared_with_all(centred, centred, min(n, k + 1 + SPARE), pool)
     names = np.arange(n, dtype=np.int32)
-    threads = n_threads(n_jobs)
+    threads = _threads.n_threads(n_jobs)
     index = _ranked(centred, centred, names, candidates, k, without_self=True, threads=threads)
     return Neighbours(index, "exact", 1.0)
 
@@ -203,10 +182,10 @@ def nearest_to(
     centre = x.mean(axis=0, dtype=np.float64)
     base = np.ascontiguousarray(x - centre, dtype=np.float32)
     asked = np.ascontiguousarray(query - centre, dtype=np.float32)
-    with _threads(n_jobs) as pool:
+    with _pool(n_jobs) as pool:
         candidates = _compared_with_all(asked, base, min(len(x), k + SPARE), pool)
     names = np.arange(len(x), dtype=np.int32)
-    return _ranked(asked, base, names, candidates, k, without_self=False, threads=n_threads(n_jobs))
+    return _ranked(asked, base, names, candidates, k, without_self=False, threads=_threads.n_threads(n_jobs))
 
 
 def distances(

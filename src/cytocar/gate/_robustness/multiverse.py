@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar.gate._headline import (
+from cytocar.gate._robustness.headline import (
     Counter,
     GatedSample,
     Measure,
@@ -19,7 +19,7 @@ from cytocar.gate._headline import (
     percent,
     thresholds_of,
 )
-from cytocar.gate._other_rules import Choice, choices
+from cytocar.gate._robustness.other_rules import Choice, choices
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
-from cytocar.gate._shapes.document import DocumentPopulation, GatingDocument
+from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
 from cytocar.gate._shapes.shapes import Combination, Gate
 from cytocar.gate._thresholds.rules import FrozenDict
 from cytocar.gate._tree import ROOT, GateTree

@@ -27,7 +27,7 @@ from cytocar.gate._thresholds.rules import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cytocar.gate._headline import GatedSample
+    from cytocar.gate._robustness.headline import GatedSample
 
 # Above an upper limit of negatives hardly any cell may lie: a second population would have drawn the limit to itself.
 _FEW_BEYOND = 0.01

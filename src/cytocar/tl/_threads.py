@@ -1,0 +1,33 @@
+"""How many threads, and work over blocks of rows that needs them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from cytocar._core.errors import ParameterError
+
+
+def n_threads(n_jobs: int) -> int:
+    """Return the number of threads meant by `n_jobs`; -1 is all that this process may use."""
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or (n_jobs < 1 and n_jobs != -1):
+        raise ParameterError(f"n_jobs is {n_jobs!r}; it must be at least 1, or -1 for all processors")
+    if n_jobs == -1:
+        available = getattr(os, "sched_getaffinity", None)
+        return len(available(0)) if available is not None else os.cpu_count() or 1
+    return int(n_jobs)
+
+
+def in_blocks(work: Callable[[int, int], None], n: int, threads: int) -> None:
+    """Run ``work(start, stop)`` over blocks that cover ``range(n)``; the kernels let go of the lock."""
+    edges = np.linspace(0, n, threads + 1).astype(int)
+    if threads == 1 or n < 2000:
+        work(0, n)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work, int(a), int(b)) for a, b in itertools.pairwise(edges)]:
+            done.result()
