@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anndata as ad
@@ -12,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
+from cytocar.tl import _threads
 from cytocar.tl._maps import shell as _maps
 from cytocar.tl._maps import tsne as _tsne
 
@@ -118,10 +120,24 @@ def test_same_seed_same_map_whatever_the_threads(
     monkeypatch.setattr(_tsne, "EXACT_UP_TO", exact_up_to)
     monkeypatch.setattr(_tsne, "STEPS", 60)
     monkeypatch.setattr(_tsne, "EXAGGERATED_STEPS", 80)
+    # so few cells would else be the work of one thread
+    monkeypatch.setattr(_threads, "ALONE_BELOW", 50)
+    opened: list[int] = []
+
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, threads: int) -> None:
+            opened.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr(_threads, "ThreadPoolExecutor", Counted)
     x, everyone = np.ascontiguousarray(blobs.X[:, :5]), np.ones(240, bool)
     first, _ = _tsne.embed(x, everyone, perplexity=20, seed=5, n_jobs=1)
+    assert opened == []
     second, _ = _tsne.embed(x, everyone, perplexity=20, seed=5, n_jobs=2)
     assert np.array_equal(first, second)
+    # one for the neighbours, and one that stays for all steps
+    assert set(opened) == {2}
+    assert len(opened) <= 2
     assert purity(first, blobs.obs["truth"]) > 0.98
 
 
@@ -152,7 +168,12 @@ def test_tsne_arguments_outside_their_domain(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [*TOO_SMALL, ({"n_neighbors": 1}, "n_neighbors is 1"), ({"min_dist": 2}, "min_dist is 2")],
+    [
+        *TOO_SMALL,
+        ({"n_neighbors": 1}, "n_neighbors is 1"),
+        ({"min_dist": 2}, "min_dist is 2"),
+        ({"engine": "umap"}, "engine is 'umap'; it must be 'cytocar' or 'umap-learn'"),
+    ],
 )
 def test_umap_arguments_outside_their_domain(
     blobs: ad.AnnData, arguments: dict[str, object], message: str
@@ -182,8 +203,6 @@ def test_a_copy_leaves_the_input_alone_and_survives_a_file(blobs: ad.AnnData, tm
     assert back.uns["X_map"]["perplexity"] == 30
 
 
-# umap-learn compiles for about fifteen seconds in every process
-@pytest.mark.slow
 def test_umap_keeps_clusters_together(blobs: ad.AnnData, tmp_path: Path) -> None:
     again = blobs.copy()
     cc.tl.umap(blobs)
@@ -209,6 +228,33 @@ def test_umap_keeps_clusters_together(blobs: ad.AnnData, tmp_path: Path) -> None
     few = again[:10].copy()
     cc.tl.umap(few)
     assert few.uns["X_umap"]["n_neighbors"] == 5
+
+
+# umap-learn compiles for about ten seconds in every process
+@pytest.mark.slow
+def test_umap_by_the_published_package_keeps_as_many_neighbours(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    centres = 4 * generator.normal(size=(9, 6))
+    cells = ad.AnnData((generator.normal(size=(900, 6)) + centres.repeat(100, axis=0)).astype("float32"))
+    cells.var_names = [f"M{i}" for i in range(6)]
+    cells.uns["cytocar"] = {"state": "arcsinh"}
+    made = {
+        engine: cc.tl.umap(cells, markers=list(cells.var_names), engine=engine, copy=True)
+        for engine in ("cytocar", "umap-learn")
+    }
+    assert {engine: one.uns["X_umap"]["engine"] for engine, one in made.items()} == {e: e for e in made}
+    [step] = json.loads(made["umap-learn"].uns["cytocar"]["steps"])
+    assert step["settings"]["engine"] == "umap-learn"
+    kept = {engine: one.uns["X_umap"]["neighbours_kept"] for engine, one in made.items()}
+    assert kept["umap-learn"] == pytest.approx(kept["cytocar"], abs=0.02)
+    assert kept["umap-learn"] > 10 * made["umap-learn"].uns["X_umap"]["neighbours_by_chance"]
+    published = made["umap-learn"].obsm["X_umap"]
+    assert not np.array_equal(published, made["cytocar"].obsm["X_umap"])
+    again = cells.copy()
+    cc.tl.umap(again, markers=list(cells.var_names), engine="umap-learn", n_jobs=2)
+    assert np.array_equal(again.obsm["X_umap"], published)
+    again.write_h5ad(tmp_path / "cells.h5ad")
+    assert ad.read_h5ad(tmp_path / "cells.h5ad").uns["X_umap"]["engine"] == "umap-learn"
 
 
 @pytest.mark.parametrize("beside_fixed", [False, True])

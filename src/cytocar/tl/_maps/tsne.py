@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -55,22 +56,27 @@ def embed(
         knn_index=index, perplexity=perplexity, n_jobs=threads, random_state=number
     )
     rate = max(LEAST_LEARNING_RATE, n / EXAGGERATION)
-    embedding = openTSNE.TSNEEmbedding(
-        START * _maps.principal_axes(base),
-        affinities,
-        negative_gradient_method=exact_gradient if n <= EXACT_UP_TO else "fft",
-        random_state=number,
-        n_jobs=threads,
-    )
-    embedding = embedding.optimize(
-        EXAGGERATED_STEPS, exaggeration=EXAGGERATION, learning_rate=rate, momentum=0.8, inplace=True
-    )
-    embedding = embedding.optimize(STEPS, learning_rate=rate, momentum=0.8, inplace=True)
     coordinates = np.empty((len(x), 2))
-    coordinates[fitted] = embedding
-    if not fitted.all():
-        coordinates[~fitted] = _placed(embedding, np.ascontiguousarray(x[~fitted]))
+    with _threads.standing(threads) as blocks:
+        embedding = openTSNE.TSNEEmbedding(
+            START * _maps.principal_axes(base),
+            affinities,
+            negative_gradient_method=partial(exact_gradient, blocks=blocks) if n <= EXACT_UP_TO else "fft",
+            random_state=number,
+            n_jobs=threads,
+        )
+        embedding = embedding.optimize(
+            EXAGGERATED_STEPS, exaggeration=EXAGGERATION, learning_rate=rate, momentum=0.8, inplace=True
+        )
+        embedding = embedding.optimize(STEPS, learning_rate=rate, momentum=0.8, inplace=True)
+        coordinates[fitted] = embedding
+        if not fitted.all():
+            coordinates[~fitted] = _placed(embedding, np.ascontiguousarray(x[~fitted]))
     return coordinates, float(embedding.kl_divergence)
+
+
+def _alone(work: _threads.Work, n: int) -> None:
+    work(0, n)
 
 
 def exact_gradient(
@@ -79,14 +85,14 @@ def exact_gradient(
     *,
     reference_embedding: Any = None,
     should_eval_error: bool = False,
-    n_jobs: int = 1,
+    blocks: Callable[[_threads.Work, int], None] = _alone,
     **_: Any,
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the Kullback-Leibler divergence (0 unless asked for) and its gradient over all pairs of cells.
 
     openTSNE calls it in place of its tree: up to some thousand cells all pairs take less time than the tree, because
     they are summed without a branch, and nothing is approximated. With a `reference_embedding` cells are drawn to
-    that and repelled by it, and not by each other.
+    that and repelled by it, and not by each other. `blocks` runs work over blocks of so many cells.
     """
     from cytocar.tl._maps.tsne_kernels import attraction, divergence, repulsion
 
@@ -97,13 +103,13 @@ def exact_gradient(
     to_x, to_y = (x, y) if alone else np.ascontiguousarray(to.T, np.float32)
     n = len(at)
     gradient, totals = np.empty((n, 2)), np.empty(n)
-    _threads.in_blocks(lambda a, b: repulsion(x, y, to_x, to_y, a, b, gradient, totals), n, n_jobs)
+    blocks(lambda a, b: repulsion(x, y, to_x, to_y, a, b, gradient, totals), n)
     if alone:
         totals[:] = totals.sum() - n
     else:
         np.maximum(totals, np.finfo(np.float64).tiny, out=totals)
     indptr, indices, p = P.indptr, P.indices, P.data
-    _threads.in_blocks(lambda a, b: attraction(indptr, indices, p, at, to, a, b, totals, gradient), n, n_jobs)
+    blocks(lambda a, b: attraction(indptr, indices, p, at, to, a, b, totals, gradient), n)
     error = divergence(indptr, indices, p, at, to, totals) if should_eval_error else 0.0
     return float(error), gradient
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+Engine: TypeAlias = Literal["cytocar", "umap-learn"]
+
 # a cell that was not fitted lies at the median of so many fitted ones
 PLACED_BY: Final = 5
 # of the layout: rounds for up to so many cells and for more, pushes after each pull, side of the start
@@ -29,28 +32,83 @@ SIDE: Final = 10.0
 
 
 def embed(
-    x: NDArray[np.float32], fitted: NDArray[np.bool_], *, k: int, min_dist: float, seed: int, n_jobs: int = 1
+    x: NDArray[np.float32],
+    fitted: NDArray[np.bool_],
+    *,
+    k: int,
+    min_dist: float,
+    engine: Engine = "cytocar",
+    seed: int,
+    n_jobs: int = 1,
 ) -> NDArray[np.float64]:
     """Return two coordinates per cell."""
-    from cytocar.tl._maps.umap_graph import curve, fuzzy_graph, pulls
-    from cytocar.tl._maps.umap_kernels import lay_out
-
     base = np.ascontiguousarray(x[fitted])
     # the cell itself is the first of its k neighbours
-    others, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
-    graph = fuzzy_graph(others, _neighbours.distances(base, base, others), n_jobs=n_jobs)
-    epochs = EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY
-    start = _maps.principal_axes(base)
-    width = np.ptp(start, axis=0)
-    mapped = np.ascontiguousarray(SIDE * (start - start.min(axis=0)) / np.where(width > 0, width, 1.0))
-    a, b = curve(min_dist)
-    lay_out(mapped, *pulls(graph, epochs), a, b, epochs, NEGATIVES, seeds.integer_seed(seed, "umap"))
+    neighbours, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
+    lengths = _neighbours.distances(base, base, neighbours)
+    layout = _compiled if engine == "cytocar" else _published
+    mapped = layout(base, neighbours, lengths, min_dist=min_dist, seed=seed, n_jobs=n_jobs)
     coordinates = np.empty((len(x), 2))
     coordinates[fitted] = mapped
     if not fitted.all():
         nearest = _neighbours.nearest_to(x[~fitted], base, min(PLACED_BY, len(base)), n_jobs=n_jobs)
         coordinates[~fitted] = np.median(mapped[nearest], axis=1)
     return coordinates
+
+
+def _compiled(
+    base: NDArray[np.float32],
+    neighbours: NDArray[np.int32],
+    lengths: NDArray[np.float64],
+    *,
+    min_dist: float,
+    seed: int,
+    n_jobs: int,
+) -> NDArray[np.float64]:
+    """Lay out the graph of the neighbours by the code of this package."""
+    from cytocar.tl._maps.umap_graph import curve, fuzzy_graph, pulls
+    from cytocar.tl._maps.umap_kernels import lay_out
+
+    graph = fuzzy_graph(neighbours, lengths, n_jobs=n_jobs)
+    epochs = EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY
+    start = _maps.principal_axes(base)
+    width = np.ptp(start, axis=0)
+    mapped = np.ascontiguousarray(SIDE * (start - start.min(axis=0)) / np.where(width > 0, width, 1.0))
+    a, b = curve(min_dist)
+    lay_out(mapped, *pulls(graph, epochs), a, b, epochs, NEGATIVES, seeds.integer_seed(seed, "umap"))
+    return mapped
+
+
+def _published(
+    base: NDArray[np.float32],
+    neighbours: NDArray[np.int32],
+    lengths: NDArray[np.float64],
+    *,
+    min_dist: float,
+    seed: int,
+    n_jobs: int,
+) -> NDArray[np.float64]:
+    """Let umap-learn make the graph of the neighbours and lay it out; a seed takes one thread of it."""
+    # it says at import that TensorFlow, which only its parametric variant needs, is not installed, and when it
+    # runs that neighbours found before hold for these cells only
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from umap import UMAP
+
+        # its lists of neighbours start with the cell itself
+        found = np.column_stack([np.arange(len(base), dtype=np.int32), neighbours])
+        apart = np.column_stack([np.zeros(len(base)), lengths]).astype(np.float32)
+        reducer = UMAP(
+            n_neighbors=found.shape[1],
+            min_dist=min_dist,
+            n_epochs=EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY,
+            negative_sample_rate=NEGATIVES,
+            init=_maps.principal_axes(base).astype(np.float32),
+            random_state=seeds.integer_seed(seed, "umap"),
+            precomputed_knn=(found, apart, None),
+            n_jobs=1,
+        )
+        return np.asarray(reducer.fit_transform(base), np.float64)
 
 
 def umap(
@@ -61,6 +119,7 @@ def umap(
     min_dist: float = 0.1,
     equal_by: str | None = keys.SAMPLE,
     max_per_sample: int | None = None,
+    engine: Literal["cytocar", "umap-learn"] = "cytocar",
     seed: int = 0,
     n_jobs: int = 1,
     key_added: str = keys.UMAP,
@@ -74,7 +133,8 @@ def umap(
     edges and five random pushes for each: 500 epochs, 200 above 10,000 cells, with the settings of umap-learn.
 
     Method: McInnes, Healy & Melville 2018, arXiv:1802.03426; in cytometry: Becht et al. 2019, Nat Biotechnol
-    37:38, doi:10.1038/nbt.4314. The layout is compiled code of this package, kept on disk.
+    37:38, doi:10.1038/nbt.4314. The layout is compiled code of this package, kept on disk; umap-learn, which
+    compiles its own for some ten seconds in each process, does it where `engine` says so.
 
     Parameters
     ----------
@@ -94,6 +154,9 @@ def umap(
         ``sample_id`` all cells are one group.
     max_per_sample
         Fit at most so many cells of each group instead.
+    engine
+        ``"cytocar"``, or ``"umap-learn"`` for graph and layout by the package of the authors, with the same
+        neighbours, start and settings (for comparison).
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
@@ -111,9 +174,9 @@ def umap(
     ``adata.obs[key_added + "_fitted"]`` : bool
         False for cells placed afterwards.
     ``adata.uns[key_added]`` : dict
-        ``n_neighbors`` (the value used), ``min_dist``, ``n_fitted``, ``seed``, ``neighbours_kept`` (share of the
-        ``neighbours_k`` = 30 nearest cells that are so on the map too, on at most 5,000 cells; ``neighbours_by_chance``
-        of a map at random) and ``markers`` (JSON).
+        ``n_neighbors`` (the value used), ``min_dist``, ``n_fitted``, ``engine``, ``seed``, ``neighbours_kept`` (share
+        of the ``neighbours_k`` = 30 nearest cells that are so on the map too, on at most 5,000 cells;
+        ``neighbours_by_chance`` of a map at random) and ``markers`` (JSON).
 
     Raises
     ------
@@ -136,16 +199,19 @@ def umap(
     _input.whole_number(n_neighbors, "n_neighbors", 2)
     if isinstance(min_dist, bool) or not 0 <= min_dist <= 1:
         raise ParameterError(f"min_dist is {min_dist!r}; it must be a number from 0 to 1")
+    if engine not in get_args(Engine):
+        raise ParameterError(f"engine is {engine!r}; it must be 'cytocar' or 'umap-learn'")
     _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
-    coordinates = embed(x, fitted, k=k, min_dist=float(min_dist), seed=seed, n_jobs=n_jobs)
+    coordinates = embed(x, fitted, k=k, min_dist=float(min_dist), engine=engine, seed=seed, n_jobs=n_jobs)
     result = adata.copy() if copy else adata
     _maps.store(result, key_added, coordinates, fitted)
     facts = {
         "n_neighbors": k,
         "min_dist": float(min_dist),
         "n_fitted": int(fitted.sum()),
+        "engine": engine,
         "seed": int(seed),
         **_quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=n_jobs),
     }
