@@ -326,8 +326,13 @@ def gate(
     ] = None,
 ) -> None:
     """Gate FCS files: counts of every population, and FCS files of chosen ones."""
+    from cytocar.gate._load import DOCUMENTS
     from cytocar.study.gate_files import gate_files
 
+    if strategy.lower().endswith(DOCUMENTS):
+        _say(
+            "note: these gates get every event as it was measured; no bead, doublet or dead cell was taken out"
+        )
     table = gate_files(strategy, files, out=out, populations=population or (), panel=panel, group=group)
     for name, rows in table.groupby("file", sort=False):
         _print_table(str(name), rows.drop(columns="file"))

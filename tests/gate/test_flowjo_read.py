@@ -244,6 +244,39 @@ def test_samples_have_versions_and_groups_templates(tmp_path) -> None:
         masks(bare, values, "new.fcs")
 
 
+def test_files_of_one_name_with_different_gates_are_refused(tmp_path) -> None:
+    low, high = (pop("P", dim("A", min=value)) for value in (5, 50))
+    folders = ("file:/day1/a.fcs", "file:/day2/a.fcs")
+    same = read(tmp_path, workspace(sample(1, folders[0], low) + sample(2, folders[1], low)))
+    assert same.files == ()
+    text = workspace(sample(1, folders[0], low) + sample(2, folders[1], high), group("second", [2]))
+    with pytest.raises(
+        GateError, match=r"two samples are of files called 'a.fcs', with different gates for 'P'"
+    ):
+        read(tmp_path, text)
+    values = events()
+    np.testing.assert_array_equal(
+        masks(read(tmp_path, text, group="second"), values)["P"], values[:, 2] >= 50
+    )
+
+
+def test_groups_with_different_templates_make_no_gate_of_all_files(tmp_path) -> None:
+    low, high = (pop("P", dim("A", min=value)) for value in (5, 50))
+    groups = group("one", [1], low) + group("two", [2], high)
+    document = read(tmp_path, workspace(sample(1, "a.fcs", low) + sample(2, "b.fcs", high), groups))
+    values = events()
+    for file, at in (("a.fcs", 5), ("b.fcs", 50)):
+        np.testing.assert_array_equal(masks(document, values, file)["P"], values[:, 2] >= at)
+    with pytest.raises(GateError, match=r"only for the files a.fcs, b.fcs; the file here is 'new.fcs'"):
+        masks(document, values, "new.fcs")
+    empty = workspace(sample(1, "a.fcs", "") + sample(2, "b.fcs", ""), groups)
+    with pytest.raises(
+        GateError, match="groups 'one' and 'two' have different gates for 'P'; read the gates of one"
+    ):
+        read(tmp_path, empty)
+    np.testing.assert_array_equal(masks(read(tmp_path, empty, group="two"), values)["P"], values[:, 2] >= 50)
+
+
 def test_gates_drawn_on_axes_of_their_own_differ(tmp_path) -> None:
     corners = dim("A") + dim("C") + vertices([(0.0, 0.0), (5000.0, 0.0), (0.0, 800.0)])
     tree = pop("P", corners, kind="PolygonGate")
@@ -324,7 +357,16 @@ WRONG = [
     (one(node("AndNode", "N", "M") + node("AndNode", "M", "N")), "in a circle: 'N', 'M'"),
     (workspace(sample(1, "a.fcs", pop("P", BOX)) * 2), "'sampleID' is '1', as in another sample"),
     (workspace(sample(1, "a.fcs", pop("P", BOX)), group("g", [7])), "its sample '7' is not in <SampleList>"),
-    (one(pop("P", BOX), axes=axes_xml(A=AXES["A"].replace('"4"', '"-4"'))), "<fasinh>: fasinh with .* M > 0"),
+    (
+        one(pop("P", BOX), axes=axes_xml(A=AXES["A"].replace('"4"', '"-4"'))),
+        "<fasinh>: fasinh with .* 0 < M <= 50",
+    ),
+    (one(pop("P", BOX), axes=axes_xml(A=AXES["A"].replace('"4"', '"400"'))), "M = 400, .* 0 < M <= 50"),
+    (one(pop("P", dim("A", min="1_0"))), "attribute 'min' is '1_0'; a number is"),
+    (
+        workspace(sample(1, "a.fcs", pop("P", BOX)), group("g", [1]) * 2),
+        "<GroupNode>: there are two groups 'g'; rename one",
+    ),
     (one(pop("P", BOX), axes=axes_xml(B=AXES["B"].replace("256", "512"))), "'length' is '512'; '256'"),
     (one(pop("P", BOX), axes=axes_xml(B=AXES["B"].replace("-10", "10"))), "WIDTH <= -1"),
     (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+
 import pytest
 
 from cytocar import GateError, ParameterError, gate, pp
@@ -83,3 +86,39 @@ def test_gates_of_other_programs_give_the_same_counts(study, tmp_path):
         gate_files(tmp_path / "g.wsp", paths[:1], panel=panel, group="cyto")
     with pytest.raises(GateError, match=r"group is 'cyto', but g\.xml is no FlowJo workspace"):
         gate_files(tmp_path / "g.xml", paths[:1], panel=panel, group="cyto")
+
+
+def test_populations_with_slashes_in_their_names_are_told_apart(study, tmp_path):
+    path = study / "fcs" / "P1_2mo.fcs"
+    channel = gate.Dimension("Er170Di")
+    gates = [
+        gate.threshold("top", channel, 1.0),
+        gate.threshold("below", channel, 20.0, parent="top"),
+        gate.threshold("slash", channel, 40.0),
+    ]
+    named = dict(zip(("top", "below", "slash"), ("A", "B", "A/B"), strict=True))
+    document = gate.GatingDocument([dataclasses.replace(one, name=named[one.id]) for one in gates])
+    gate.write_gatingml(document, tmp_path / "g.xml")
+    counts = gate_files(tmp_path / "g.xml", [path])["events"].tolist()
+    assert len(set(counts)) == 3
+    with pytest.raises(GateError, match="population 'A/B' is one of A/B, A/B"):
+        gate_files(tmp_path / "g.xml", [path], out=tmp_path / "o", populations=["A/B"])
+    gate_files(tmp_path / "g.xml", [path], out=tmp_path / "o", populations=["B"])
+    assert read_fcs(tmp_path / "o" / "P1_2mo_B.fcs").n_obs == counts[1]
+
+
+def test_files_of_one_name_are_told_apart_and_names_looked_up_first(study, tmp_path):
+    first = study / "fcs" / "P1_2mo.fcs"
+    (tmp_path / "other").mkdir()
+    second = tmp_path / "other" / first.name
+    shutil.copy(study / "fcs" / "P1_5yr.fcs", second)
+    gate.write_gatingml(
+        gate.GatingDocument([gate.threshold("T", gate.Dimension("Er170Di"), 10.0)]), tmp_path / "g.xml"
+    )
+    table = gate_files(tmp_path / "g.xml", [first, second])
+    assert table["file"].tolist() == [str(first), str(second)]
+    # The second file is none: a name that is not there is told before any file is read or written.
+    second.write_bytes(b"no FCS file")
+    for strategy, wrong in ((tmp_path / "g.xml", "TT"), ("car_t", "CAR-TT")):
+        with pytest.raises(GateError, match=f"no population '{wrong}'; (did you mean|known)"):
+            gate_files(strategy, [second], out=tmp_path / "o", populations=[wrong])

@@ -64,3 +64,18 @@ def test_rarer_or_finer_or_dirtier_needs_more() -> None:
 def test_numbers_outside_their_domain(how: dict[str, float], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         tl.plan_acquisition(**{"fraction": 0.001, **how})
+
+
+def test_shares_and_precisions_beyond_any_instrument_are_refused() -> None:
+    for given in (
+        {"fraction": 1e-300},
+        {"fraction": 1e-11, "background_rate": 0.01},
+        {"cv": 1e-9},
+        {"usable": 1e-300},
+    ):
+        with pytest.raises(ParameterError, match=r"more than 1e\+15 cells would be needed"):
+            tl.plan_acquisition(**{"fraction": 0.0005, **given})
+    # However little precision is wanted, the population has to be seen.
+    huge, large = (tl.plan_acquisition(0.0005, cv=cv).iloc[0] for cv in (1e200, 10.0))
+    assert huge["cells_needed"] == large["cells_needed"] == 5992
+    assert huge["limited_by"] == "detection"

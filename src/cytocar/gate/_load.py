@@ -102,6 +102,8 @@ def _document(
         document = read_flowjo(path, group=group or None) if workspace else read_gatingml(path)
     except OSError as error:
         raise GateError(f"the gates {path} cannot be read: {error}") from error
+    if not document.populations:
+        raise GateError(f"{path.name} holds no gates; without gates write 'gating: off'")
     try:
         return DocumentTree(
             document, name=path.stem, car=car, host=host, cd45=cd45, subsets_named=subsets or None

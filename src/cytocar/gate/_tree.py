@@ -377,8 +377,11 @@ def _problems(tree: GateTree) -> Iterator[str]:
                 yield from unknown(rule.population, f"the reference cells of {where}")
                 yield from unknown_terms(rule.gate, f"the reference cells of {where}")
     yield from unknown(tree.denominator, "denominator")
+    taken: dict[str, str] = {}
     for compartment, name in tree.compartments.items():
         yield from unknown(name, f"compartment {compartment!r}")
+        if taken.setdefault(name, compartment) != compartment:
+            yield f"compartments {taken[name]!r} and {compartment!r} are both population {name!r}; keep them apart"
     for plot in tree.plots:
         yield from unknown(plot.parent, f"plot {plot.y} over {plot.x}")
 

@@ -62,6 +62,8 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise GateError(f"line {line}: a list or a mapping stands where a name is expected")
         if key.value in seen:
             raise GateError(
                 f"{key.value!r} is written twice, in lines {seen[key.value]} and {line}; remove one"
@@ -124,6 +126,13 @@ def _share(value: Any, what: str) -> float:
     return number
 
 
+def _text(value: Any, what: str) -> str:
+    if isinstance(value, (list, dict)) or value is None:
+        kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
+        raise _Wrong(f"{what} is {kind}; it must be a text")
+    return str(value)
+
+
 def _texts(value: Any, what: str) -> tuple[str, ...]:
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         value = [value]
@@ -138,7 +147,7 @@ def _terms(value: Any, what: str) -> tuple[Term, ...]:
 
 def _rule(entry: Mapping[str, Any], inherited: Rule | None = None) -> Rule:
     kind = entry["rule"]
-    if kind not in RULES:
+    if not isinstance(kind, str) or kind not in RULES:
         raise _Wrong(f"there is no rule {kind!r}; {did_you_mean(str(kind), RULES)}")
     rule = RULES[kind]
     _require_keys(entry, (*_COMMON, *_OF_RULE.get(rule, ()), *_OF_THRESHOLD))
@@ -198,7 +207,7 @@ def _quantile(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
         raise _Wrong(f"rule {entry['rule']} needs  {key}: {forms}  to say which cells it looks at")
     known = ("sample", "role") if key == "fmo" else ("sample", "role", "in", "gate")
     cells = _require_keys(entry[key], known)
-    if len([name for name in ("sample", "role", "in") if cells.get(name) is not None]) != 1:
+    if len([name for name in ("sample", "role", "in") if cells.get(name) not in (None, "")]) != 1:
         raise _Wrong(f"{key} is {entry[key]!r}; it must be one of {forms}")
     if "gate" in cells and "in" not in cells:
         raise _Wrong(f"{key} is {entry[key]!r}; a gate goes with  in: POPULATION")
@@ -213,6 +222,13 @@ def _quantile(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
         if not 0.0 < fields["quantile"] < 1.0:
             raise _Wrong(f"quantile is {fields['quantile']:g}; it must be above 0 and below 1")
     return fields
+
+
+def _markers(value: Any) -> tuple[str, ...]:
+    markers = _texts(value, "marker")
+    if not markers:
+        raise _Wrong("marker is empty; it must be a name or a list of names")
+    return markers
 
 
 def _threshold(name: str, entry: Any) -> Threshold:
@@ -237,7 +253,7 @@ def _threshold(name: str, entry: Any) -> Threshold:
         raise _Wrong(f"samples is {samples!r}; it must be {{sample: number}}")
     return Threshold(
         name=name,
-        markers=_texts(entry.get("marker", name), "marker"),
+        markers=_markers(entry.get("marker", name)),
         population=str(entry.get("in", ROOT)),
         rule=rule,
         fallback=tuple(rules),
@@ -259,7 +275,7 @@ def _population(entry: Any) -> Population:
     else:
         # An empty list is all of the parent: what is left where the markers of every term are optional and missing.
         gate = Terms(_terms(entry["gate"], "gate"))
-    return Population(str(entry["name"]), str(entry.get("parent", ROOT)), gate)
+    return Population(_text(entry["name"], "name"), str(entry.get("parent", ROOT)), gate)
 
 
 def _plot(entry: Any) -> Plot:
@@ -283,6 +299,10 @@ def read(text: str) -> GateTree:
         document = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise GateError(f"this gating strategy is not YAML: {error}") from error
+    except RecursionError:
+        raise GateError(
+            "this gating strategy is no strategy: too many lists lie within one another"
+        ) from None
     if not isinstance(document, dict) or "cytocar_gating" not in document:
         raise GateError("this is not a gating strategy: its first line should be  cytocar_gating: 1")
     if document["cytocar_gating"] != VERSION:
@@ -291,6 +311,7 @@ def read(text: str) -> GateTree:
         )
     reader = _Reader()
     reader.attempt("top level", _require_keys, document, _TOP, ("name",))
+    reader.attempt("name", _text, document.get("name", ""), "name")
     thresholds = {
         str(name): reader.attempt(f"threshold {name}", _threshold, str(name), entry)
         for name, entry in _entries(reader, document, "thresholds", dict).items()
@@ -311,7 +332,9 @@ def read(text: str) -> GateTree:
     optional = reader.attempt("optional_markers", _texts, document.get("optional_markers") or [], "it")
     if reader.problems:
         listed = "\n".join(f"  {problem}" for problem in reader.problems)
-        raise GateError(f"gating strategy {document.get('name', '')!r} cannot be read:\n{listed}")
+        name = document.get("name", "")
+        title = f" {name!r}" if isinstance(name, str) and name else ""
+        raise GateError(f"gating strategy{title} cannot be read:\n{listed}")
     return GateTree(
         name=str(document["name"]),
         description=str(document.get("description") or "").strip(),

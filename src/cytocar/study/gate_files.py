@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
+from cytocar.gate._tree import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from cytocar.gate import DocumentTree, GateTree
 
 StrPath = str | os.PathLike[str]
 
@@ -67,38 +72,41 @@ def gate_files(
     """
     import pandas as pd
 
+    from cytocar import gate
     from cytocar.io import write_fcs
 
     paths = [Path(file) for file in files]
     if not paths:
         raise ParameterError("there are no files; give at least one FCS file")
     targets = _targets(paths, out, populations)
+    gates = gate.load(strategy, group=group)
+    for name in populations:
+        _require(gates, name)
+    names = [path.name for path in paths]
     tables = []
     for path in paths:
-        events, table, members = _gate(path, strategy, panel, group)
-        tables.append(table.assign(file=path.name))
+        events, table, members = _gate(path, gates, panel)
+        # Files of one name in several folders are told apart by these.
+        tables.append(table.assign(file=path.name if names.count(path.name) == 1 else str(path)))
         for name in populations:
-            meant = _meant(name, members)
             target = targets[(path, name)]
             target.parent.mkdir(parents=True, exist_ok=True)
             layer = keys.COUNTS if keys.COUNTS in events.layers else None
-            chosen = events[np.flatnonzero(members[meant])].copy()
+            chosen = events[np.flatnonzero(members(name))].copy()
             chosen.obsm.pop(keys.GATES, None)
             write_fcs(chosen, target, layer=layer)
     columns = ["file", "population", "parent", "events", "fraction_of_parent"]
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _meant(name: str, members: Mapping[str, np.ndarray]) -> str:
-    """Return the population that a name, a path, or the end of a path means."""
-    found = [path for path in members if path == name] or [
-        path for path in members if path.endswith(f"/{name}")
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise GateError(f"population {name!r} is one of {', '.join(found)}; say which")
-    raise GateError(f"there is no population {name!r}; {did_you_mean(name, members)}")
+def _require(gates: GateTree | DocumentTree, name: str) -> None:
+    """Raise where there is no such population, before any file is read; paths of a strategy are looked up later."""
+    from cytocar.gate import DocumentTree
+
+    if isinstance(gates, DocumentTree):
+        gates.document.population(name)
+    elif name != ROOT and "/" not in name:
+        gates.population(name)
 
 
 def _targets(
@@ -127,22 +135,19 @@ def _targets(
 
 
 def _gate(
-    path: Path, strategy: StrPath, panel: StrPath | None, group: str | None
-) -> tuple[AnnData, pd.DataFrame, dict[str, np.ndarray]]:
-    """Return the events of a file, its counts, and the members of every population."""
+    path: Path, gates: GateTree | DocumentTree, panel: StrPath | None
+) -> tuple[AnnData, pd.DataFrame, Callable[[str], NDArray[np.bool_]]]:
+    """Return the events of a file, its counts, and what tells the members of a population."""
     from cytocar import gate, pp
     from cytocar.io import read_fcs
 
     adata = read_fcs(path, panel=panel, sample_id=path.stem)
-    gates = gate.load(strategy, group=group)
     if isinstance(gates, gate.DocumentTree):
         document = gates.document
         masks = document.evaluate_fcs(path)
-        members = {"/".join(population.path): masks[population.id] for population in document.populations}
-        return adata, document.table(masks), members
+        return adata, document.table(masks), lambda name: masks[document.population(name).id]
     if (adata.var[keys.ROLE] == "dna").any():
         pp.clean(adata)
     pp.arcsinh(adata)
     gate.apply(adata, gates)
-    names = list(adata.obsm[keys.GATES].columns)
-    return adata, gate.table(adata), {str(name): gate.membership(adata, name) for name in names}
+    return adata, gate.table(adata), partial(gate.membership, adata)

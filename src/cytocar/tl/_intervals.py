@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     Floats = float | NDArray[np.float64]
 
+MOST_CELLS = 1e15
+"""More than all cytometers together will ever measure, and few enough that every whole number is exact."""
+
 
 def clopper_pearson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
     """Return the exact interval of a share `k / n`.
@@ -213,10 +216,10 @@ def events_for_cv(cv: float) -> int:
     >>> events_for_cv(0.2)
     25
     """
-    if not (np.isfinite(cv) and cv > 0):
-        raise ParameterError(f"cv is {cv!r}; it must be a number above 0, such as 0.2 for 20 %")
+    _require_cv(cv)
+    possible_cells(1.0 / cv / cv)
     # 1 / 0.1**2 is a hair below 100; a hair must not cost or give an event.
-    return int(np.ceil(round(1.0 / cv**2, 9)))
+    return max(1, int(np.ceil(round(1.0 / cv / cv, 9))))
 
 
 def cells_needed(fraction: float, *, cv: float = 0.2, background_rate: float = 0.0) -> int:
@@ -253,7 +256,7 @@ def cells_needed(fraction: float, *, cv: float = 0.2, background_rate: float = 0
         raise ParameterError(f"fraction is {fraction!r}; it must be above 0 and at most 1")
     if not 0.0 <= background_rate <= 1.0:
         raise ParameterError(f"background_rate is {background_rate!r}; it must be from 0 to 1")
-    low = int(np.ceil(round(events_for_cv(cv) / fraction, 6)))
+    low = int(np.ceil(round(possible_cells(events_for_cv(cv) / fraction), 6)))
 
     def enough(cells: int) -> bool:
         limit = limit_of_detection(background_rate * cells)
@@ -265,11 +268,26 @@ def cells_needed(fraction: float, *, cv: float = 0.2, background_rate: float = 0
     # on the doubling search; the true need lies between the last failure and that size.
     high = 2 * low
     while not enough(high):
-        low, high = high, 2 * high
+        low, high = high, int(possible_cells(2 * high))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def _require_cv(cv: float) -> None:
+    if not (np.isfinite(cv) and cv > 0):
+        raise ParameterError(f"cv is {cv!r}; it must be a number above 0, such as 0.2 for 20 %")
+
+
+def possible_cells(cells: float) -> float:
+    """Return a number of cells that could be acquired in many lives; raise for more."""
+    if not cells <= MOST_CELLS:
+        raise ParameterError(
+            f"more than {MOST_CELLS:.0e} cells would be needed, and no instrument measures so many; "
+            "take a larger share or a larger coefficient of variation"
+        )
+    return cells
 
 
 def _background(mu: ArrayLike) -> NDArray[np.float64]:

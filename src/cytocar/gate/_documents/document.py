@@ -160,7 +160,7 @@ class GatingDocument:
         if not gate.file:
             raise GateError(f"gate {gate.id!r} is a version of {gate.version_of!r} and names no file")
         versions = self.versions.setdefault(gate.version_of, {})
-        if gate.file in versions:
+        if gate.file in (*versions, self.gates[gate.version_of].file):
             raise GateError(f"gate {gate.version_of!r} has two versions for {gate.file!r}")
         versions[gate.file] = gate
 

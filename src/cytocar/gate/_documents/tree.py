@@ -116,6 +116,9 @@ class DocumentTree:
                 raise GateError(f"subset {name!r} is not known; {did_you_mean(name, keys.SUBSETS)}")
         # All names are looked up here, so that what is wrong is told before anything is gated.
         _ = self.compartments, self.denominator, self.subset_populations
+        if len(set(self.compartments.values())) < len(self.compartments):
+            same = self.compartments[keys.CAR]
+            raise GateError(f"{keys.CAR} and {keys.HOST} are both population {same!r}; keep them apart")
 
     @cached_property
     def labels(self) -> dict[str, str]:

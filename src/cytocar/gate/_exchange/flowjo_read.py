@@ -89,12 +89,8 @@ def workspace_from(root: Node, *, group: str | None = None, sample: str | None =
     samples = [(one, one.reader(names).read(one.populations)) for one in chosen if one.populations]
     if sample is not None:
         samples = [(dataclasses.replace(one, file=""), gates) for one, gates in samples]
-    templates: Gates = {}
     # Without gates of its own a sample says nothing of templates; with `sample`, only its own gates count.
-    for node, members in [] if sample is not None else workspace.templates(group):
-        drawn = next((one for one in members if one in chosen), None)
-        if drawn is not None:
-            templates = {**drawn.reader(names).read(node), **templates}
+    templates = _templates(workspace, names, chosen, group, alone=not samples) if sample is None else {}
     if not samples and not templates:
         root.fail("no sample of it has a <Population>: there are no gates to read")
     merged.add(templates, samples)
@@ -108,6 +104,32 @@ def workspace_from(root: Node, *, group: str | None = None, sample: str | None =
         )
     except GateError as error:
         raise GateError(f"{root.where}: {error}") from None
+
+
+def _templates(
+    workspace: _Workspace, names: Names, chosen: Sequence[_Sample], group: str | None, *, alone: bool
+) -> Gates:
+    """Return the gates that a file gets that the workspace does not know.
+
+    Where groups have different ones there are none: only the samples say what theirs are. An error where these say
+    nothing either (`alone`).
+    """
+    found: Gates = {}
+    source: dict[Path, str] = {}
+    different: dict[Path, str] = {}
+    for title, node, members in workspace.templates(group):
+        drawn = next((one for one in members if one in chosen), None)
+        for path, gates in drawn.reader(names).read(node).items() if drawn is not None else ():
+            if found.setdefault(path, gates) != gates:
+                different.setdefault(path, title)
+            source.setdefault(path, title)
+    if different and alone:
+        path, title = next(iter(different.items()))
+        raise GateError(
+            f"{workspace.where}: groups {source[path]!r} and {title!r} have different gates for {'/'.join(path)!r}; "
+            "read the gates of one group (group=...)"
+        )
+    return {path: gates for path, gates in found.items() if path not in different}
 
 
 def _check_root(root: Node) -> None:
@@ -219,7 +241,10 @@ class _Workspace:
             for identity in ids:
                 if identity not in self.samples:
                     node.fail(f"its sample {identity!r} is not in <SampleList>")
-            self.groups[node.attribute("name")] = (node, tuple(ids))
+            title = node.attribute("name")
+            if title in self.groups:
+                node.fail(f"there are two groups {title!r}; rename one in FlowJo")
+            self.groups[title] = (node, tuple(ids))
 
     def choose(self, group: str | None, sample: str | None) -> list[_Sample]:
         """Return the samples that are asked for."""
@@ -237,13 +262,18 @@ class _Workspace:
             raise ParameterError(f"sample is {sample!r}; {what}")
         return found
 
-    def templates(self, group: str | None) -> list[tuple[Node, list[_Sample]]]:
-        """Return the gates of groups, with the samples of each."""
+    @property
+    def where(self) -> str:
+        """What to call the file in a message."""
+        return self._root.where
+
+    def templates(self, group: str | None) -> list[tuple[str, Node, list[_Sample]]]:
+        """Return the names of groups and their gates, with the samples of each."""
         found = []
         for name, (node, ids) in self.groups.items():
             inside = node.find("Subpopulations")
             if inside is not None and group in (None, name):
-                found.append((inside, [self.samples[identity] for identity in ids]))
+                found.append((name, inside, [self.samples[identity] for identity in ids]))
         return found
 
 
@@ -278,8 +308,22 @@ class _Merged:
                     f"({', '.join(extra[:3])} {'are' if len(extra) > 1 else 'is'} in one of them only); read "
                     "the samples of one group (group=...), or one sample (sample=...)"
                 )
+        self._check_files(samples)
         for path in paths:
             self._add(templates.get(path), [(sample.file, gates[path]) for sample, gates in samples])
+
+    def _check_files(self, samples: Sequence[tuple[_Sample, Gates]]) -> None:
+        """Refuse files of one name with different gates: by its name nobody could tell which are meant."""
+        first: dict[str, Gates] = {}
+        for sample, gates in samples:
+            known = first.setdefault(sample.file, gates)
+            wrong = next((path for path in gates if gates[path] != known[path]), None)
+            if wrong is not None:
+                raise GateError(
+                    f"{self._where}: two samples are of files called {sample.file!r}, with different gates for "
+                    f"{'/'.join(wrong)!r}; read the samples of one group (group=...), one sample (sample=...), or give "
+                    "the files different names"
+                )
 
     def _add(
         self, template: tuple[Gate, ...] | None, versions: Sequence[tuple[str, tuple[Gate, ...]]]
@@ -291,7 +335,7 @@ class _Merged:
             own = list(versions[1:])
         self.gates.append(self._with_help((*known[:-1], base)))
         self.populations.append(base.id)
-        for file, gates in own:
+        for file, gates in dict(own).items():
             version = self._with_help(gates)
             self.gates.append(
                 dataclasses.replace(version, id=f"{base.id} [{file}]", file=file, version_of=base.id)

@@ -89,7 +89,8 @@ class Node:
     def to_number(self, text: str, what: str) -> float:
         """Return text as a finite number, or fail."""
         try:
-            value = float(text)
+            # To Python 1_0 is ten; nobody writes a number so.
+            value = math.nan if "_" in text else float(text)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
@@ -170,10 +171,14 @@ class _Builder:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
-        if self._count > MAX_ELEMENTS or len(self._open) >= MAX_DEPTH:
-            raise GateError(
-                f"{self.where}, line {self._line}: more than {MAX_ELEMENTS} elements, or {MAX_DEPTH} within one another"
-            )
+        for what, too_many in (
+            (f"{MAX_ELEMENTS:,} elements", self._count > MAX_ELEMENTS),
+            (f"{MAX_DEPTH} within one another", len(self._open) >= MAX_DEPTH),
+        ):
+            if too_many:
+                raise GateError(
+                    f"{self.where}, line {self._line}: there are more than {what}, and no more are read"
+                )
         space, _, local = name.rpartition(" ")
         own = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
         node = Node(space, local, own, self._line, self.where)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cytocar.gate._shapes.transforms import LN10, Scale, _root_between
+from cytocar.gate._shapes.transforms import LN10, MOST_DECADES, Scale, _root_between
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _PLACES = 4096
 """Places of FlowJo's table, whatever the length of the axis."""
+_WIDEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,12 @@ class Biex(_OwnScale):
     def __post_init__(self) -> None:
         self._check()
         self._need(
-            self.top > 0 and self.pos > 0 and self.width <= -1 and self.pos > math.log10(-self.width) / 2,
-            "TOP > 0, WIDTH <= -1 and POS > log10(-WIDTH) / 2",
+            self.top > 0
+            and -_WIDEST <= self.width <= -1
+            and math.log10(-self.width) / 2 < self.pos <= MOST_DECADES
+            and self.neg <= MOST_DECADES,
+            f"TOP > 0, -{_WIDEST:g} <= WIDTH <= -1, log10(-WIDTH) / 2 < POS <= {MOST_DECADES} and "
+            f"NEG <= {MOST_DECADES}",
         )
 
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 LN10 = math.log(10.0)
+MOST_DECADES = 50
+"""Far more decades than are measured, and few enough that the constants of every scale are finite."""
 _ROUNDS = 12
 """More rounds of 256 parts than lie between a millionth and the last bit of a double."""
 _NEIGHBOURS = 16
@@ -199,7 +201,10 @@ class Asinh(Scale):
 
     def __post_init__(self) -> None:
         self._check()
-        self._need(self.t > 0 and self.m > 0 and 0 <= self.a <= self.m, "T > 0, M > 0 and 0 <= A <= M")
+        self._need(
+            self.t > 0 and 0 < self.m <= MOST_DECADES and 0 <= self.a <= self.m,
+            f"T > 0, 0 < M <= {MOST_DECADES} and 0 <= A <= M",
+        )
 
     @classmethod
     def of_cofactor(cls, cofactor: float) -> Asinh:
@@ -257,10 +262,10 @@ class Logicle(Scale):
         self._check()
         self._need(
             self.t > 0
-            and self.m > 0
+            and 0 < self.m <= MOST_DECADES
             and 0 <= self.w <= self.m / 2
             and -self.w <= self.a <= self.m - 2 * self.w,
-            "T > 0, M > 0, 0 <= W <= M / 2 and -W <= A <= M - 2 W",
+            f"T > 0, 0 < M <= {MOST_DECADES}, 0 <= W <= M / 2 and -W <= A <= M - 2 W",
         )
 
     def _constants(self) -> tuple[float, float, float, float, float, float]:
@@ -319,10 +324,10 @@ class Hyperlog(Scale):
         self._check()
         self._need(
             self.t > 0
-            and self.m > 0
+            and 0 < self.m <= MOST_DECADES
             and 0 < self.w <= self.m / 2
             and -self.w <= self.a <= self.m - 2 * self.w,
-            "T > 0, M > 0, 0 < W <= M / 2 and -W <= A <= M - 2 W",
+            f"T > 0, 0 < M <= {MOST_DECADES}, 0 < W <= M / 2 and -W <= A <= M - 2 W",
         )
 
     def _constants(self) -> tuple[float, float, float, float, float]:

@@ -13,6 +13,7 @@ from cytocar.tl._intervals import (
     events_for_cv,
     limit_of_blank,
     limit_of_detection,
+    possible_cells,
 )
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def plan_acquisition(
     if not 0.0 <= background_rate < 1.0:
         raise ParameterError(f"background_rate is {background_rate!r}; it must be from 0 to below 1")
     rows = []
-    for share in shares.ravel():
-        least = cells_needed(float(share), cv=cv, background_rate=background_rate)
-        precise = int(np.ceil(round((share + background_rate) / (share * cv) ** 2, 6)))
+    for share in shares.ravel().tolist():
+        least = cells_needed(share, cv=cv, background_rate=background_rate)
+        precise = int(np.ceil(round(possible_cells((share + background_rate) / share / cv / share / cv), 6)))
         cells = max(least, precise)
         false = background_rate * cells
         lob, lod = float(limit_of_blank(false)), float(limit_of_detection(false))
@@ -89,11 +90,11 @@ def plan_acquisition(
         low, high = clopper_pearson(min(round(expected), cells), cells, level)
         rows.append(
             {
-                "fraction": float(share),
+                "fraction": share,
                 "cv": cv,
                 "background_rate": background_rate,
                 "cells_needed": cells,
-                "events_to_acquire": int(np.ceil(round(cells / usable, 6))),
+                "events_to_acquire": int(np.ceil(round(possible_cells(cells / usable), 6))),
                 "events_expected": expected,
                 "background_events": false,
                 "lob_events": lob,
