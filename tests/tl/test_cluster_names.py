@@ -170,3 +170,61 @@ def test_what_cannot_be_described_is_refused(clustered: ad.AnnData) -> None:
     clustered.uns["cytocar"]["state"] = "counts"
     with pytest.raises(StateError, match=r"tl\.describe_clusters needs arcsinh"):
         cc.tl.describe_clusters(clustered, "flowsom")
+
+
+def test_where_no_cell_is_in_a_cluster_there_is_nothing_to_describe(clustered: ad.AnnData) -> None:
+    clustered.obs["flowsom"] = pd.Categorical(["-1"] * 400)
+    table = cc.tl.describe_clusters(clustered, "flowsom")
+    assert (list(table), len(table)) == (COLUMNS, 0)
+    cc.tl.rename_clusters(clustered, table, key="flowsom")
+    assert clustered.obs["flowsom_names"].unique().tolist() == ["-1"]
+
+
+def test_a_cluster_without_words_is_called_by_its_label(clustered: ad.AnnData) -> None:
+    one = clustered[:150, ["PD-1"]].copy()
+    one.obs["flowsom"] = pd.Categorical(["1"] * 150)
+    assert cc.tl.describe_clusters(one, "flowsom")["description"].tolist() == ["cluster 1"]
+
+
+def test_values_and_thresholds_that_are_no_numbers_are_named(clustered: ad.AnnData) -> None:
+    with pytest.raises(ParameterError, match="the threshold of 'CD4' is '2'; it must be a finite number"):
+        cc.tl.describe_clusters(clustered, "flowsom", thresholds={"CD4": "2"})
+    with pytest.raises(ParameterError, match="the threshold of 'CD4' is '2'; it must be a finite number"):
+        cc.tl.cluster_profiles(clustered, "flowsom", thresholds={"CD4": "2"})
+    clustered.X[5, 2] = np.nan
+    with pytest.raises(
+        ParameterError, match=r"describe_clusters: 1 of 400 cells have values .* in CCR7: remove"
+    ):
+        cc.tl.describe_clusters(clustered, "flowsom")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({"cluster": [1.0, 2.0, 3.0, np.nan], "name": ["a", "b", "a", None]}),
+        pd.DataFrame({"cluster": [" 1", "2 ", "3"], "name": [" a ", "b", "a"]}),
+        pd.DataFrame({"cluster": [1, 2, 3], "name": ["a", "b", "a"]}).astype("category"),
+        pd.DataFrame(
+            {"cluster": [1, 2, 3], "name": ["a", "b", "a"], "method": "flowsom", "made_for": np.nan}
+        ),
+        "cluster;name\n1.0;a\n2.0;b\n3.0;a\n;\n",
+    ],
+    ids=["floats", "spaces", "categories", "emptied", "file"],
+)
+def test_tables_are_read_as_programs_give_them_back(
+    clustered: ad.AnnData, table: pd.DataFrame | str, tmp_path: Path
+) -> None:
+    if isinstance(table, str):
+        (tmp_path / "names.csv").write_text(table)
+        cc.tl.rename_clusters(clustered, tmp_path / "names.csv", key="flowsom")
+    else:
+        cc.tl.rename_clusters(clustered, table, key="flowsom")
+    assert clustered.obs["flowsom_names"].value_counts().to_dict() == {"a": 262, "b": 130, "-1": 8}
+
+
+def test_a_cluster_that_is_called_by_a_fraction_keeps_its_label(clustered: ad.AnnData) -> None:
+    clustered.obs["flowsom"] = clustered.obs["flowsom"].astype(float)
+    cc.tl.rename_clusters(
+        clustered, pd.DataFrame({"cluster": [1.0, 2.0, 3.0, -1.0], "name": list("abcd")}), key="flowsom"
+    )
+    assert clustered.obs["flowsom_names"].value_counts().to_dict() == {"a": 150, "b": 130, "c": 112, "d": 8}

@@ -281,3 +281,17 @@ def test_the_exact_gradient_is_that_of_the_tree_without_approximation(beside_fix
     assert gradient == pytest.approx(slow, abs=2e-6 * np.abs(slow).max())
     if not beside_fixed:
         assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["umap", "tsne"])
+def test_cells_chosen_for_a_map_must_differ(blobs: ad.AnnData, method: str) -> None:
+    blobs.X[:-1] = 1
+    del blobs.obs["sample_id"]
+    with pytest.raises(ParameterError, match=f"tl.{method}: the 12 cells chosen for the map are all alike"):
+        getattr(cc.tl, method)(blobs, max_per_sample=12)
+    assert f"X_{method}" not in blobs.obsm
+
+
+def test_the_smallest_distance_on_a_map_is_a_number(blobs: ad.AnnData) -> None:
+    with pytest.raises(ParameterError, match="min_dist is 'near'; it must be a number from 0 to 1"):
+        cc.tl.umap(blobs, min_dist="near")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -211,3 +212,37 @@ def test_what_cannot_be_used_is_refused(old: ad.AnnData, tmp_path: Path) -> None
     new.uns["cytocar"]["state"] = "counts"
     with pytest.raises(StateError, match=r"tl\.map_to_reference needs arcsinh"):
         cc.tl.map_to_reference(new, reference)
+
+
+def test_nothing_of_an_earlier_result_stays_beside_the_labels_of_the_reference(old: ad.AnnData) -> None:
+    reference = cc.tl.make_reference(old)
+    new = more_like(old)
+    cc.tl.flowsom(new, markers=["CD3", "CD4"], seed=3)
+    cc.tl.flowsom_outliers(new)
+    cc.tl.tsne(new)
+    cc.tl.map_to_reference(new, reference)
+    assert not {"flowsom", "phenograph", "X_tsne"} & set(new.uns)
+    assert set(new.obs) == {
+        "truth",
+        "sample_id",
+        "flowsom",
+        "phenograph",
+        "reference_distance",
+        "reference_fits",
+    }
+    with pytest.raises(ParameterError, match="there is no FlowSOM result 'flowsom'"):
+        cc.tl.metaclusters(new, 3)
+
+
+def test_one_method_is_named_by_its_column_and_none_by_nothing(old: ad.AnnData) -> None:
+    assert list(cc.tl.make_reference(old, methods="flowsom").labels) == ["flowsom"]
+    with pytest.raises(ParameterError, match="these cells have no clusters to be a reference"):
+        cc.tl.make_reference(old, methods=[])
+    with pytest.raises(ParameterError, match=r"quantile is '0.99'; it must be at least 0.5 and below 1"):
+        cc.tl.make_reference(old, quantile="0.99")
+
+
+def test_a_file_of_something_else_is_no_reference(tmp_path: Path) -> None:
+    h5py.File(tmp_path / "other.h5ad", "w").close()
+    with pytest.raises(ParameterError, match=r"other\.h5ad: this is not an h5ad file"):
+        cc.tl.Reference.read(tmp_path / "other.h5ad")

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 
 from cytocar import tl
 from cytocar._core.errors import ParameterError
+from cytocar.tl._clusters import metaclusters as _metaclusters
 from cytocar.tl._clusters import som as _som
 from cytocar.tl._clusters.som_kernels import across, train
 
@@ -234,3 +238,36 @@ def test_a_fresh_process_with_two_threads_finds_the_same_codes() -> None:
     assert elsewhere.strip() == hashlib.sha256(found.codes.tobytes() + found.node.tobytes()).hexdigest()
     other = tl.flowsom_map(x, method="batch", rlen=2, seed=4)
     assert not np.array_equal(other.codes, found.codes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            pd.DataFrame(np.ones((20, 2))),
+            "cells is a DataFrame; it must be an array, a list of arrays, or a function",
+        ),
+        (
+            csr_matrix(np.ones((20, 2))),
+            "cells is a csr_matrix; .* of a table or a sparse matrix hand over dense values",
+        ),
+        ([[1.0, 2.0]] * 20, "chunk 0 is a list; it must be an array of cells x markers"),
+        (lambda: iter([np.ones((20, 2)), None]), "chunk 1 is a NoneType; it must be an array"),
+        (np.full((20, 2), 1e16), r"row 0, column 0 is .*e\+16; values must be finite and at most 1e\+15"),
+    ],
+)
+def test_what_is_no_array_is_named(cells: object, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        tl.flowsom_map(cells)
+
+
+def test_a_map_of_too_many_nodes_for_a_consensus_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_metaclusters, "MOST_NODES", 8)
+    x, _ = mixture(300)
+    found = tl.flowsom_map(x, grid=(3, 3))
+    with pytest.raises(ParameterError, match=r"grid has 9 nodes; .* beyond 8 of them"):
+        found.metaclusters(3)
+    cells = ad.AnnData(x, var=pd.DataFrame(index=[f"M{i}" for i in range(x.shape[1])]))
+    cells.uns["cytocar"] = {"state": "arcsinh"}
+    with pytest.raises(ParameterError, match="grid has 9 nodes"):
+        tl.flowsom(cells, markers=list(cells.var_names), grid=(3, 3))

@@ -113,3 +113,25 @@ def test_what_cannot_be_judged(mapped: ad.AnnData, blobs: ad.AnnData) -> None:
     with pytest.raises(ParameterError, match="no column 'flowsom_distance'"):
         tl.flowsom_outliers(holed)
     assert "flowsom_outlier" not in mapped.obs
+
+
+def test_cells_of_no_sample_are_marked_but_in_no_row(mapped: ad.AnnData) -> None:
+    whole = tl.flowsom_outliers(mapped, by="sample")
+    marked = mapped.obs["flowsom_outlier"].to_numpy()
+    mapped.obs["tube"] = mapped.obs["sample_id"].astype("category").cat.add_categories("empty")
+    mapped.obs.loc[mapped.obs["tube"] == "s1", "tube"] = np.nan
+    table = tl.flowsom_outliers(mapped, by="sample", sample_key="tube")
+    assert table.to_dict("records") == whole[whole["sample_id"] == "s2"].to_dict("records")
+    assert mapped.obs["flowsom_outlier"].tolist() == marked.tolist()
+    with pytest.raises(ParameterError, match="obs has no column 'tub'; did you mean 'tube'"):
+        tl.flowsom_outliers(mapped, sample_key="tub")
+
+
+def test_cells_that_were_not_clustered_are_named(mapped: ad.AnnData) -> None:
+    mapped.obs["flowsom_node"] = mapped.obs["flowsom_node"].astype(float)
+    mapped.obs.loc[mapped.obs_names[:9], "flowsom_node"] = np.nan
+    for step in (tl.flowsom_outliers, tl.flowsom_tree, lambda cells: tl.metaclusters(cells, 3)):
+        with pytest.raises(ParameterError, match=r"9 of 240 cells have no node in obs\['flowsom_node'\]"):
+            step(mapped)
+    part = mapped[mapped.obs["flowsom_node"].notna()].copy()
+    assert tl.flowsom_tree(part)[0]["cells"].sum() == 231

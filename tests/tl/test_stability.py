@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 import cytocar as cc
 from cytocar._core.errors import ParameterError, StateError
+from cytocar._core.seeds import integer_seed
 from cytocar.tl._clusters import stability as _stability
 from cytocar.tl._clusters.stability import _recorded, best_matches, verdict
 
@@ -246,3 +247,38 @@ def test_counts_and_cells_never_clustered_are_refused(blobs: ad.AnnData) -> None
     blobs.uns["cytocar"]["state"] = "counts"
     with pytest.raises(StateError, match=r"tl\.stability needs arcsinh"):
         cc.tl.stability(blobs)
+
+
+def test_resamples_whose_nodes_carry_fewer_clusters_take_as_many_as_they_carry(blobs: ad.AnnData) -> None:
+    few = blobs[:100].copy()
+    cc.tl.flowsom(few)
+    most = int(0.9 * (few.uns["flowsom"]["node_cells"] > 0).sum())
+    cc.tl.flowsom(few, metaclusters=most)
+    found = cc.tl.stability(few, "flowsom", n_seeds=2, n_resamples=4, share=0.5).methods
+    resampled = found[found["what"] == "resample"]["n_clusters"]
+    assert (resampled < most).all()
+    assert (resampled >= 2).all()
+
+
+@pytest.mark.parametrize("number", [4, 22])
+def test_a_number_of_metaclusters_that_was_given_is_given_again(blobs: ad.AnnData, number: int) -> None:
+    cc.tl.flowsom(blobs, metaclusters=number)
+    found = cc.tl.stability(blobs, "flowsom", n_seeds=2, n_resamples=0).methods
+    assert found["n_clusters"].tolist() == [number, number]
+    again = blobs.copy()
+    # the first repeat from another seed is what flowsom gives from that seed
+    cc.tl.flowsom(again, metaclusters=number, seed=integer_seed(0, "stability", "seed", "0"))
+    assert found["ari"][0] == pytest.approx(adjusted_rand_score(blobs.obs["flowsom"], again.obs["flowsom"]))
+
+
+def test_too_few_cells_for_a_resample_are_named(blobs: ad.AnnData) -> None:
+    few = blobs[:12].copy()
+    cc.tl.phenograph(few, min_size=1)
+    with pytest.raises(
+        ParameterError, match=r"share is 0.8, which leaves 9 of 12 cells in a resample; at least 10"
+    ):
+        cc.tl.stability(few)
+    assert len(cc.tl.stability(few, n_seeds=1, n_resamples=0).methods) == 1
+    assert cc.tl.stability(few, n_seeds=0, n_resamples=1, share=np.float32(1)).methods[
+        "n_cells"
+    ].tolist() == [12]

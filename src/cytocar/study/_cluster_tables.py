@@ -127,7 +127,7 @@ def _names(cells: AnnData, found: AnnData, methods: list[str], thresholds: dict[
 def _give_names(cells: AnnData, path: Path) -> dict[tuple[str, str], str]:
     """Give the clusters the names of an edited table; return the name of each method and cluster."""
     from cytocar import tl
-    from cytocar.tl._clusters.renaming import read_names
+    from cytocar.tl._clusters.renaming import named_clusters, read_names
 
     table = read_names(path)
     given: dict[tuple[str, str], str] = {}
@@ -138,7 +138,8 @@ def _give_names(cells: AnnData, path: Path) -> dict[tuple[str, str], str]:
         tl.rename_clusters(cells, path, key=method, key_added=f"{method}_named")
         cells.obs[method + _AS_FOUND] = cells.obs[method]
         cells.obs[method] = cells.obs.pop(f"{method}_named")
-        given |= {(method, row["cluster"]): row["name"] for row in rows.to_dict(orient="records")}
+        clusters = [str(label) for label in cells.obs[method + _AS_FOUND].cat.categories]
+        given |= {(method, cluster): name for cluster, name in named_clusters(rows, clusters)}
     return given
 
 

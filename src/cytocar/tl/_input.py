@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # fewer cells than this have neither neighbourhoods nor a map
 MIN_CELLS = 10
+# squares of larger values do not fit into float32; arcsinh values stay far below 100
+LARGEST = 1e15
 
 
 def marker_matrix(
@@ -32,7 +34,7 @@ def marker_matrix(
     StateError
         ``X`` holds counts.
     ParameterError
-        Too few cells, unknown markers, values that are not finite, or cells that are all alike.
+        Too few cells, unknown markers, values that are not finite or too large, or cells that are all alike.
     """
     from cytocar import get
 
@@ -50,19 +52,26 @@ def marker_matrix(
             f"{step}: marker named more than once: {', '.join(twice)}; each counts once, name it once"
         )
     x = get.matrix(adata, names)
-    bad = ~np.isfinite(x)
-    if bad.any():
-        columns = [names[i] for i in np.flatnonzero(bad.any(axis=0))]
-        raise ParameterError(
-            f"{step}: {int(bad.any(axis=1).sum())} of {adata.n_obs} cells have values that are not finite, in "
-            f"{', '.join(columns)}: remove those cells or leave these markers out with markers="
-        )
+    require_finite(x, names, step, "remove those cells or leave these markers out with markers=")
     if not (x.min(axis=0) < x.max(axis=0)).any():
         raise ParameterError(
             f"{step}: all {adata.n_obs} cells are alike in all of {', '.join(names)}; "
             "there is nothing to tell them apart by"
         )
     return x, names
+
+
+def require_finite(x: NDArray[np.float32], names: Sequence[str], step: str, way_out: str) -> None:
+    """Raise `ParameterError` with the markers that have values that are not finite, or too large to be squared."""
+    with np.errstate(invalid="ignore"):
+        if not x.size or (x.min() >= -LARGEST and x.max() <= LARGEST):
+            return
+        bad = ~(np.abs(x) <= LARGEST)
+    what = "that are not finite" if not np.isfinite(x).all() else f"beyond {LARGEST:g}"
+    columns = ", ".join(names[i] for i in np.flatnonzero(bad.any(axis=0)).tolist())
+    raise ParameterError(
+        f"{step}: {int(bad.any(axis=1).sum())} of {len(x)} cells have values {what}, in {columns}: {way_out}"
+    )
 
 
 def whole_number(value: object, name: str, low: int, high: int | None = None, *, why: str = "") -> int:
@@ -83,6 +92,16 @@ def positive_number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < np.inf:
         raise ParameterError(f"{name} is {value!r}; it must be a finite number above 0")
     return float(value)
+
+
+def number_between(value: object, name: str, low: float, high: float, *, below: bool = False) -> float:
+    """Return `value` as a float if it is a number from `low` to `high` (`below` it), else raise `ParameterError`."""
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = float(value) if fits and isinstance(value, numbers.Real) else low - 1.0
+    if not low <= number <= high or (below and number == high):
+        domain = f"at least {low:g} and below {high:g}" if below else f"a number from {low:g} to {high:g}"
+        raise ParameterError(f"{name} is {value!r}; it must be {domain}")
+    return number
 
 
 def labels_by_size(groups: NDArray[np.integer], min_size: int = 1) -> NDArray[np.int64]:

@@ -13,7 +13,14 @@ from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input
 from cytocar.tl._clusters import consensus as _consensus
 from cytocar.tl._clusters.consensus import Linkage, growth
-from cytocar.tl._clusters.metaclusters import choose_cut, cut_nodes, cut_quality, numbered
+from cytocar.tl._clusters.metaclusters import (
+    choose_cut,
+    cut_nodes,
+    cut_quality,
+    largest_cut,
+    numbered,
+    require_few,
+)
 from cytocar.tl._clusters.som import (
     Method,
     checked_grid,
@@ -59,8 +66,8 @@ def flowsom(
     markers
         Markers to cluster by; `None` takes those marked as used for clustering.
     grid
-        Sides of the grid, each 2 to 100. With fewer than 5 cells a node it shrinks until there are 5; the grid used
-        is reported.
+        Sides of the grid, each 2 to 100, and 2,500 nodes at most. With fewer than 5 cells a node it shrinks until there
+        are 5; the grid used is reported.
     metaclusters
         How many, from 2 up to nine tenths of the nodes that have cells. ``"auto"`` takes the smallest
         number whose modularity in the graph of shared neighbours of the cells (that of `phenograph`, on at most
@@ -125,6 +132,7 @@ def flowsom(
     """
     x, names = _input.marker_matrix(adata, markers, "tl.flowsom")
     sides = checked_grid(grid, x.shape[0])
+    require_few(sides[0] * sides[1])
     form = checked_method(method, x.shape[0])
     if linkage not in _consensus.LINKAGES:
         raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
@@ -137,7 +145,7 @@ def flowsom(
     )
     node_cells = np.bincount(found.node, minlength=len(found.codes))
     used = int((node_cells > 0).sum())
-    most = int(np.floor(_consensus.SHARE * used + 1e-9))
+    most = largest_cut(used)
     if most < 2:
         raise ParameterError(
             f"tl.flowsom: only {used} of {len(found.codes)} nodes have cells, too few to group: the cells are too few "

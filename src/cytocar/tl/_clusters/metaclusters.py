@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import keys, seeds
+from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._clusters import consensus as _consensus
 from cytocar.tl._clusters.consensus import Consensus
@@ -22,6 +23,22 @@ if TYPE_CHECKING:
 # cells whose shared neighbours decide on the number of metaclusters, and the loss of modularity that is no loss
 JUDGES: Final = 5000
 TOLERANCE: Final = 0.002
+# the consensus of each pair of nodes is kept for all numbers of metaclusters: 1 GB at 2,500 nodes, 15 GB at 10,000
+MOST_NODES: Final = 2500
+
+
+def largest_cut(used: int) -> int:
+    """Return into how many metaclusters so many nodes with cells can be cut: as many as are drawn together."""
+    return int(np.floor(_consensus.SHARE * used + 1e-9))
+
+
+def require_few(nodes: int) -> None:
+    """Raise `ParameterError` where there are too many nodes to compare each pair of them."""
+    if nodes > MOST_NODES:
+        raise ParameterError(
+            f"grid has {nodes} nodes; metaclusters compare each pair of nodes, which takes too much memory beyond "
+            f"{MOST_NODES} of them (such as 50 x 50)"
+        )
 
 
 def cut_nodes(
@@ -32,6 +49,7 @@ def cut_nodes(
 
     sizes = np.bincount(found.node, minlength=len(found.codes))
     used = np.flatnonzero(sizes)
+    require_few(len(used))
     samples = _consensus.resamples(len(used), seeds.generator(seed, "flowsom", "consensus"))
     cut = _consensus.consensus(
         cdist(found.codes[used], found.codes[used]), sizes[used].astype(np.float64), samples, largest, linkage

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import keys, provenance
-from cytocar._core.errors import ParameterError
-from cytocar.tl._clusters.profiles import _grouping, _has_subsets, _majority
+from cytocar.tl import _input
+from cytocar.tl._clusters.profiles import _grouping, _has_subsets, _majority, known_thresholds
 from cytocar.tl._clusters.renaming import NOWHERE, fingerprint
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ def _signs(
     clusters: Sequence[str],
     thresholds: Mapping[str, float],
 ) -> Signs:
+    if not clusters:
+        nothing = np.zeros((0, len(names)))
+        return Signs(tuple(names), nothing, nothing, np.zeros(len(names), bool))
     inside = np.isin(labels, clusters)
     known, limits = [], []
     for position, name in enumerate(names):
@@ -143,7 +146,7 @@ def _made_different(texts: list[str], clusters: Sequence[str], signs: Signs) -> 
                 if word not in texts[place].split():
                     texts[place] = f"{texts[place]} {word}".strip()
     return [
-        f"{text} ({cluster})" if texts.count(text) > 1 or not text else text
+        f"cluster {cluster}" if not text else f"{text} ({cluster})" if texts.count(text) > 1 else text
         for text, cluster in zip(texts, clusters, strict=True)
     ]
 
@@ -205,6 +208,7 @@ def describe_clusters(
     Returns
     -------
     One row per cluster, for people to edit the column ``name``: clusters of one name are merged by `rename_clusters`.
+    No row where no cell is in a cluster.
 
     ``method``, ``cluster`` : text
     ``n`` : cells
@@ -220,7 +224,7 @@ def describe_clusters(
     StateError
         ``X`` holds counts.
     ParameterError
-        The column or a marker in `thresholds` is not there, or a threshold is not finite.
+        The column or a marker in `thresholds` is not there, or a threshold or a value is not finite.
 
     Examples
     --------
@@ -241,13 +245,11 @@ def describe_clusters(
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.describe_clusters")
     labels, order = _grouping(adata, key)
     clusters = [cluster for cluster in order if cluster not in NOWHERE]
-    limits: dict[str, float] = {}
-    for name, value in (thresholds or {}).items():
-        if not np.isfinite(value):
-            raise ParameterError(f"the threshold of {name!r} is {value!r}; it must be a finite number")
-        limits[str(adata.var_names[get.columns(adata, name)[0]])] = float(value)
+    limits = known_thresholds(adata, thresholds)
     names = _markers(adata, key)
-    signs = _signs(get.matrix(adata, names), names, labels, clusters, limits)
+    x = get.matrix(adata, names)
+    _input.require_finite(x, names, "tl.describe_clusters", "remove those cells")
+    signs = _signs(x, names, labels, clusters, limits)
     subsets = _grouping(adata, keys.SUBSET)[0] if _has_subsets(adata) else None
     lineages = _lineages(subsets, labels, clusters, signs)
     told = {marker_key(name) for name in _SUBSET_MARKERS} if any(lineages) else set()

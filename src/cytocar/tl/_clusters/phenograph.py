@@ -216,7 +216,7 @@ def phenograph(
     :math:`J_{ij} = |N_i \cap N_j| / |N_i \cup N_j|`; the graph is :math:`(J + J^T) / 2`. Its communities
     maximise the modularity :math:`Q = \sum_c [ w_c / 2m - \gamma (s_c / 2m)^2 ]` by the Louvain method with the
     refinement of Leiden, restarted `n_runs` times in a random order of cells; the best is kept. Labels count from the
-    largest cluster down. 100,000 cells of 40 markers take a few seconds on two cores, a million about a minute.
+    largest cluster down.
 
     Method: Levine et al. 2015, Cell 162:184, doi:10.1016/j.cell.2015.05.047. Louvain: Blondel et al. 2008,
     J Stat Mech P10008, doi:10.1088/1742-5468/2008/10/P10008. Leiden: Traag et al. 2019, Sci Rep 9:5233,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,18 @@ def _majority(values: NDArray[np.str_]) -> str:
     )[0]
 
 
+def known_thresholds(adata: AnnData, thresholds: Mapping[str, float] | None) -> dict[str, float]:
+    """Return thresholds by column of the data, whatever spelling they came in, or raise `ParameterError`."""
+    from cytocar import get
+
+    found: dict[str, float] = {}
+    for name, value in (thresholds or {}).items():
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ParameterError(f"the threshold of {name!r} is {value!r}; it must be a finite number")
+        found[str(adata.var_names[get.columns(adata, name)[0]])] = float(value)
+    return found
+
+
 def cluster_profiles(
     adata: AnnData, groupby: str, *, thresholds: Mapping[str, float] | None = None
 ) -> pd.DataFrame:
@@ -84,7 +98,7 @@ def cluster_profiles(
     StateError
         ``X`` holds counts.
     ParameterError
-        The column or a marker in `thresholds` is not there.
+        The column or a marker in `thresholds` is not there, or a threshold is not finite.
 
     Examples
     --------
@@ -104,13 +118,12 @@ def cluster_profiles(
     names = get.markers(adata, clustering=False) if keys.ROLE in adata.var else [*map(str, adata.var_names)]
     x = get.matrix(adata, names)
     limits = np.full(len(names), DEFAULT_THRESHOLD, np.float64)
-    for name, value in (thresholds or {}).items():
-        column = str(adata.var_names[get.columns(adata, name)[0]])
+    for column, value in known_thresholds(adata, thresholds).items():
         if column not in names:
-            raise ParameterError(f"thresholds names {name!r}, which is not an antibody channel of these data")
-        if not np.isfinite(value):
-            raise ParameterError(f"the threshold of {name!r} is {value!r}; it must be a finite number")
-        limits[names.index(column)] = float(value)
+            raise ParameterError(
+                f"thresholds names {column!r}, which is not an antibody channel of these data"
+            )
+        limits[names.index(column)] = value
 
     low, high = np.quantile(x, [0.01, 0.99], axis=0)
     width = np.where(high > low, high - low, 1.0)

@@ -117,7 +117,7 @@ class Reference:
             )
         try:
             cells = anndata.read_h5ad(file)
-        except OSError as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ParameterError(f"{file}: this is not an h5ad file ({error})") from error
         stored = cells.uns.get("reference")
         if not isinstance(stored, Mapping) or "limit" not in stored:
@@ -149,7 +149,7 @@ class Reference:
 def make_reference(
     adata: AnnData,
     *,
-    methods: Sequence[str] | None = None,
+    methods: str | Sequence[str] | None = None,
     markers: str | Sequence[str] | None = None,
     k: int = NEIGHBOURS,
     quantile: float = QUANTILE,
@@ -165,7 +165,8 @@ def make_reference(
         Cells x markers, arcsinh values in ``X``, with clusters in ``obs`` and perhaps maps in ``obsm``; such as
         ``cells.h5ad`` of a run. Cells without a label are left out.
     methods
-        Columns of ``obs`` with clusters; `None` takes ``phenograph`` and ``flowsom``, those that are there.
+        Columns of ``obs`` with clusters, or one of them; `None` takes those of ``phenograph`` and ``flowsom`` that are
+        there.
     markers
         Markers to compare cells by; `None` takes those of the first of `methods`.
     k
@@ -209,15 +210,16 @@ def make_reference(
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.make_reference")
     if methods is None:
         methods = [name for name in _METHODS if name in adata.obs]
-        if not methods:
-            raise ParameterError(
-                "these cells have no clusters to be a reference: run cytocar.tl.phenograph or cytocar.tl.flowsom "
-                "first, or name their columns of obs in methods"
-            )
+    elif isinstance(methods, str):
+        methods = [methods]
+    if not methods:
+        raise ParameterError(
+            "these cells have no clusters to be a reference: run cytocar.tl.phenograph or cytocar.tl.flowsom "
+            "first, or name their columns of obs in methods"
+        )
     _input.whole_number(k, "k", 1, 100)
     _input.whole_number(max_cells, "max_cells", 100)
-    if isinstance(quantile, bool) or not 0.5 <= quantile < 1:
-        raise ParameterError(f"quantile is {quantile!r}; it must be at least 0.5 and below 1")
+    share = _input.number_between(quantile, "quantile", 0.5, 1, below=True)
     grouped = {name: _grouping(adata, name) for name in methods}
     chosen = np.flatnonzero(np.all([labels != "" for labels, _ in grouped.values()], axis=0))
     if markers is None:
@@ -248,8 +250,8 @@ def make_reference(
         maps=maps,
         codes=_codes(adata, grouped, names),
         k=k,
-        quantile=float(quantile),
-        limit=float(np.quantile(apart, quantile)),
+        quantile=share,
+        limit=float(np.quantile(apart, share)),
         n_cells=n_cells,
     )
 
@@ -310,12 +312,13 @@ def map_to_reference(
     A cell takes the cluster of most of its k nearest reference cells (FlowSOM: of the node with the nearest code) and
     on each map the median place of its 5 nearest; one that is a copy of a reference cell takes that cell's own. It
     fits where its mean distance to the k nearest is not above the limit that a stated share of the reference's own
-    cells keep; cells that fit nowhere are labelled ``"-1"``.
+    cells keep; cells that fit nowhere are labelled ``"-1"``, as are those that fit among reference cells of no cluster.
 
     Parameters
     ----------
     adata
-        Cells x markers, arcsinh values in ``X`` by the same cofactors; at least one cell.
+        Cells x markers, arcsinh values in ``X`` by the same cofactors; at least one cell. What an earlier `phenograph`,
+        `flowsom` or map has left under the names below is replaced as a whole, so that no two results get mixed.
     reference
         As `make_reference` made it or `Reference.read` read it.
     n_jobs
@@ -342,7 +345,8 @@ def map_to_reference(
     StateError
         ``X`` holds counts.
     ParameterError
-        Markers of the reference are not there or have another cofactor; all of them are listed.
+        There are no cells, their values are not finite, or markers of the reference are not there or have another
+        cofactor; all of them are listed.
 
     Examples
     --------
@@ -368,6 +372,7 @@ def map_to_reference(
     # a copy of a reference cell belongs where that cell is, however lonely it may be there
     fits = (distance <= reference.limit) | same
     result = adata.copy() if copy else adata
+    _forget(result, [*reference.labels, *reference.maps])
     for method, labels in reference.labels.items():
         found = (
             _by_node(x, reference, method, n_jobs) if method in reference.codes else _majority(labels, near)
@@ -390,6 +395,15 @@ def map_to_reference(
     result.uns["reference"] = {**facts, "markers": json.dumps(list(reference.markers))}
     provenance.record(result, "tl.map_to_reference", {**facts, "markers": list(reference.markers)})
     return result if copy else None
+
+
+def _forget(adata: AnnData, results: Sequence[str]) -> None:
+    """Remove what earlier results of these names say beside their labels and coordinates: it is not of the new ones."""
+    for name in results:
+        adata.uns.pop(name, None)
+        for ending in ("node", "distance", "outlier", "fitted"):
+            if f"{name}_{ending}" in adata.obs:
+                del adata.obs[f"{name}_{ending}"]
 
 
 def _comparable(adata: AnnData, reference: Reference) -> NDArray[np.float32]:
@@ -426,11 +440,5 @@ def _comparable(adata: AnnData, reference: Reference) -> NDArray[np.float32]:
             f"the cofactors of these markers differ from the reference: {told}; use the same ones"
         )
     x = get.matrix(adata, names)
-    bad = ~np.isfinite(x)
-    if bad.any():
-        columns = ", ".join(names[i] for i in np.flatnonzero(bad.any(axis=0)))
-        raise ParameterError(
-            f"tl.map_to_reference: {int(bad.any(axis=1).sum())} of {len(x)} cells have values that are not finite, in "
-            f"{columns}: remove those cells"
-        )
+    _input.require_finite(x, names, "tl.map_to_reference", "remove those cells")
     return x

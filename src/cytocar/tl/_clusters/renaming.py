@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -71,9 +70,28 @@ def read_names(path: str | os.PathLike[str]) -> pd.DataFrame:
     raise ParameterError("\n".join(map(str, problems)))
 
 
-def _complaints(table: pd.DataFrame, clusters: list[str], made_for: str, where: str) -> list[str]:
+def _texts(column: pd.Series) -> list[str]:
+    """Return a column as people mean it: text without spaces around it, "" where there is nothing."""
+    return [
+        "" if missing else str(value).strip() for value, missing in zip(column, column.isna(), strict=True)
+    ]
+
+
+def named_clusters(table: pd.DataFrame, clusters: list[str]) -> list[tuple[str, str]]:
+    """Return cluster and name of each row; 1.0 is cluster 1, as tables with an empty row come back from programs."""
+    found = []
+    for cluster, name in zip(_texts(table["cluster"]), _texts(table["name"]), strict=True):
+        whole = cluster.removesuffix(".0")
+        if cluster or name:
+            found.append((whole if cluster not in clusters and whole in clusters else cluster, name))
+    return found
+
+
+def _complaints(
+    pairs: list[tuple[str, str]], prints: list[str], clusters: list[str], made_for: str, where: str
+) -> list[str]:
     """Return everything that keeps a table from fitting these clusters."""
-    named = table["cluster"].astype(str).tolist()
+    named = [cluster for cluster, _ in pairs]
     told = []
     twice = sorted({cluster for cluster in named if named.count(cluster) > 1})
     if twice:
@@ -89,21 +107,15 @@ def _complaints(table: pd.DataFrame, clusters: list[str], made_for: str, where: 
         told.append(
             f"{where} has no row for cluster {', '.join(lacking)}; give each a name, the old one if it stays"
         )
-    blank = [
-        cluster
-        for cluster, name in zip(named, table["name"].fillna("").astype(str), strict=True)
-        if not name.strip() or name.strip() in NOWHERE
-    ]
+    blank = [cluster for cluster, name in pairs if name in NOWHERE]
     if blank:
         told.append(f"{where} gives cluster {', '.join(blank)} no name; write one")
-    if "made_for" in table:
-        prints = [text for text in dict.fromkeys(table["made_for"].fillna("").astype(str)) if text]
-        if prints and prints != [made_for]:
-            told.append(
-                f"{where} was made for another clustering ({', '.join(prints)}; these cells have {made_for}): other "
-                "cells, markers, settings or seed give other clusters, and their names would be wrong; take the "
-                "table of this clustering, or empty its column made_for if you know that it fits"
-            )
+    if prints and prints != [made_for]:
+        told.append(
+            f"{where} was made for another clustering ({', '.join(prints)}; these cells have {made_for}): other "
+            "cells, markers, settings or seed give other clusters, and their names would be wrong; take the "
+            "table of this clustering, or empty its column made_for if you know that it fits"
+        )
     return told
 
 
@@ -165,18 +177,21 @@ def rename_clusters(
             raise ParameterError(f"the table has no column {missing[0]!r}; {did_you_mean(missing[0], known)}")
     else:
         frame, where = read_names(table), str(table)
-    if "method" in frame:
-        methods = list(dict.fromkeys(frame["method"].astype(str)))
-        frame = frame[frame["method"].astype(str) == key]
+    if "method" in frame and len(frame):
+        methods = _texts(frame["method"])
+        frame = frame[[method == key for method in methods]]
         if frame.empty:
-            raise ParameterError(f"{where} has no rows of method {key!r}; {did_you_mean(key, methods)}")
+            known = [method for method in dict.fromkeys(methods) if method]
+            raise ParameterError(f"{where} has no rows of method {key!r}; {did_you_mean(key, known)}")
     labels, clusters = _grouping(adata, key)
-    told = _complaints(frame, clusters, fingerprint(adata, key), where)
+    pairs = named_clusters(frame, clusters)
+    prints = (
+        [text for text in dict.fromkeys(_texts(frame["made_for"])) if text] if "made_for" in frame else []
+    )
+    told = _complaints(pairs, prints, clusters, fingerprint(adata, key), where)
     if told:
         raise ParameterError("\n".join(told))
-    names: Mapping[str, str] = {
-        str(cluster): str(name).strip() for cluster, name in zip(frame["cluster"], frame["name"], strict=True)
-    }
+    names = dict(pairs)
     renamed = np.array([names.get(label, label) for label in labels], dtype=object)
     occurring = set(renamed.tolist())
     order = [name for name in dict.fromkeys(names.values()) if name in occurring]
@@ -184,5 +199,5 @@ def rename_clusters(
     result = adata.copy() if copy else adata
     column = f"{key}_names" if key_added is None else key_added
     result.obs[column] = pd.Categorical(renamed, order)
-    provenance.record(result, "tl.rename_clusters", {"key": key, "key_added": column, "names": dict(names)})
+    provenance.record(result, "tl.rename_clusters", {"key": key, "key_added": column, "names": names})
     return result if copy else None

@@ -71,14 +71,15 @@ class SelfOrganisingMap:
 
         ``found.metaclusters(9)[found.node]`` are the labels of the cells.
         """
-        from cytocar.tl._clusters.metaclusters import cut_nodes, numbered
+        from cytocar.tl._clusters.metaclusters import cut_nodes, largest_cut, numbered
 
         if linkage not in _consensus.LINKAGES:
             raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
         cells = np.bincount(self.node, minlength=len(self.codes))
         used = int((cells > 0).sum())
-        most = int(np.floor(_consensus.SHARE * used + 1e-9))
-        k = _input.whole_number(k, "k", 2, most, why=f"nine tenths of the {used} nodes that have cells")
+        k = _input.whole_number(
+            k, "k", 2, largest_cut(used), why=f"nine tenths of the {used} nodes that have cells"
+        )
         return numbered(cut_nodes(self, k, linkage, seed)[0][-1], cells)
 
 
@@ -153,6 +154,10 @@ def blocks(cells: Cells) -> Iterator[tuple[int, NDArray[np.float32]]]:
     held = start = 0
     markers = -1
     for number, chunk in enumerate(cells() if callable(cells) else cells):
+        if not isinstance(chunk, np.ndarray):
+            raise ParameterError(
+                f"chunk {number} is a {type(chunk).__name__}; it must be an array of cells x markers"
+            )
         if chunk.ndim != 2 or (markers >= 0 and chunk.shape[1] != markers):
             wanted = f"{markers} columns" if markers >= 0 else "rows and columns"
             raise ParameterError(
@@ -176,12 +181,12 @@ def _shape(cells: Cells) -> tuple[int, int]:
     """Return rows and columns, having seen that all values are finite and that there are enough."""
     rows = markers = 0
     for start, block in blocks(cells):
-        bad = ~np.isfinite(block)
+        bad = ~(np.abs(block) <= _input.LARGEST)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ParameterError(
-                f"tl.flowsom_map: row {start + int(row)}, column {int(column)} is {block[row, column]}; "
-                "values must be finite: remove those cells or leave that marker out"
+                f"tl.flowsom_map: row {start + int(row)}, column {int(column)} is {block[row, column]}; values must be "
+                f"finite and at most {_input.LARGEST:g}: remove those cells or leave that marker out"
             )
         rows, markers = start + len(block), block.shape[1]
     if rows < _input.MIN_CELLS:
@@ -366,7 +371,7 @@ def flowsom_map(
     Raises
     ------
     ParameterError
-        An argument is outside its domain, chunks differ in columns, or a value is not finite.
+        An argument is outside its domain, a chunk is no array or has other columns, or a value is not finite.
 
     Examples
     --------
@@ -380,6 +385,11 @@ def flowsom_map(
     if isinstance(cells, np.ndarray) and cells.ndim != 2:
         raise ParameterError(
             f"cells has the shape {cells.shape}; it must have rows (cells) and columns (markers)"
+        )
+    if not isinstance(cells, (np.ndarray, Sequence, Iterator)) and not callable(cells):
+        raise ParameterError(
+            f"cells is a {type(cells).__name__}; it must be an array, a list of arrays, or a function that returns an "
+            "iterator over arrays; of a table or a sparse matrix hand over dense values, such as table.to_numpy()"
         )
     if isinstance(cells, Iterator):
         raise ParameterError(

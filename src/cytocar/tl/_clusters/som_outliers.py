@@ -9,6 +9,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input
+from cytocar.tl._clusters.profiles import _grouping
 from cytocar.tl._clusters.som_result import StoredMap, stored_map
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def flowsom_outliers(
     key
         The name of the result.
     sample_key
-        Column of ``obs`` with the sample; without it all cells are one sample named ``"all"``.
+        Column of ``obs`` with the sample; without ``sample_id`` all cells are one sample named ``"all"``. Cells of no
+        sample are marked, but in no row.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def flowsom_outliers(
     Raises
     ------
     ParameterError
-        There is no such result, an argument is outside its domain, or `reference` is on another map.
+        There is no such result or column, an argument is outside its domain, or `reference` is on another map.
 
     Examples
     --------
@@ -137,13 +139,16 @@ def flowsom_outliers(
     outlier = distance > threshold[stored.node]
     adata.obs[f"{key}_outlier"] = outlier
 
-    if sample_key in adata.obs:
-        sample = adata.obs[sample_key].astype(str).to_numpy(object)
+    if sample_key in adata.obs or sample_key != keys.SAMPLE:
+        sample = _grouping(adata, sample_key)[0]
     else:
-        sample = np.full(adata.n_obs, "all", object)
+        sample = np.full(adata.n_obs, keys.ALL)
     label = stored.array("node_labels")
-    cells = pd.DataFrame({"sample_id": sample, "node": stored.node.astype(np.int64), "outlier": outlier})
+    cells = pd.DataFrame(
+        {"sample_id": sample.astype(object), "node": stored.node.astype(np.int64), "outlier": outlier}
+    )
     cells["cluster"] = label[stored.node]
+    cells = cells[sample != ""]
     within = {"node": ["node", "cluster"], "cluster": ["cluster"], "sample": []}[by]
     grouped = cells.groupby(["sample_id", *within], sort=False)["outlier"]
     table = grouped.agg(cells="size", outliers="sum").reset_index()

@@ -57,6 +57,12 @@ def stored_map(adata: AnnData, key: str) -> StoredMap:
         )
     codes = np.asarray(facts["codes"], dtype=np.float64)
     node = adata.obs[column].to_numpy()
+    lacking = int(adata.obs[column].isna().sum())
+    if lacking:
+        raise ParameterError(
+            f"{lacking} of {adata.n_obs} cells have no node in obs[{column!r}], since they were not clustered: leave "
+            f"them out, as in cells[cells.obs[{column!r}].notna()].copy()"
+        )
     if len(node) and not (node.min() >= 0 and node.max() < len(codes)):
         raise ParameterError(
             f"obs[{column!r}] names node {int(node.max() if node.max() >= len(codes) else node.min())}, but "

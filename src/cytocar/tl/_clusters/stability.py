@@ -156,7 +156,8 @@ def stability(
 ) -> Stability:
     r"""Run a clustering again with other seeds and on random parts of the cells, and compare.
 
-    The method runs with the settings it recorded (where it chose the number of clusters itself, it chooses again).
+    The method runs with the settings it recorded (where it chose the number of clusters itself, it chooses again; where
+    the nodes of fewer cells cannot carry the number given, the largest they can carry is taken).
     Each repeat is compared with the labels in ``obs`` on the same cells by the adjusted Rand index (Hubert & Arabie
     1985, doi:10.1007/BF01908075). Each cluster C is judged by the resamples: with C* what was drawn of it, its
     stability is the mean of :math:`\max_D |C^* \cap D| / |C^* \cup D|` over the clusters D found again; 0.75 and
@@ -195,7 +196,7 @@ def stability(
     StateError
         ``X`` holds counts.
     ParameterError
-        There is no such result, or an argument is outside its domain.
+        There is no such result, too few cells for a resample, or an argument is outside its domain.
 
     Examples
     --------
@@ -219,14 +220,19 @@ def stability(
     _input.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
     _input.whole_number(max_cells, "max_cells", 100)
     threads = _threads.n_threads(n_jobs)
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.5 <= share <= 1:
-        raise ParameterError(f"share is {share!r}; it must be a number from 0.5 to 1")
+    part = _input.number_between(share, "share", 0.5, 1)
+    drawn = int(np.floor(part * min(len(labelled), max_cells) + 1e-9))
+    if n_resamples and drawn < _input.MIN_CELLS:
+        raise ParameterError(
+            f"share is {share}, which leaves {drawn} of {len(labelled)} cells in a resample; at least "
+            f"{_input.MIN_CELLS} are needed: raise share, or take n_resamples=0"
+        )
     if settings.get("engine") == "phenograph":
         # the original works in a folder of its own, and a process is in one folder only
         threads = 1
     x, names = _input.marker_matrix(adata[labelled], markers, "tl.stability")
     own = labels[labelled]
-    repeats = _plan(len(x), n_seeds, n_resamples, share, max_cells, seed)
+    repeats = _plan(len(x), n_seeds, n_resamples, part, max_cells, seed)
 
     def again(repeat: _Repeat) -> NDArray[np.str_]:
         return _run_again(function, x[repeat.cells], names, settings, repeat.seed)
@@ -290,14 +296,28 @@ def _run_again(
     import anndata
     import pandas as pd
 
+    from cytocar.tl._clusters.metaclusters import largest_cut, metaclusters
+
     part = anndata.AnnData(
         x, obs=pd.DataFrame(index=pd.RangeIndex(len(x)).astype(str)), var=pd.DataFrame(index=names)
     )
     provenance.set_state(part, keys.STATE_ARCSINH)
     if "k" in settings:
         settings = {**settings, "k": min(int(settings["k"]), len(x) // 2)}
-    function(part, markers=names, seed=seed, key_added="again", n_jobs=1, **settings)
-    return part.obs["again"].astype(str).to_numpy(object).astype(str)
+    asked = settings.get("metaclusters", "auto")
+
+    def run(**changed: object) -> None:
+        function(part, markers=names, seed=seed, key_added="again", n_jobs=1, **{**settings, **changed})
+
+    if asked == "auto":
+        run()
+        return part.obs["again"].astype(str).to_numpy(object).astype(str)
+    # all numbers up to 20 are kept, as far as the nodes of these cells carry them
+    run(metaclusters="auto")
+    number = min(int(asked), largest_cut(int((part.uns["again"]["node_cells"] > 0).sum())))
+    if number > part.uns["again"]["ks"].max():
+        run(metaclusters=number)
+    return metaclusters(part, number, key="again").astype(str).to_numpy(object).astype(str)
 
 
 def _matched(

@@ -65,6 +65,15 @@ def cells_to_fit(
     return fitted
 
 
+def require_differences(x: NDArray[np.float32], step: str) -> None:
+    """Raise `ParameterError` where the cells chosen for a map are all alike, though others are not."""
+    if not (x.min(axis=0) < x.max(axis=0)).any():
+        raise ParameterError(
+            f"{step}: the {len(x)} cells chosen for the map are all alike, so there is nothing to lay out; choose more "
+            "with max_per_sample"
+        )
+
+
 def principal_axes(x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the cells on their first two principal axes, the first with a standard deviation of 1.
 

@@ -208,6 +208,7 @@ def tsne(
         raise ParameterError(f"perplexity is {perplexity!r}; it must be above 1, and 5 to 50 is usual")
     _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
+    _maps.require_differences(x[fitted], "tl.tsne")
     n_fitted = int(fitted.sum())
     used = used_perplexity(wanted, n_fitted)
     coordinates, divergence = embed(x, fitted, perplexity=used, seed=seed, n_jobs=n_jobs)

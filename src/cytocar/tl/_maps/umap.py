@@ -197,19 +197,19 @@ def umap(
     """
     x, names = _input.marker_matrix(adata, markers, "tl.umap")
     _input.whole_number(n_neighbors, "n_neighbors", 2)
-    if isinstance(min_dist, bool) or not 0 <= min_dist <= 1:
-        raise ParameterError(f"min_dist is {min_dist!r}; it must be a number from 0 to 1")
+    apart = _input.number_between(min_dist, "min_dist", 0, 1)
     if engine not in get_args(Engine):
         raise ParameterError(f"engine is {engine!r}; it must be 'cytocar' or 'umap-learn'")
     _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
+    _maps.require_differences(x[fitted], "tl.umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
-    coordinates = embed(x, fitted, k=k, min_dist=float(min_dist), engine=engine, seed=seed, n_jobs=n_jobs)
+    coordinates = embed(x, fitted, k=k, min_dist=apart, engine=engine, seed=seed, n_jobs=n_jobs)
     result = adata.copy() if copy else adata
     _maps.store(result, key_added, coordinates, fitted)
     facts = {
         "n_neighbors": k,
-        "min_dist": float(min_dist),
+        "min_dist": apart,
         "n_fitted": int(fitted.sum()),
         "engine": engine,
         "seed": int(seed),
