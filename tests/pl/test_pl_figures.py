@@ -185,6 +185,16 @@ def test_pyplot_is_not_needed() -> None:
 def test_the_same_figure_is_the_same_bytes(
     name: str, cells: anndata.AnnData, tables: SimpleNamespace, tmp_path: Path
 ) -> None:
+    if name == "gating":
+        # one of its four rows, and steps of one kind
+        sample = tables.ledger["sample_id"].iloc[0]
+        tables = SimpleNamespace(
+            **{
+                key: part[part["sample_id"] == sample]
+                for key, part in vars(tables).items()
+                if "sample_id" in part
+            }
+        )
     first = pl.save(FIGURES[name](cells, tables), tmp_path / "first")
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "axes.grid": True}):
         second = pl.save(FIGURES[name](cells, tables), tmp_path / "second")

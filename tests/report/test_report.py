@@ -15,6 +15,7 @@ import pytest
 from cytocar import StudyError, report
 from cytocar._core import tables as tables_of
 from cytocar.report._answer import answer, percent
+from cytocar.report._figures import FIGURES
 from cytocar.report._load import load
 
 
@@ -82,7 +83,10 @@ def test_hashes_settings_and_versions_are_in_the_record(finished, page):
 HOSTILE = "<script>alert('x')</script>&<img src=x onerror=alert(1)>"
 
 
-def test_names_from_files_are_escaped(finished, tmp_path):
+def test_names_from_files_are_escaped(finished, tmp_path, monkeypatch):
+    # two figures stand for all: their pixels hold no markup, and their titles come to the page by one way
+    some = tuple(figure for figure in FIGURES if figure.stem in ("subsets", "quality"))
+    monkeypatch.setitem(report.build.__globals__, "FIGURES", some)
     out = Path(shutil.copytree(finished, tmp_path / "results"))
     for path in (out / "tables").glob("*.csv"):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -98,6 +102,7 @@ def test_names_from_files_are_escaped(finished, tmp_path):
     hostile = Page((out / "report.html").read_text(encoding="utf-8"))
     assert not [tag for tag, attributes in hostile.tags if tag == "script" or "onerror" in attributes]
     assert HOSTILE in hostile.text
+    assert len([tag for tag, _ in hostile.tags if tag == "img"]) == len(some) == 2
 
 
 def test_drawing_again_gives_the_same_bytes_and_touches_no_result(finished, tmp_path):

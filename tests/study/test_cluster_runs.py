@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from cytocar import StudyError
 from cytocar._core import tables as tables_of
 from cytocar._core.errors import ParameterError
 from cytocar.study.check import check
-from cytocar.study.run import run
+from cytocar.study.run import _process_all, _silent, run
 
 QUICK = "\nembedding: off\nhost_sample: 200\n"
 
@@ -65,18 +66,21 @@ def test_the_report_tells_it_in_words(finished):
         assert text in page
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_figures(finished: Path) -> Iterator[None]:
-    """Leave out the figures of the runs made here; the page is written all the same."""
-    from cytocar import report
+@pytest.fixture(scope="module")
+def files_once(study: Path, no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the runs made here share what is read of the files, which none of their settings changes."""
+    checked = check(copy_of(study, tmp_path_factory.mktemp("once") / "study", ""))
+    results = _process_all(checked.study, checked.strategy, checked.spillover, workers=1, progress=_silent)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(report.build.__globals__, "FIGURES", ())
+        patch.setitem(run.__globals__, "_process_all", lambda *_, **__: copy.deepcopy(results))
         yield
 
 
 @pytest.fixture(scope="module")
-def renamed(study: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def renamed(
+    study: Path, finished: Path, files_once: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
     """Return the study and its run with clusters 1 and 2 of FlowSOM as one."""
     folder = tmp_path_factory.mktemp("renamed")
     again = copy_of(study, folder / "study", "clustering: {names: names.csv, stability: true}")
@@ -112,7 +116,7 @@ def test_edited_names_are_used_everywhere_and_clusters_of_one_name_are_one(finis
     assert "both" in (out / "report.html").read_text(encoding="utf-8")
 
 
-def test_names_made_for_other_clusters_are_refused(study, renamed, tmp_path):
+def test_names_made_for_other_clusters_are_refused(study, renamed, files_once, tmp_path):
     again, _ = renamed
     other = copy_of(study, tmp_path / "study", "clustering: {names: names.csv, k: 9}")
     shutil.copy(again / "names.csv", other / "names.csv")
@@ -121,7 +125,7 @@ def test_names_made_for_other_clusters_are_refused(study, renamed, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_later_run_is_put_onto_an_earlier_one(study, finished, tmp_path):
+def test_a_later_run_is_put_onto_an_earlier_one(study, finished, files_once, tmp_path):
     again = copy_of(study, tmp_path / "study", f"clustering: {{reference: '{finished}'}}")
     run(again, tmp_path / "out")
     old, new = (anndata.read_h5ad(out / "cells.h5ad") for out in (finished, tmp_path / "out"))

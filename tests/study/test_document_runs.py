@@ -119,7 +119,9 @@ def test_a_workspace_with_scales_of_its_own_is_noted(folder: Path) -> None:
 QUICK = ["", "clustering: {method: off}", "embedding: off", ""]
 
 
-def test_gates_of_a_run_give_another_run_the_same_counts(study: Path, finished: Path, tmp_path: Path) -> None:
+def test_gates_of_a_run_give_another_run_the_same_counts(
+    study: Path, finished: Path, no_figures: None, tmp_path: Path
+) -> None:
     copy = tmp_path / "study"
     shutil.copytree(study, copy)
     shutil.copy(finished / "gates.xml", copy / "gates.xml")

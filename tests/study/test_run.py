@@ -18,6 +18,8 @@ from cytocar._core import tables as tables_of
 from cytocar.io import read_fcs, write_fcs
 from cytocar.study.run import run
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def table(out: Path, name: str) -> pd.DataFrame:
     found = tables_of.read(out / "tables", name)
@@ -207,7 +209,7 @@ def test_a_failing_sample_is_named_and_nothing_is_left(study, tmp_path, monkeypa
 
 
 @pytest.fixture(scope="module")
-def compensated(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compensated(study: Path, no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a finished run of the study with the spillover matrix that stands beside it."""
     folder = tmp_path_factory.mktemp("compensated")
     again = Path(shutil.copytree(study, folder / "study"))

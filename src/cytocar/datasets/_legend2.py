@@ -71,9 +71,13 @@ compensation: {compensation}
 # Everything else has a default, such as:
 # cofactor: 5
 # gating: car_t
+#   gates of other programs: gating: {{file: gates.wsp, car: CAR-T}}, or the gates.xml of a run
+#   tubes that lack an antibody: role fmo in samples.csv
 # clustering: {{method: both, k: auto, metaclusters: auto, markers: clustering}}
+#   also stability: false, names: cluster_names.csv (clusters as you call them), reference: earlier_results
 # embedding: tsne
 # compare: {{reference: 2mo, against: 5yr}}
+# cohort: {{formula: ~ group + batch, contrast: R vs NR}}, with several patients
 # seed: 0
 """
 

@@ -133,7 +133,10 @@ def _of_run(
     positions = {str(name): place for place, name in enumerate(cells.var_names)}
     _data.require(plots, (keys.SAMPLE, "parent", "x_marker", "y_marker"), "the table of gating plots")
     last = _name_of_cars(ledger)
-    plots = plots[[_before(parent, last, ledger) for parent in plots["parent"].astype(str)]]
+    parents = plots["parent"].astype(str)
+    # the table has a row for each pixel
+    above = {parent for parent in parents.unique() if _before(parent, last, ledger)}
+    plots = plots[parents.isin(above)]
     if not len(plots):
         raise ParameterError(f"no plot comes before {last!r}, so there is nothing to draw")
 

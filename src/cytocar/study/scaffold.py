@@ -26,7 +26,9 @@ _SETTINGS: Final = """\
 cytocar: 1                 # version of this format
 panel: panel.csv           # a file, or the name of a panel that comes with cytocar
 samples: samples.csv
+#                          # samples.csv: role is patient, negative_control, or fmo for a tube that lacks an antibody
 {gating}
+#                          # gates of other programs: gating: {{file: gates.wsp, car: CAR-T}}, or the gates.xml of a run
 # title: ""                # heading of the report
 # beads: auto              # auto | off | names of the bead channels, such as [Ce140Di, Eu151Di]
 # baseline: ""             # a stored bead signal to normalise to, such as baseline.csv
@@ -37,6 +39,7 @@ samples: samples.csv
 # thresholds: {{}}           # thresholds that you state: {{CD3: 2.1, VHH: {{sample_1: 3.2}}}}
 # clustering: {{method: both, k: auto, metaclusters: auto, markers: clustering}}
 #                          # method: phenograph | flowsom | both | off; markers: or a list of them
+#                          # stability: false; names: an edited cluster_names.csv; reference: results of an earlier run
 # embedding: tsne          # tsne | umap | both | off
 # compare: {{margin: 0.2, p_values: false}}
 #                          # first and last timepoint, or reference: {first}, against: {last}
