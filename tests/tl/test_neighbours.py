@@ -110,6 +110,16 @@ def test_ten_copies_of_each_cell_find_each_other() -> None:
     assert copies.mean() > 0.99
 
 
+def test_copies_do_not_lower_the_recall() -> None:
+    generator = np.random.default_rng(0)
+    x = np.tile(generator.normal(size=(1200, 6)), (10, 1)).astype("float32")
+    found = _neighbours.search(x, 30, exact_up_to=1000)
+    lengths = _neighbours.distances(x, x, found.index)
+    true = _neighbours.distances(x, x, _neighbours.search(x, 30, exact_up_to=len(x)).index)
+    assert found.recall >= 0.98
+    assert (lengths <= true[:, -1:] * (1 + 1e-6)).mean() >= 0.97
+
+
 def test_thousands_of_copies_of_one_cell_cost_no_more() -> None:
     x = np.vstack([clusters(8000), np.zeros((24_000, 12), "float32")])
     _neighbours.search(x[:2000], 30, exact_up_to=1000)
