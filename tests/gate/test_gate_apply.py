@@ -275,3 +275,9 @@ def test_all_cells_is_a_strategy(tube) -> None:
     assert gate.densities(adata).empty
     assert gate.plots(adata).empty
     assert gate.reference_counts(adata).empty
+
+
+def test_no_events_are_told(tube, small) -> None:
+    for strategy in (GateTree.from_yaml(small), "cells"):
+        with pytest.raises(GateError, match="there are no events to gate"):
+            gate.apply(tube()[:0].copy(), strategy)

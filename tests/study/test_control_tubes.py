@@ -131,6 +131,36 @@ def test_a_tube_that_lacks_an_antibody_tells_a_threshold_and_is_no_sample(own: P
     assert len(tube["sha256"]) == 64
 
 
+def test_a_tube_that_lacks_an_antibody_is_no_patient_of_a_cohort(own: Path) -> None:
+    groups = {"P1_2mo": ("P1", "R", "b1"), "P1_5yr": ("P2", "R", "b1")}
+    rows = [
+        {**row, "timepoint": "2mo", "months": "2"}
+        | dict(zip(("patient_id", "group", "batch"), own_of, strict=True))
+        for row in sheet(own)
+        if (own_of := groups.get(row["sample_id"]))
+    ]
+
+    def notes(*more: dict[str, str]) -> tuple[str, ...]:
+        with (own / "samples.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows([*rows, *more])
+        checked = check(own)
+        assert not checked.problems
+        return checked.notes
+
+    shutil.copyfile(own / "fcs" / "P1_2mo.fcs", own / "fcs" / "tube.fcs")
+    tube = {**rows[0], "file": "fcs/tube.fcs", "sample_id": "tube", "role": "fmo"}
+    tube |= {"patient_id": "P3", "group": "NR", "batch": "b2"}
+    before = notes()
+    idle = (
+        "sample 'tube' has the role fmo, and no threshold of the gating 'car_t' is found in such a tube: "
+        "it is not used"
+    )
+    assert sorted(notes(tube)) == sorted([*before, idle])
+    assert any("patients are compared: R vs NR" in note for note in notes({**tube, "role": "patient"}))
+
+
 def test_a_tube_that_the_sheet_does_not_have_is_a_problem_before_anything_runs(own: Path) -> None:
     with_fmo(own)
     text = (own / "gates.yaml").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from cytocar import GateError, ParameterError, gate, pp
-from cytocar.io import read_fcs
+from cytocar.io import read_fcs, write_fcs
 from cytocar.study.gate_files import gate_files
 
 
@@ -84,6 +84,8 @@ def test_gates_of_other_programs_give_the_same_counts(study, tmp_path):
         gate_files(tmp_path / "g.wsp", paths[:1], out=tmp_path / "p", populations=["CD45+/CD"], panel=panel)
     with pytest.raises(ParameterError, match="group is 'cyto'; did you mean 'cytocar'"):
         gate_files(tmp_path / "g.wsp", paths[:1], panel=panel, group="cyto")
+    with pytest.raises(GateError, match=r"no population 'DN'; known: CD45\+, CD3, low$"):
+        gate_files(tmp_path / "g.wsp", paths[:1], out=tmp_path / "p", populations=["DN"], panel=panel)
     with pytest.raises(GateError, match=r"group is 'cyto', but g\.xml is no FlowJo workspace"):
         gate_files(tmp_path / "g.xml", paths[:1], panel=panel, group="cyto")
 
@@ -122,3 +124,14 @@ def test_files_of_one_name_are_told_apart_and_names_looked_up_first(study, tmp_p
     for strategy, wrong in ((tmp_path / "g.xml", "TT"), ("car_t", "CAR-TT")):
         with pytest.raises(GateError, match=f"no population '{wrong}'; (did you mean|known)"):
             gate_files(strategy, [second], out=tmp_path / "o", populations=[wrong])
+
+
+def test_an_error_names_its_file(study, tmp_path):
+    path = tmp_path / "none.fcs"
+    write_fcs(read_fcs(study / "fcs" / "P1_2mo.fcs")[:0].copy(), path)
+    with pytest.raises(GateError, match="there are no events to gate") as caught:
+        gate_files("cells", [path])
+    assert caught.value.__notes__ == [f"while gating {path}"]
+    document = gate.GatingDocument([gate.threshold("T", gate.Dimension("Er170Di"), 10.0)])
+    gate.write_gatingml(document, tmp_path / "g.xml")
+    assert gate_files(tmp_path / "g.xml", [path])["events"].tolist() == [0]

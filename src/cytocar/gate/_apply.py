@@ -328,6 +328,8 @@ def _samples(adata: AnnData, sample_key: str) -> dict[str, Rows]:
                 f"sample_key is {sample_key!r}; {did_you_mean(sample_key, adata.obs.columns)}"
             )
         return {_ONLY_SAMPLE: slice(None)}
+    if not adata.n_obs:
+        raise GateError("there are no events to gate")
     codes, names = pd.factorize(adata.obs[sample_key].astype(object))
     if (codes < 0).any():
         raise ParameterError(f"{int((codes < 0).sum())} events have no {sample_key}; give each its sample")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, GateError, Problem
-from cytocar.io._samples import CONTROL_ROLE
+from cytocar.io._samples import CONTROL_ROLE, FMO_ROLE
 from cytocar.panel.names import channel_isotope
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def _in_every_file(samples: pd.DataFrame) -> set[str]:
 
 def _versions(where: str, document: GatingDocument, samples: pd.DataFrame) -> Iterator[Problem]:
     """Find samples for which a gate has no version, where it has them for others."""
-    for sample, file in zip(samples[keys.SAMPLE], samples["path"], strict=True):
+    gated = samples[samples["role"] != FMO_ROLE]
+    for sample, file in zip(gated[keys.SAMPLE], gated["path"], strict=True):
         try:
             document.version_of(Path(file).name, str(sample))
         except GateError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, GateError, ParameterError, Problem, did_you_mean
-from cytocar.io._samples import PATIENT_ROLE, timepoint_order
+from cytocar.io._samples import FMO_ROLE, PATIENT_ROLE, timepoint_order
 from cytocar.io._study import CONFIG_NAME, StudyFolder, StudyParts, gating_roles, gating_source, load_parts
 from cytocar.panel.names import channel_isotope, marker_key
 from cytocar.panel.roles import marker_hint
@@ -129,6 +129,8 @@ def _strategy(
                 "a FlowJo workspace (.wsp), or off",
             )
         ]
+    if parts.samples is not None:
+        notes += _idle_tubes(strategy, parts.samples)
     if isinstance(strategy, gate.DocumentTree):
         notes += document_notes(strategy, parts.samples)
         problems = list(_stated_thresholds(file, config, strategy, parts.samples))
@@ -160,6 +162,16 @@ def _strategy(
             )
         )
     return strategy, problems
+
+
+def _idle_tubes(strategy: GateTree | DocumentTree, samples: pd.DataFrame) -> Iterator[str]:
+    """Find tubes that lack an antibody and in which no threshold is looked for: they are left out of the study."""
+    for sample, role in zip(samples[keys.SAMPLE].astype(str), samples["role"].astype(str), strict=True):
+        if role == FMO_ROLE and not strategy.controlled_by(sample, role):
+            yield (
+                f"sample {sample!r} has the role {FMO_ROLE}, and no threshold of the gating {strategy.name!r} is found "
+                "in such a tube: it is not used"
+            )
 
 
 def lacking(strategy: GateTree, panel: Panel) -> tuple[list[str], list[str]]:
@@ -332,6 +344,8 @@ def _remarks(parts: StudyParts) -> Iterator[str]:
 
 def _cohort_remarks(samples: pd.DataFrame, config: StudyConfig | None) -> Iterator[str]:
     """Say what patients will be compared by, and what cannot be told from the batch."""
+    # A tube that lacks an antibody is no sample, whosever cells are in it.
+    samples = samples[samples["role"] != FMO_ROLE].reset_index(drop=True)
     for row in confounding_table(samples).itertuples():
         if row.verdict in ("aliased", "partly aliased", "unbalanced"):
             yield str(row.message)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import ParameterError
+from cytocar._core.errors import CytocarError, ParameterError
 from cytocar.gate._tree import ROOT
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ def gate_files(
     names = [path.name for path in paths]
     tables = []
     for path in paths:
-        events, table, members = _gate(path, gates, panel)
+        try:
+            events, table, members = _gate(path, gates, panel)
+        except CytocarError as error:
+            error.add_note(f"while gating {path}")
+            raise
         # Files of one name in several folders are told apart by these.
         tables.append(table.assign(file=path.name if names.count(path.name) == 1 else str(path)))
         for name in populations:

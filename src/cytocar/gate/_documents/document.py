@@ -367,11 +367,13 @@ class GatingDocument:
         ]
         if len(found) == 1:
             return found[0]
-        known = ["/".join(one.path) for one in (found or self.populations)]
         text = "/".join(wanted)
+        whole = len(wanted) > 1 or bool(found)
+        # A name is looked for among names: paths are long, and none is near it.
+        known = ["/".join(one.path) if whole else one.name for one in (found or self.populations)]
         if found:
             raise GateError(f"population {text!r} is one of {', '.join(known)}; say which")
-        raise GateError(f"there is no population {text!r}; {did_you_mean(text, known)}")
+        raise GateError(f"there is no population {text!r}; {did_you_mean(text, dict.fromkeys(known))}")
 
     def evaluate(
         self,
