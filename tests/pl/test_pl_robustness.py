@@ -177,3 +177,27 @@ def test_wrong_wishes() -> None:
         pl.robustness(moved().drop(columns="result_low"))
     with pytest.raises(ParameterError, match="the table of the multiverse has no rows"):
         pl.multiverse(universes().iloc[:0])
+
+
+@pytest.mark.parametrize("ends", [float("nan"), 50.0])
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_a_share_of_no_cells_is_no_number_and_no_crash(count: int, ends: float) -> None:
+    samples = tuple("abcdefgh"[:count])
+    table = moved(samples)
+    none = (table["sample_id"] == "a") & (table["measure"] == "DN %")
+    table.loc[none, "result"] = np.nan
+    table.loc[none, ["result_low", "result_high"]] = ends
+    axes = {found.get_label(): found for found in pl.robustness(table).axes}
+    if count < 8:
+        assert axes["a DN %"].get_title() == "no cells to take a share of"
+        assert not axes["a DN %"].patches
+        assert axes["a CAR-T %"].patches
+    else:
+        drawn = {line.get_label(): line for line in axes["DN %"].lines}
+        assert np.isnan(drawn["found a"].get_xdata()).all()
+        assert np.isfinite(drawn["found b"].get_xdata()).all()
+    several = universes(samples)
+    none = (several["sample_id"] == "a") & (several["measure"] == "DN %")
+    several.loc[none, "result"] = np.nan
+    assert pl.multiverse(several).axes
+    assert pl.multiverse(several, sample="a", measure="DN %").axes

@@ -104,6 +104,8 @@ def _moves(part: pd.DataFrame) -> tuple[list[dict[Any, Any]], float]:
     """
     rows = part.to_dict("records")
     result = float(part["result"].iloc[0])
+    if not np.isfinite(result):
+        return [], result  # A share of no cells is no number that could move.
     least = max(map(_span, rows), default=0.0) / 50
     moving = [row for row in rows if _span(row) > least]
     return sorted(moving, key=lambda row: (-_span(row), _style.natural(str(row["threshold"])))), result
@@ -152,6 +154,10 @@ def _tornadoes(
             box = Box(at, down + head, width, bar * most[sample] + 1)
             axes = sheet.axes(box, label=f"{sample} {measure}")
             moving, result = found[sample, measure]
+            if not np.isfinite(result):
+                axes.set_axis_off()
+                axes.set_title("no cells to take a share of", size=_style.SMALL, color=_style.SOFT, pad=2)
+                continue
             still = len(parts[sample, measure]) - len(moving)
             _tornado(axes, moving[:_BARS], result, most[sample])
             words = f"{_text.percent(result, 3)} %"

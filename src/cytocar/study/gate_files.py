@@ -94,9 +94,9 @@ def gate_files(
         tables.append(table.assign(file=path.name if names.count(path.name) == 1 else str(path)))
         for name in populations:
             target = targets[(path, name)]
-            target.parent.mkdir(parents=True, exist_ok=True)
             layer = keys.COUNTS if keys.COUNTS in events.layers else None
             chosen = events[np.flatnonzero(members(name))].copy()
+            target.parent.mkdir(parents=True, exist_ok=True)
             chosen.obsm.pop(keys.GATES, None)
             write_fcs(chosen, target, layer=layer)
     columns = ["file", "population", "parent", "events", "fraction_of_parent"]
