@@ -657,7 +657,14 @@ def test_a_fall_that_false_cells_explain_is_not_called(
 
 
 @pytest.mark.parametrize(
-    ("found", "told"), [(-1.0, "-1.0 for P1 5yr CD8"), ((1.0, np.nan), "nan"), ((1.0, 2.0, 3.0), "pair")]
+    ("found", "told"),
+    [
+        (-1.0, "-1.0 for P1 5yr CD8"),
+        ((1.0, np.nan), "nan"),
+        ((1.0, 2.0, 3.0), "pair"),
+        ("3", "'3' for"),
+        ([1.0, 2.0], "pair"),
+    ],
 )
 def test_false_cells_that_are_no_number(planted: anndata.AnnData, found: object, told: str) -> None:
     with pytest.raises(ParameterError, match=told):
@@ -783,6 +790,27 @@ def test_unchanged_needs_the_difference_in_differences_within_the_margin_too() -
     assert effect.within.all()
     nan = np.nan
     did = host_cells.Did(
-        np.zeros(3), np.array([0.0, 0.0, nan]), np.array([-0.1, -0.3, nan]), np.array([0.1, 0.1, nan]), ""
+        np.zeros(3),
+        np.array([0.0, 0.0, nan]),
+        np.array([-0.1, -0.3, nan]),
+        np.array([0.1, 0.1, nan]),
+        ("",) * 3,
     )
     assert rules.within_both(effect, did, 0.2).within.tolist() == [True, False, True]
+
+
+def test_host_cells_without_a_value_are_not_host_cells_at_0() -> None:
+    whole = two_tubes(0.5, 0.3, {"CD4": (100, 400), "CD8": (100, 400)})
+    rows = "comparison == '5yr vs 2mo' and compartment == 'car' and subset != 'DN'"
+    expected = compare(whole).query(rows)
+    assert expected["did"].notna().all()
+    gaps = whole.copy()
+    host = np.flatnonzero((gaps.obs["compartment"] == "host") & (gaps.obs["timepoint"] == "5yr"))
+    gaps.X[host[:300], 0] = np.nan
+    false = {("P1", "5yr", "CD4"): 10.0}
+    found = compare(gaps, false_cells=false).query(rows)
+    for column in ("did", "did_low", "did_high", "host_effect", "technical_shift"):
+        assert found[column].isna().all(), column
+    assert (found["did_host"] == "not measured in all host T cells").all()
+    assert found["note"].str.contains("staining change not measurable in host T cells").all()
+    assert found["effect"].tolist() == expected["effect"].tolist()

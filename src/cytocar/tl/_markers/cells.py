@@ -127,7 +127,12 @@ class Cells:
             self._sorted[key] = rows.astype(np.float64)
         return self._sorted[key]
 
+    def measured_in_host(self, patient: str, *labels: str) -> np.ndarray:
+        """Return for each marker whether every host T cell of these tubes has a value."""
+        hosts = [self.group(patient, label, keys.HOST, keys.ALL) for label in labels]
+        return np.all([np.isfinite(host).all(axis=1) for host in hosts], axis=0)
+
 
 def known(values: np.ndarray) -> np.ndarray:
-    """Return values with unmeasured ones as 0; rows that have any are reported without numbers."""
+    """Return values with unmeasured ones as 0; markers that have any are reported without numbers."""
     return np.asarray(np.where(np.isfinite(values), values, 0.0))

@@ -24,20 +24,31 @@ MIN_HOST = 20
 class Did:
     """Difference in differences, one number a marker: the change of CAR-T cells less that of host T cells.
 
-    `host` is the host's own change, `words` say which host cells it is of. NaN where there are no such cells.
+    `host` is the host's own change, `words` say for each marker which host cells it is of. NaN where there are no such
+    cells.
     """
 
     host: Floats
     did: Floats
     low: Floats
     high: Floats
-    words: str
+    words: tuple[str, ...]
 
     @classmethod
     def none(cls, markers: int, words: str) -> Did:
         """Return no number for any marker."""
         nothing = np.full(markers, np.nan)
-        return cls(nothing, nothing, nothing, nothing, words)
+        return cls(nothing, nothing, nothing, nothing, (words,) * markers)
+
+    def of(self, measured: NDArray[np.bool_]) -> Did:
+        """Return the numbers of the markers that every host cell has a value of."""
+        host, did, low, high = (
+            np.where(measured, x, np.nan) for x in (self.host, self.did, self.low, self.high)
+        )
+        words = (
+            w if m else "not measured in all host T cells" for w, m in zip(self.words, measured, strict=True)
+        )
+        return Did(host, did, low, high, tuple(words))
 
 
 def difference_in_differences(
@@ -74,7 +85,7 @@ def difference_in_differences(
     for group, sign in zip((*car, *host), signs, strict=True):
         drawn += sign * group.drawn_medians(n_boot, rng)
     low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=1)
-    return Did(of_host, did, np.minimum(low, did), np.maximum(high, did), words)
+    return Did(of_host, did, np.minimum(low, did), np.maximum(high, did), (words,) * len(did))
 
 
 def host_pair(

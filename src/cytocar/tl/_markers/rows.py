@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -79,8 +80,9 @@ class Settings:
         if self.n_boot < 100:
             raise ParameterError(f"n_boot is {self.n_boot!r}; an interval needs at least 100 draws")
         for where, found in (self.false_cells or {}).items():
-            numbers = found if isinstance(found, tuple) else (found,)
-            if len(numbers) > 2 or not all(np.isfinite(number) and number >= 0 for number in numbers):
+            values = found if isinstance(found, tuple) else (found,)
+            usable = [isinstance(value, Real) and 0 <= float(value) < np.inf for value in values]
+            if len(values) not in (1, 2) or not all(usable):
                 raise ParameterError(
                     f"false_cells has {found!r} for {' '.join(where)}; it must be a number of cells of at least 0, "
                     "or the pair (expected, at most)"
@@ -158,6 +160,7 @@ def _impurity(
         host = cells.group(patient, label, keys.HOST, subset)
         of_host = Group.of(known(host)) if host.shape[1] >= MIN_HOST else None
         change = sign * impurity_of(Group.of(known(group)), of_host, most / n)
+        change = np.where(cells.measured_in_host(patient, label), change, 0.0)
         low, high = low + np.minimum(change, 0.0), high + np.maximum(change, 0.0)
         words = _false_words(expected, most, group.shape[1], label) or words
         hopeless |= _too_many(expected, most, n)
@@ -208,8 +211,14 @@ def staining_between(
 ) -> _compare_staining.Staining:
     """Measure the change of staining from `first` to `second` in the patient's host T cells."""
     strata = ("CD4", "CD8") if cells.has_subsets else (keys.ALL,)
+    # all of a marker as 0 is no staining to measure
+    whole = cells.measured_in_host(patient, first, second)[:, None]
     pairs = [
-        tuple(known(cells.group(patient, label, keys.HOST, s)) for label in (first, second)) for s in strata
+        tuple(
+            np.where(whole, known(cells.group(patient, label, keys.HOST, s)), 0.0)
+            for label in (first, second)
+        )
+        for s in strata
     ]
     rng = generator(settings.seed, "compare staining", patient, first, second)
     return _compare_staining.estimate(
@@ -293,7 +302,7 @@ class _Rows:
         host, words = host_pair(self.cells, self.patient, labels, self.subset)
         if host is None:
             return Did.none(len(self.cells.names), words)
-        return difference_in_differences(
+        found = difference_in_differences(
             (Group.of(known(a)), Group.of(known(b))),
             host,
             level=self.settings.level,
@@ -301,6 +310,7 @@ class _Rows:
             rng=generator(self.settings.seed, "compare did", self.patient, self.comparison, self.subset),
             words=words,
         )
+        return found.of(self.cells.measured_in_host(self.patient, *labels))
 
     def empty(self, why: str, n_a: int, n_b: int) -> Iterator[dict[str, object]]:
         for marker in self.cells.names:
@@ -390,7 +400,7 @@ class _Rows:
                     "did_low": did.low[m],
                     "did_high": did.high[m],
                 }
-                verdict["did_host"] = did.words
+                verdict["did_host"] = did.words[m]
             yield self._row(marker, count_a, count_b, note=note, numbers=numbers) | verdict
         yield from self._absent(count_a, count_b)
 

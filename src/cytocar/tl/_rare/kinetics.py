@@ -345,7 +345,7 @@ def _half_life(series: Series, level: float) -> dict[str, object]:
         if float((residual**2 / spread).sum()) > float(chdtri(len(months) - 2, 0.05)):
             note += (
                 "; one exponential does not fit the counts: the half-lives between samples say more, and the interval "
-                "holds the counting error only"
+                "does not hold that"
             )
     low, high = _interval(series, level, partial(half_life, months), use, rate=True)
     return _row("half_life", value, "months", note, low, high)
