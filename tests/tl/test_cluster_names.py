@@ -191,9 +191,12 @@ def test_values_and_thresholds_that_are_no_numbers_are_named(clustered: ad.AnnDa
         cc.tl.describe_clusters(clustered, "flowsom", thresholds={"CD4": "2"})
     with pytest.raises(ParameterError, match="the threshold of 'CD4' is '2'; it must be a finite number"):
         cc.tl.cluster_profiles(clustered, "flowsom", thresholds={"CD4": "2"})
+    # what is in no cluster is not described
+    clustered.X[-1, 2] = np.nan
+    assert len(cc.tl.describe_clusters(clustered, "flowsom")) == 3
     clustered.X[5, 2] = np.nan
     with pytest.raises(
-        ParameterError, match=r"describe_clusters: 1 of 400 cells have values .* in CCR7: remove"
+        ParameterError, match=r"describe_clusters: 1 of 392 cells have values .* in CCR7: remove"
     ):
         cc.tl.describe_clusters(clustered, "flowsom")
 

@@ -8,26 +8,17 @@ import numpy as np
 from numba import njit
 
 from cytocar.tl._clusters.graph_kernels import modularity
+from cytocar.tl._random_kernels import next_random
 
 # a pass over the nodes that gains no more modularity than this is the last
 LEAST_GAIN = 1e-4
 
 
 @njit(cache=True, nogil=True)
-def _next_random(state: Any) -> Any:
-    # splitmix64: a counter and a mixing function, so a restart needs one number and touches no global state
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
 def _shuffled(n: int, state: Any) -> Any:
     order = np.arange(n)
     for i in range(n - 1, 0, -1):
-        j = np.int64(_next_random(state) % np.uint64(i + 1))
+        j = np.int64(next_random(state) % np.uint64(i + 1))
         order[i], order[j] = order[j], order[i]
     return order
 

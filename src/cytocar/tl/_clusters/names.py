@@ -248,7 +248,7 @@ def describe_clusters(
     limits = known_thresholds(adata, thresholds)
     names = _markers(adata, key)
     x = get.matrix(adata, names)
-    _input.require_finite(x, names, "tl.describe_clusters", "remove those cells")
+    _input.require_finite(x[np.isin(labels, clusters)], names, "tl.describe_clusters", "remove those cells")
     signs = _signs(x, names, labels, clusters, limits)
     subsets = _grouping(adata, keys.SUBSET)[0] if _has_subsets(adata) else None
     lineages = _lineages(subsets, labels, clusters, signs)

@@ -309,10 +309,11 @@ def map_to_reference(
 ) -> AnnData | None:
     """Give cells the clusters and the places on the maps of a reference, which stays as it is.
 
-    A cell takes the cluster of most of its k nearest reference cells (FlowSOM: of the node with the nearest code) and
-    on each map the median place of its 5 nearest; one that is a copy of a reference cell takes that cell's own. It
-    fits where its mean distance to the k nearest is not above the limit that a stated share of the reference's own
-    cells keep; cells that fit nowhere are labelled ``"-1"``, as are those that fit among reference cells of no cluster.
+    A cell takes the cluster of most of its k nearest reference cells (FlowSOM on the markers of the reference: of the
+    node with the nearest code) and on each map the median place of its 5 nearest; one that is a copy of a reference
+    cell takes that cell's own. It fits where its mean distance to the k nearest is not above the limit that a stated
+    share of the reference's own cells keep; cells that fit nowhere are labelled ``"-1"``, as are those that fit among
+    reference cells of no cluster.
 
     Parameters
     ----------

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from cytocar.tl._random_kernels import next_random
+
 # a cell's scale is never below this share of the mean distance to neighbours
 _LEAST_SCALE = 1e-3
 _LARGEST_STEP = 4.0
@@ -56,16 +58,6 @@ def memberships(distances: Any, start: int, stop: int, whole: float, out: Any) -
 
 
 @njit(cache=True, nogil=True)
-def _next_random(state: Any) -> Any:
-    # splitmix64: one number is all of its state
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@njit(cache=True, nogil=True)
 def _clipped(value: float) -> float:
     return min(_LARGEST_STEP, max(-_LARGEST_STEP, value))
 
@@ -109,7 +101,7 @@ def lay_out(
             due[e] += every[e]
             times = int((epoch - due_negative[e]) / between[e])
             for _ in range(times):
-                other = np.int64(_next_random(state) % np.uint64(n))
+                other = np.int64(next_random(state) % np.uint64(n))
                 if other == i:
                     continue
                 u = x - places[other, 0]
