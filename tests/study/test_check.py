@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cytocar import gate
 from cytocar.io._write import write_events
 from cytocar.panel import Panel
 from cytocar.study.check import CheckResult, check
@@ -118,6 +120,32 @@ def test_a_marker_under_a_near_name_is_pointed_at(folder: Path) -> None:
     (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD3,", ",CD3e,"))
     settings(folder, panel="panel.csv")
     assert one(check(folder))[2].startswith("for CD3 did you mean 'CD3e'?")
+
+
+@pytest.mark.parametrize(
+    "given", ["{car: CAR-T}", "{host: Host T}", "{tumour: CAR-T}", "{car: CAR-T, cells: Host T}"]
+)
+def test_compartments_that_a_run_does_not_know(given: str, folder: Path) -> None:
+    text = gate.car_t().to_yaml()
+    old = "compartments:\n  car: CAR-T\n  host: Host T\n"
+    assert old in text
+    (folder / "own.yaml").write_text(text.replace(old, f"compartments: {given}\n"), encoding="utf-8")
+    settings(folder, "gating: own.yaml")
+    [problem] = check(folder).problems
+    names = ", ".join(re.findall(r"(\w+):", given))
+    assert problem.what == f"gating 'car_t' has the compartments {names}"
+    assert problem.fix.startswith("a run needs both car and host, or cells alone")
+
+
+def test_a_strategy_without_compartments_is_one_of_cells(folder: Path) -> None:
+    text = gate.car_t().to_yaml()
+    old = "compartments:\n  car: CAR-T\n  host: Host T\n"
+    assert old in text
+    (folder / "own.yaml").write_text(text.replace(old, ""), encoding="utf-8")
+    settings(folder, "gating: own.yaml")
+    strategy = check(folder).strategy
+    assert strategy is not None
+    assert strategy.compartments == {"cells": "CD45+"}
 
 
 def test_a_file_without_events(folder: Path) -> None:

@@ -129,6 +129,9 @@ def test_a_tube_that_lacks_an_antibody_tells_a_threshold_and_is_no_sample(own: P
     [tube] = tubes
     assert (tube["sample_id"], tube["file"], tube["role"]) == ("no_vhh", "no_vhh.fcs", "fmo")
     assert len(tube["sha256"]) == 64
+    # The record of the report lists it like any other file.
+    assert set(results["P1_5yr"].file) - {"seconds"} == set(tube) - {"role"}
+    assert tube["events"] == read_fcs(own / "fcs" / "no_vhh.fcs").n_obs
 
 
 def test_a_tube_that_lacks_an_antibody_is_no_patient_of_a_cohort(own: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,9 +135,13 @@ def _strategy(
         notes += document_notes(strategy, parts.samples)
         problems = list(_stated_thresholds(file, config, strategy, parts.samples))
         return strategy, [*problems, *document_problems(where, strategy, parts)]
+    if not strategy.compartments:
+        # All cells of the denominator are looked at, as with gates of another program that say no more.
+        strategy = replace(strategy, compartments={keys.CELLS: strategy.denominator})
     problems = [
         *_stated_thresholds(file, config, strategy, parts.samples),
         *_control_tubes(where, strategy, parts.samples),
+        *_compartments(where, strategy),
     ]
     if panel is None:
         return strategy, problems
@@ -162,6 +166,19 @@ def _strategy(
             )
         )
     return strategy, problems
+
+
+def _compartments(where: str, strategy: GateTree) -> Iterator[Problem]:
+    """Find compartments that a run does not know, and CAR-T cells without host cells or the other way round."""
+    known = {keys.CAR, keys.HOST}
+    names = set(strategy.compartments)
+    if names not in (known, {keys.CELLS}):
+        yield Problem(
+            where,
+            f"gating {strategy.name!r} has the compartments {', '.join(strategy.compartments)}",
+            f"a run needs both {keys.CAR} and {keys.HOST}, or {keys.CELLS} alone: "
+            "compartments: {car: CAR-T, host: Host T}",
+        )
 
 
 def _idle_tubes(strategy: GateTree | DocumentTree, samples: pd.DataFrame) -> Iterator[str]:

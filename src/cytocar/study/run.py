@@ -20,6 +20,7 @@ from cytocar._core.errors import StudyError
 from cytocar._core.files import replacing, sha256, write_text
 from cytocar._core.provenance import plain
 from cytocar._core.version import __version__
+from cytocar.io._fcs_header import read_header
 from cytocar.io._samples import FMO_ROLE
 from cytocar.study._folder import building, require_free
 from cytocar.study._pool import check_workers, run_all
@@ -183,6 +184,7 @@ def _without_tubes(folder: StudyFolder) -> tuple[StudyFolder, list[dict[str, Any
             "file": Path(row["path"]).name,
             "sha256": sha256(Path(row["path"])),
             "bytes": Path(row["path"]).stat().st_size,
+            "events": read_header(row["path"]).n_events,
             "role": FMO_ROLE,
         }
         for _, row in folder.samples[lacking].iterrows()
