@@ -205,3 +205,35 @@ def test_plan_refuses_what_is_no_percentage(arguments, told):
     done = cytocar_command("plan", *arguments)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
+def test_a_job_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from cytocar import cli
+from cytocar.study._folder import building
+
+def job(**_):
+    with building(Path(sys.argv[1])) as partial:
+        (partial / "half.csv").write_text("half")
+        print("begun", flush=True)
+        time.sleep(60)
+
+cli.app = job
+cli.main()
+"""
+    job = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        job.terminate()
+        assert job.wait(timeout=30) == 128 + 15
+    finally:
+        job.kill()
+        job.communicate()
+    assert list(tmp_path.iterdir()) == []

@@ -6,11 +6,12 @@ Exit codes: 0 done; 2 the user can mend it (one clear message, no traceback); 1 
 from __future__ import annotations
 
 import math
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -476,6 +477,8 @@ def _as_problem(path: Path, error: Exception) -> Problem:
 
 def main() -> None:
     """Run the command line; turn what the user can mend into one message and exit code 2."""
+    # A job that a cluster stops tidies up as after Ctrl-C: nothing half-written stays behind.
+    signal.signal(signal.SIGTERM, _stop)
     arguments = sys.argv[1:]
     traceback = "--traceback" in arguments
     try:
@@ -494,6 +497,10 @@ def main() -> None:
             typer.echo(f"  {note}", err=True)
         typer.echo("  run the command again with --traceback and report what it shows", err=True)
         sys.exit(BUG)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _explain(error: Exception) -> None:
