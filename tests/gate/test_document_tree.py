@@ -93,7 +93,7 @@ def test_documents_are_applied_as_strategies_are(gated) -> None:
 
 
 def test_tables_of_thresholds_are_empty_and_say_nothing_is_known(gated) -> None:
-    for ask in (gate.thresholds, gate.densities, gate.reference_counts, gate.plots):
+    for ask in (gate.thresholds, gate.densities, gate.reference_counts):
         found = ask(gated)
         assert found.empty
         assert len(found.columns) > 3

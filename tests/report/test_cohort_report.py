@@ -62,7 +62,7 @@ def test_a_sentence_names_the_cluster_the_ratio_and_the_patients():
     run = finished()
     [sentence] = _cohort.sentences(run)
     row = run.tables["abundance"].iloc[0]
-    assert sentence.startswith("R vs NR (5 against 5 patients): 2 of 4 flowsom clusters differ: cluster 1, ")
+    assert sentence.startswith("R vs NR (5 against 5 patients): 2 of 4 FlowSOM clusters differ: cluster 1, ")
     assert (run.tables["abundance"]["p_adjusted"] <= 0.05).sum() == 2
     assert (
         f"{2 ** row['effect']:.2g} ({2 ** row['effect_low']:.2g} to {2 ** row['effect_high']:.2g})"
@@ -130,7 +130,7 @@ def test_clusters_that_are_parted_by_the_batch_are_named_and_marked():
         {"method": "flowsom", "cluster": list("1234"), "explained": [0.1, 0.9, np.nan, 0.5]}
     )
     run = finished(3, confounding=loose, batches=batches)
-    assert "1 of 4 flowsom clusters are parted by the batch (2): " in answer(run).caveats[-1]
+    assert "1 of 4 FlowSOM clusters are parted by the batch (2): " in answer(run).caveats[-1]
     notes = [row.cells[-1] for row in _cohort.chapter(run)["questions"][0]["shares"].rows]
     assert ["parted by the batch" in note for note in notes] == [False, True, False, False]
     first = finished(confounding=loose, batches=batches.assign(explained=[0.9, 0.1, 0.1, 0.1]))

@@ -39,6 +39,7 @@ from cytocar.gate._shapes.transforms import (
 from cytocar.gate._tables import (
     densities,
     membership,
+    outlines,
     plots,
     reference_counts,
     strategy_of,
@@ -80,6 +81,7 @@ __all__ = [
     "load",
     "membership",
     "multiverse",
+    "outlines",
     "parse_spillover",
     "pin",
     "plots",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +64,7 @@ THRESHOLDS = [
 _NUMBERS = ("confidence", "spread", "low", "high")
 DENSITIES = [keys.SAMPLE, "name", "marker", "x", "density"]
 PLOTS = [keys.SAMPLE, "plot", "parent", "x_marker", "y_marker", "x", "y", "n"]
+OUTLINES = [keys.SAMPLE, "plot", "population", "line", "x", "y"]
 REFERENCE = [
     keys.SAMPLE,
     "n_negative",
@@ -477,7 +478,8 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     -------
     DataFrame [sample_id, plot, parent, x_marker, y_marker, x, y, n]: `plot` counts from 1 in the order of the
     strategy, `x` and `y` are the middles of the bins that have cells. Biaxials of markers that the panel does not
-    have are left out.
+    have are left out. Gates of a document have a biaxial for each parent and pair of axes; one on a single axis is
+    drawn over another axis of the document. Gates on time, event length or ratios have none.
 
     Raises
     ------
@@ -500,29 +502,21 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cytocar.gate._apply import _columns, _samples
+    from cytocar.gate._apply import _samples
 
     if bins < 2:
         raise ParameterError(f"bins is {bins}; it must be at least 2")
-    kept = gating(adata)
-    tree = _tree(kept["strategy"])
-    positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
-    named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
     samples = _samples(adata, keys.SAMPLE)
     low, high = PLOT_RANGE
     step = (high - low) / bins
     parts = []
-    for number, plot in enumerate(tree.plots, start=1):
-        keys_xy = [named.get(marker_key(marker), marker_key(marker)) for marker in (plot.x, plot.y)]
-        if not all(key in positions for key in keys_xy):
-            continue
-        at = {axis: positions[key] for axis, key in zip("xy", keys_xy, strict=True)}
-        inside = membership(adata, plot.parent)
+    for number, parent, (at_x, at_y), values_of in _biaxials(adata):
+        inside = membership(adata, parent)
         for sample, rows in samples.items():
-            values = _columns(adata, at, rows)
             mask = inside[rows]
             bin_x, bin_y = (
-                np.clip(((values[axis][mask] - low) / step).astype(np.int64), 0, bins - 1) for axis in "xy"
+                np.clip(((values[mask] - low) / step).astype(np.int64), 0, bins - 1)
+                for values in values_of(rows)
             )
             counts = np.bincount(bin_x * bins + bin_y, minlength=bins * bins)
             filled = np.flatnonzero(counts)
@@ -531,9 +525,9 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
                     {
                         keys.SAMPLE: sample,
                         "plot": number,
-                        "parent": plot.parent,
-                        "x_marker": str(adata.var_names[at["x"]]),
-                        "y_marker": str(adata.var_names[at["y"]]),
+                        "parent": parent,
+                        "x_marker": str(adata.var_names[at_x]),
+                        "y_marker": str(adata.var_names[at_y]),
                         "x": low + (filled // bins + 0.5) * step,
                         "y": low + (filled % bins + 0.5) * step,
                         "n": counts[filled],
@@ -541,3 +535,81 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
                 )
             )
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=PLOTS)
+
+
+def _biaxials(
+    adata: AnnData,
+) -> Iterator[tuple[int, str, tuple[int, int], Callable[[Any], tuple[Any, Any]]]]:
+    """Yield number, parent, columns and a function from rows to the values on both axes, of each biaxial."""
+    from cytocar.gate._apply import _columns
+    from cytocar.gate._documents.pictures import Pictures
+
+    kept = gating(adata)
+    tree = _tree(kept["strategy"])
+    if isinstance(tree, DocumentTree):
+        pictures = Pictures(adata, tree)
+        for one in pictures:
+            yield one.number, one.parent, one.positions, functools.partial(pictures.values, one)
+        return
+    positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
+    named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
+
+    def values_of(at: dict[str, int], rows: Any) -> tuple[Any, Any]:
+        found = _columns(adata, at, rows)
+        return found["x"], found["y"]
+
+    for number, plot in enumerate(tree.plots, start=1):
+        keys_xy = [named.get(marker_key(marker), marker_key(marker)) for marker in (plot.x, plot.y)]
+        if all(key in positions for key in keys_xy):
+            at = {axis: positions[key] for axis, key in zip("xy", keys_xy, strict=True)}
+            yield number, plot.parent, (at["x"], at["y"]), functools.partial(values_of, at)
+
+
+def outlines(adata: AnnData) -> pd.DataFrame:
+    """Return the lines of the gates of a document, on the axes of `plots`.
+
+    Parameters
+    ----------
+    adata
+        Gated by `apply`.
+
+    Returns
+    -------
+    DataFrame [sample_id, plot, population, line, x, y]: the points of each line in their order, in arcsinh units,
+    `plot` as in `plots`. A straight side of another scale is bent here. A strategy of thresholds has no rows; its
+    lines are the thresholds.
+
+    Raises
+    ------
+    GateError
+        `apply` has not run.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> from cytocar.gate import Asinh, Dimension, GatingDocument, interval
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> channel = adata.var.loc["CD3", "channel"]
+    >>> gate = interval("CD3+", Dimension(channel, transformation="a"), low=2.5)
+    >>> cc.gate.apply(adata, GatingDocument([gate], transformations={"a": Asinh.of_cofactor(5)}))
+    >>> cc.gate.outlines(adata)["x"].round(6).tolist()
+    [2.5, 2.5]
+    """
+    import pandas as pd
+
+    from cytocar.gate._apply import _samples
+    from cytocar.gate._documents.pictures import Pictures
+
+    tree = strategy_of(adata)
+    parts = []
+    if isinstance(tree, DocumentTree):
+        pictures = Pictures(adata, tree)
+        ends = (PLOT_RANGE[0] - 1, PLOT_RANGE[1] + 1)
+        for sample in _samples(adata, keys.SAMPLE):
+            for one, population, lines in pictures.lines(sample, ends):
+                for number, line in enumerate(lines, start=1):
+                    row = {keys.SAMPLE: sample, "plot": one.number, "population": population, "line": number}
+                    parts.append(pd.DataFrame({**row, "x": line[:, 0], "y": line[:, 1]}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=OUTLINES)

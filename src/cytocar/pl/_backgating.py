@@ -11,7 +11,7 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.pl import _biaxial, _data, _style, _text
 from cytocar.pl._gating import SAMPLES_PER_PAGE
-from cytocar.pl._gating_rows import lay_out
+from cytocar.pl._gating_rows import lay_out, read_tree
 from cytocar.pl._strategy import PIXELS, one_sample, page_of, steps_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def backgating(
     thresholds: pd.DataFrame | None = None,
     ledger: pd.DataFrame | None = None,
     strategy: GateTree | str | None = None,
+    outlines: pd.DataFrame | None = None,
     samples: Sequence[str] | None = None,
     page: int = 1,
     per_page: int = SAMPLES_PER_PAGE,
@@ -54,7 +55,7 @@ def backgating(
         Name of a population of the strategy; for the cells of a run always the CAR-T cells.
     sample
         Which sample of `adata`; it has to be named where there are several.
-    plots, thresholds, ledger, strategy, samples, page, per_page
+    plots, thresholds, ledger, strategy, outlines, samples, page, per_page
         For a run: as `cytocar.pl.gating` takes them. One row a sample.
 
     Returns
@@ -85,8 +86,9 @@ def backgating(
                 "plots come with the tables thresholds and ledger of the same run; pass all three"
             )
         return _of_run(
-            adata, plots, thresholds, ledger, strategy=strategy, samples=samples, page=page, per_page=per_page
-        )
+            adata, plots, thresholds, ledger, strategy=strategy, outlines=outlines, samples=samples, page=page,
+            per_page=per_page,
+        )  # fmt: skip
     from cytocar.gate._tables import gating, strategy_of
 
     name = one_sample(sample, list(gating(adata)["samples"]))
@@ -132,7 +134,7 @@ def _of_run(
     named: dict[str, Any] = {}
     positions = {str(name): place for place, name in enumerate(cells.var_names)}
     _data.require(plots, (keys.SAMPLE, "parent", "x_marker", "y_marker"), "the table of gating plots")
-    last = _name_of_cars(ledger)
+    last = _name_of_cars(ledger, page.get("strategy"))
     parents = plots["parent"].astype(str)
     # the table has a row for each pixel
     above = {parent for parent in parents.unique() if _before(parent, last, ledger)}
@@ -160,9 +162,21 @@ def _of_run(
     return lay_out(plots, thresholds, ledger, words=words, over=over, heads=heads, **page)
 
 
-def _name_of_cars(ledger: pd.DataFrame) -> str:
-    """Return the population of the ledger that holds the CAR-T cells: by its usual name, else the last one."""
+def _name_of_cars(ledger: pd.DataFrame, strategy: GateTree | str | None) -> str:
+    """Return the population of the ledger that holds the CAR-T cells.
+
+    It is that of the strategy; where that is not known, the one with the usual name, else the last one.
+    """
+    from cytocar.gate import DocumentTree
+
     names = list(dict.fromkeys(ledger["population"].astype(str)))
+    if isinstance(strategy, str) and strategy.startswith("<?xml"):
+        stated = DocumentTree.from_text(strategy).compartments.get(keys.CAR)
+    else:
+        tree = read_tree(strategy)
+        stated = None if tree is None else tree.compartments.get(keys.CAR)
+    if stated in names:
+        return str(stated)
     return "CAR-T" if "CAR-T" in names else names[-1]
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +11,12 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError
 from cytocar.gate._documents.apply import _Channels, version_for
-from cytocar.gate._documents.document import DocumentPopulation, GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.document import GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._documents.tree import DocumentTree
-from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Polygon, Rectangle
+from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Linear, Scale
 from cytocar.gate._tree import ROOT
-from cytocar.panel.names import channel_isotope
 from cytocar.pl import _raster
 from cytocar.pl._biaxial import Axis, Box, Outline, Region, Step
 
@@ -25,17 +24,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-_POINTS = 100
 _DECADES = (0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 _NEAREST = 0.07
 """Distance of two ticks, as a share of an axis, below which one is left out."""
-
-
-@dataclass
-class _Panel:
-    parent: tuple[str, ...]
-    axes: tuple[Dimension, Dimension | None]
-    members: list[tuple[DocumentPopulation, Gate]] = field(default_factory=list)
 
 
 class _Values:
@@ -72,7 +63,7 @@ def steps(
     rows = _samples(adata, keys.SAMPLE)[sample]
     document = tree.document
     members = document._for_file(version_for(document, adata, sample))
-    panels, rest = _panels(document, members)
+    panels, rest = panels_of(document, members)
     channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
     columns = _Columns(document, channels, None)
     names = dict(zip(channels, map(str, adata.var_names), strict=True))
@@ -83,7 +74,7 @@ def steps(
     for panel in panels:
         parent = label_of[panel.parent] if panel.parent else ROOT
         inside = gate.membership(adata, parent)[rows]
-        second = panel.axes[1] or _beside(panel, panels, channels)
+        second = panel.axes[1] or beside(panel, panels, channels)
         both = [values(dimension) for dimension in (panel.axes[0], second)]
         shown = [part[inside] for part in both]
         axes = [
@@ -102,69 +93,11 @@ def steps(
     return drawn, rest
 
 
-def _panels(document: GatingDocument, members: Mapping[str, Gate]) -> tuple[list[_Panel], list[str]]:
-    """Return which populations are drawn together: those of one parent on the same two axes."""
-    asked = {one.path: _asked(one.id, members) for one in document.populations}
-    panels: dict[tuple[tuple[str, ...], frozenset[Dimension]], _Panel] = {}
-    rest = []
-    for one in document.populations:
-        own = asked[one.path]
-        above = asked.get(one.parent, {})
-        new = [name for name in own if name not in above] if own is not None and above is not None else []
-        shapes = [members[name] for name in new if len(members[name].axes) >= 1]
-        if not shapes:
-            rest.append(one.name)
-        for gate in shapes:
-            first, second = gate.axes[0], gate.axes[1] if len(gate.axes) > 1 else None
-            key = (one.parent, frozenset(filter(None, (first, second))))
-            panel = panels.setdefault(key, _Panel(one.parent, (first, second)))
-            panel.members.append((one, gate))
-    return list(panels.values()), rest
-
-
-def _asked(name: str, members: Mapping[str, Gate]) -> dict[str, None] | None:
-    """Return the shapes that an event has to be in for a gate; None where that is not all it asks."""
-    gate = members[name]
-    found: dict[str, None] = {}
-    if gate.parent:
-        above = _asked(gate.parent, members)
-        if above is None:
-            return None
-        found |= above
-    if not isinstance(gate, Combination):
-        return {**found, name: None}
-    if gate.operation != "and" or any(part.complement for part in gate.operands):
-        return None
-    for part in gate.operands:
-        more = _asked(part.gate, members)
-        if more is None:
-            return None
-        found |= more
-    return found
-
-
-def _beside(panel: _Panel, panels: Sequence[_Panel], channels: Sequence[str]) -> Dimension:
-    """Return the axis that a gate of one dimension is drawn over: the first other one that the gates use, else DNA."""
-    same_parent = [other for other in panels if other.parent == panel.parent and other is not panel]
-    for other in (*same_parent, *panels):
-        for axis in other.axes:
-            if axis is not None and axis != panel.axes[0]:
-                return axis
-    dna = [getattr(channel_isotope(name), "symbol", "") == "Ir" for name in channels]
-    order = sorted(
-        (place for place in range(len(channels)) if channels[place] != panel.axes[0].channel),
-        key=lambda place: (not dna[place], place),
-    )
-    # With a single channel in the data the gate is drawn over itself.
-    chosen = channels[order[0]] if order else panel.axes[0].channel
-    return Dimension(chosen, transformation=panel.axes[0].transformation)
-
-
 def _axis(
     document: GatingDocument,
     dimension: Dimension,
     values: NDArray[np.floating],
-    panel: _Panel,
+    panel: Panel,
     names: Mapping[str, str],
     columns: _Columns,
 ) -> Axis:
@@ -238,9 +171,5 @@ def _shapes(gate: Gate, axes: tuple[Dimension, Dimension]) -> list[Box | Outline
     if isinstance(gate, Polygon):
         return [Outline(np.array([(vertex[x], vertex[y]) for vertex in gate.vertices], dtype=float))]
     if isinstance(gate, Ellipsoid):
-        part = np.array([[gate.covariance[a][b] for b in (x, y)] for a in (x, y)], dtype=float)
-        sizes, directions = np.linalg.eigh(part)
-        turn = np.linspace(0, 2 * np.pi, _POINTS, endpoint=False)
-        circle = np.column_stack([np.cos(turn), np.sin(turn)]) * np.sqrt(gate.distance_square * sizes)
-        return [Outline(circle @ directions.T + np.array([gate.mean[x], gate.mean[y]]))]
+        return [Outline(ellipse(gate, x, y))]
     return []

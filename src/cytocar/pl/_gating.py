@@ -50,6 +50,7 @@ def gating(
     ledger: pd.DataFrame,
     *,
     strategy: GateTree | str | None = None,
+    outlines: pd.DataFrame | None = None,
     samples: Sequence[str] | None = None,
     page: int = 1,
     per_page: int = SAMPLES_PER_PAGE,
@@ -72,6 +73,9 @@ def gating(
     strategy
         The strategy that was applied, or its YAML text: the thresholds then end where the gates of a biaxial do. None
         draws every threshold of its two markers across the whole panel.
+    outlines
+        Gates of a document: `sample_id`, `plot`, `population`, `line`, `x`, `y`, as `cytocar.gate.outlines` returns
+        them; they are drawn in place of thresholds.
     samples
         Which samples; default all.
     page, per_page
@@ -98,6 +102,6 @@ def gating(
     ['cells', 'n = 100', 'T cells 90 %']
     """
     return lay_out(
-        plots, thresholds, ledger, strategy=strategy, samples=samples, page=page, per_page=per_page,
+        plots, thresholds, ledger, strategy=strategy, outlines=outlines, samples=samples, page=page, per_page=per_page,
         words="colour: cells a bin, logarithmic; above: the cells drawn, and what % goes on",
     )  # fmt: skip

@@ -36,6 +36,7 @@ def lay_out(
     page: int,
     per_page: int,
     words: str,
+    outlines: pd.DataFrame | None = None,
     over: Callable[[Axes, str, dict[str, Any]], None] | None = None,
     heads: Callable[[dict[str, Any], dict[str, float], float], str] | None = None,
 ) -> Figure:
@@ -43,7 +44,7 @@ def lay_out(
 
     Parameters
     ----------
-    plots, thresholds, ledger, strategy, samples, page, per_page
+    plots, thresholds, ledger, strategy, outlines, samples, page, per_page
         As in `gating`.
     words
         What stands above the page.
@@ -57,8 +58,13 @@ def lay_out(
         (keys.SAMPLE, "plot", "parent", "x_marker", "y_marker", "x", "y", "n"),
         "the table of gating plots",
     )
-    _data.require(thresholds, (keys.SAMPLE, "marker", "value"), "the table of thresholds")
+    if outlines is None or not len(outlines):
+        _data.require(thresholds, (keys.SAMPLE, "marker", "value"), "the table of thresholds")
     _data.require(ledger, (keys.SAMPLE, "population", "parent", "events"), "the ledger")
+    if outlines is not None:
+        _data.require(
+            outlines, (keys.SAMPLE, "plot", "population", "line", "x", "y"), "the table of outlines"
+        )
     known = list(dict.fromkeys(plots[keys.SAMPLE].astype(str)))
     wanted = known if samples is None else [str(sample) for sample in samples]
     unknown = [sample for sample in wanted if sample not in known]
@@ -95,7 +101,10 @@ def lay_out(
         sheet.text(
             tag / 2, middle, _text.label(sample, 20), rotation=90, va="center", ha="center", size=_style.TITLE
         )
-        gates = _gates_of(panels, thresholds[thresholds[keys.SAMPLE].astype(str) == sample], tree)
+        if outlines is not None and len(outlines):
+            gates = _drawn_gates(panels, outlines[outlines[keys.SAMPLE].astype(str) == sample])
+        else:
+            gates = _gates_of(panels, thresholds[thresholds[keys.SAMPLE].astype(str) == sample], tree)
         for place, panel in enumerate(panels):
             line, column = divmod(place, columns)
             box = Box(
@@ -131,6 +140,19 @@ def read_tree(strategy: GateTree | str | None) -> GateTree | None:
     if not isinstance(strategy, str):
         return strategy
     return GateTree.from_yaml(strategy) if "cytocar_gating" in strategy else None
+
+
+def _drawn_gates(
+    panels: Sequence[dict[str, Any]], outlines: pd.DataFrame
+) -> dict[str, list[NDArray[np.float64]]]:
+    """Return for each biaxial the lines of its gates in one sample, each once."""
+    gates: dict[str, list[NDArray[np.float64]]] = {panel["plot"]: [] for panel in panels}
+    for (plot, _, _), line in outlines.groupby(["plot", "population", "line"], sort=False):
+        points = line[["x", "y"]].to_numpy(dtype=float)
+        own = gates.get(str(plot), [])
+        if not any(points.shape == other.shape and np.allclose(points, other) for other in own):
+            own.append(points)
+    return gates
 
 
 def _gates_of(

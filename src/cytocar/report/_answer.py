@@ -27,6 +27,8 @@ _CALLS = {
 TOLD_ONE_BY_ONE = 6
 """Of so many patients each has a sentence; of more there is one of all."""
 FLOWS_OF_AT_MOST = 8
+_WORTH_SAYING = 0.05
+"""Expected false cells of a subset below which the table does not speak of them."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _frequency(table: pd.DataFrame) -> SmallTable:
         "CD45+ cells",
         "CAR-T cells",
         "% of CD45+ (95 % interval)",
-        "background, events",
+        "background, events (at most)",
         "LoB / LoD / LoQ, events",
         "call",
     )
@@ -230,7 +232,8 @@ def _subsets(run: FinishedRun) -> SmallTable:
             text = interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
             if np.isfinite(row.get("background_n", np.nan)) and row["n"] > 0:
                 false = min(row["background_n"], row["n"])
-                text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
+                if false >= _WORTH_SAYING:
+                    text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
             cells.append(text)
         dn = host[(host["sample_id"] == sample) & (host["subset"] == "DN")]["fraction"]
         cells.append(percent(100 * float(dn.iloc[0])) if len(dn) else "")

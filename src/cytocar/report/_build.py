@@ -11,8 +11,8 @@ from cytocar._core.files import write_text
 from cytocar.report import _changes, _clusters, _cohort, _gates, _quality
 from cytocar.report._answer import Answer, answer
 from cytocar.report._figures import FIGURES, FigureOfRun
-from cytocar.report._load import FinishedRun, load
-from cytocar.report._text import rows, shown
+from cytocar.report._load import FinishedRun, load, short_names
+from cytocar.report._text import remarks, shown
 
 Progress = Callable[[str, int, int], None]
 
@@ -23,6 +23,14 @@ class _Drawn:
     title: str
     caption: str
     image: str
+    more: tuple[tuple[str, str], ...] = ()
+    """Stem and image of further pages that are in the report."""
+    files: tuple[str, ...] = ()
+    """Stems of further pages that are beside the report only."""
+
+
+PAGES_SHOWN = 4
+"""Pages of a figure that are in the report; a file for each sample would make it too large to send."""
 
 
 def build(out: str | Path, *, progress: Progress | None = None) -> Path:
@@ -59,30 +67,54 @@ def build(out: str | Path, *, progress: Progress | None = None) -> Path:
     figures.mkdir(exist_ok=True)
     wanted = [figure for figure in FIGURES if figure.possible(run)]
     drawn = []
+    brief, prefix = short_names(run)
     for position, figure in enumerate(wanted):
         if progress is not None:
             progress("figures", position, len(wanted))
-        drawn.append(_draw(run, figure, figures))
+        drawn.append(_draw(brief, figure, figures))
     if progress is not None:
         progress("figures", len(wanted), len(wanted))
     report = folder / "report.html"
-    write_text(report, _page(run, answer(run), drawn))
+    write_text(report, _page(run, answer(run), drawn, prefix))
     return report
 
 
 def _draw(run: FinishedRun, figure: FigureOfRun, folder: Path) -> _Drawn:
     from cytocar import pl
 
+    stems = []
     try:
-        pl.save(figure.draw(run), folder / figure.stem)
+        for number, page in enumerate(figure.drawn(run), start=1):
+            stems.append(figure.stem if number == 1 else f"{figure.stem}_{number}")
+            pl.save(page, folder / stems[-1])
     except Exception as error:
         error.add_note(f"while drawing the figure {figure.stem!r}")
         raise
-    image = base64.b64encode((folder / f"{figure.stem}.png").read_bytes()).decode("ascii")
-    return _Drawn(figure.stem, figure.title, figure.caption, f"data:image/png;base64,{image}")
+    _forget_pages(folder, figure.stem, after=len(stems))
+    images = [(stem, _image(folder / f"{stem}.png")) for stem in stems[:PAGES_SHOWN]]
+    return _Drawn(
+        figure.stem,
+        figure.title,
+        figure.words(run),
+        images[0][1],
+        tuple(images[1:]),
+        tuple(stems[PAGES_SHOWN:]),
+    )
 
 
-def _page(run: FinishedRun, found: Answer, figures: list[_Drawn]) -> str:
+def _forget_pages(folder: Path, stem: str, *, after: int) -> None:
+    """Remove the pages of an earlier report that had more of them."""
+    for path in folder.glob(f"{stem}_*.*"):
+        number = path.stem.removeprefix(f"{stem}_")
+        if number.isdigit() and int(number) > after:
+            path.unlink()
+
+
+def _image(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _page(run: FinishedRun, found: Answer, figures: list[_Drawn], prefix: str) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -103,7 +135,8 @@ def _page(run: FinishedRun, found: Answer, figures: list[_Drawn]) -> str:
         gates=_gates.chapter(run),
         quality=_quality.chapter(run),
         figures={figure.stem: figure for figure in figures},
+        prefix=prefix,
         tables=run.tables,
-        notes=rows(run.tables.get("notes")),
+        notes=remarks(run.tables.get("notes")),
         provenance=run.provenance,
     )

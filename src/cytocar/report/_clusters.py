@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cytocar._core import keys
 from cytocar.report._figure import FigureOfRun, has, table
-from cytocar.report._text import Row, SmallTable, interval, percent, records, rows
+from cytocar.report._text import METHODS, Row, SmallTable, interval, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,19 +15,70 @@ if TYPE_CHECKING:
     from cytocar.report._load import FinishedRun
 
 
-_METHODS = {"phenograph": "PhenoGraph", "flowsom": "FlowSOM"}
 _MAPS = {"X_tsne": "t-SNE", "X_umap": "UMAP"}
 
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
     """Return what the template of this chapter needs."""
     return {
-        "agreement": rows(run.tables.get("agreement")),
+        "made": _made(run),
+        "agreement": _agreement(run.tables.get("agreement")),
         "reference": _reference(run.tables.get("reference")),
         "stability": _stability(run.tables.get("stability"), run.tables.get("cluster_stability")),
         "names": _names(run),
         "maps": _map_quality(run.tables.get("map_quality")),
     }
+
+
+def _made(run: FinishedRun) -> list[str]:
+    """Say how each clustering was made: its settings, and how exact its search and how repeatable its result."""
+    uns = run.cells.uns
+    found = []
+    if keys.PHENOGRAPH in run.methods and "k" in uns.get(keys.PHENOGRAPH, {}):
+        found.append(_phenograph(uns[keys.PHENOGRAPH]))
+    if keys.FLOWSOM in run.methods and "grid" in uns.get(keys.FLOWSOM, {}):
+        found.append(_flowsom(uns[keys.FLOWSOM]))
+    return found
+
+
+def _phenograph(kept: Mapping[str, Any]) -> str:
+    text = f"PhenoGraph: {int(kept['n_clusters'])} clusters from the {int(kept['k'])} nearest neighbours of every cell"
+    recall = float(kept.get("recall", float("nan")))
+    if kept.get("neighbours") == "exact":
+        text += ", all of which were found (exact search)"
+    elif recall == recall:
+        text += f", of which {100 * recall:.1f} % were found (approximate search, measured on a part of the cells)"
+    runs = int(kept.get("n_runs", 0))
+    if runs > 1:
+        text += f"; the best of {runs} starts"
+        agreed = float(kept.get("run_ari", float("nan")))
+        if agreed == agreed:
+            text += f", which agree with an adjusted Rand index of {agreed:.2f}"
+    return text + "."
+
+
+def _flowsom(kept: Mapping[str, Any]) -> str:
+    width, height = (int(side) for side in kept["grid"])
+    forms = {"online": "trained cell by cell", "batch": "trained on all cells at a time"}
+    how = forms.get(str(kept.get("method")), str(kept.get("method")))
+    rounds = f" in {int(kept['rlen'])} rounds" if "rlen" in kept else ""
+    chosen = {
+        "auto": "their number was chosen by the modularity of the cells",
+        "given": "their number was stated",
+    }.get(str(kept.get("chosen")), "")
+    return (
+        f"FlowSOM: a map of {width} by {height} nodes, {how}{rounds}, its nodes joined to {int(kept['n_clusters'])} "
+        f"metaclusters{f'; {chosen}' if chosen else ''}."
+    )
+
+
+def _agreement(table: pd.DataFrame | None) -> list[str]:
+    return [
+        f"{METHODS.get(row.method_a, row.method_a)} and {METHODS.get(row.method_b, row.method_b)} agree with an "
+        f"adjusted Rand index of {row.ari:.2f} over {int(row.n_cells):,} cells (1: the same clusters, 0: no more "
+        "than by chance)."
+        for row in ([] if table is None else records(table))
+    ]
 
 
 def _reference(table: pd.DataFrame | None) -> list[str]:
@@ -63,7 +115,7 @@ def _stability(methods: pd.DataFrame | None, clusters: pd.DataFrame | None) -> l
             for word in ("dissolved", "uncertain")
         }
         text = (
-            f"{_METHODS.get(str(method), method)} found again: adjusted Rand index {' and '.join(words)}; "
+            f"{METHODS.get(str(method), method)} found again: adjusted Rand index {' and '.join(words)}; "
             f"{int((own['verdict'] == 'stable').sum())} of {len(own)} clusters are stable"
         )
         for word, names in by_verdict.items():
@@ -100,7 +152,7 @@ def _names(run: FinishedRun) -> list[SmallTable]:
         head = ["cluster", "name" if given else "what it is", "cells", "Jaccard (0.1 quantile)", "verdict"]
         if given:
             head.insert(2, "what it is")
-        title = _METHODS.get(str(method), str(method))
+        title = METHODS.get(str(method), str(method))
         source = "cluster_names.csv, tables/cluster_stability.csv" if judged else "cluster_names.csv"
         found.append(
             SmallTable(tuple(head), tuple(lines), source, numeric_from=3 if given else 2, title=title)
@@ -113,7 +165,7 @@ def _map_quality(table: pd.DataFrame | None) -> list[str]:
         return []
     return [
         f"{_MAPS.get(row.basis, row.basis)} keeps {100 * row.kept:.0f} % of the {int(row.k)} nearest neighbours of a "
-        f"cell ({100 * row.by_chance:.1f} % by chance)"
+        f"cell ({percent(100 * row.by_chance)} % by chance)"
         for row in records(table)
     ]
 
@@ -141,6 +193,57 @@ def _map(function: str, basis: str) -> Callable[[FinishedRun], Any]:
     return draw
 
 
+def _several_times(run: FinishedRun) -> bool:
+    return int(run.clustered.obs[keys.TIMEPOINT].astype(str).nunique()) > 1
+
+
+def _has_subsets(run: FinishedRun) -> bool:
+    known = run.clustered.obs.get(keys.SUBSET)
+    return known is not None and not set(known.astype(str)) <= {"", "nan", "none"}
+
+
+def _words_of_times(run: FinishedRun) -> str:
+    how = ": by cluster above, by subset below" if _has_subsets(run) else ", by cluster"
+    return (
+        f"The same map in every panel; cells of the timepoint in colour{how}, all others grey. Distances on the map "
+        "are for looking only; the clusters were found among the markers."
+    )
+
+
+def _words_of_map(run: FinishedRun) -> str:
+    if _has_subsets(run):
+        return "All clustered cells, coloured by cluster and by subset."
+    return (
+        "All clustered cells, coloured by cluster. Distances on the map are for looking only; the clusters were found "
+        "among the markers."
+    )
+
+
+def _of_flowsom(run: FinishedRun) -> bool:
+    kept = run.cells.uns.get(keys.FLOWSOM, {})
+    return keys.FLOWSOM in run.methods and "codes" in kept and "node_cells" in kept
+
+
+def _has_curve(run: FinishedRun) -> bool:
+    from cytocar import tl
+
+    if not _of_flowsom(run) or not len(run.cells.uns[keys.FLOWSOM].get("ks", ())):
+        return False
+    return bool(tl.metacluster_table(run.clustered)["delta_area"].notna().any())
+
+
+def _delta_area(run: FinishedRun) -> Any:
+    from cytocar import pl, tl
+
+    return pl.delta_area(tl.metacluster_table(run.clustered))
+
+
+def _flowsom_stars(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.flowsom_stars(run.clustered)
+
+
 def _cluster_frequencies(run: FinishedRun) -> Any:
     from cytocar import pl
 
@@ -155,15 +258,14 @@ def _maps(basis: str, name: str) -> list[FigureOfRun]:
         FigureOfRun(
             f"{basis}_timepoints",
             f"{name} by timepoint",
-            "The same map in every panel; cells of the timepoint in colour, all others grey: by cluster above, by "
-            "subset below. Distances on the map are for looking only; the clusters were found among the markers.",
-            _mapped(key),
+            _words_of_times,
+            lambda run: _mapped(key)(run) and _several_times(run),
             _map("tsne_timepoints", basis),
         ),
         FigureOfRun(
             f"{basis}_clusters",
-            f"{name} by cluster and subset",
-            "All clustered cells, coloured by cluster and by subset.",
+            f"{name} by cluster",
+            _words_of_map,
             _mapped(key),
             _map("tsne_clusters", basis),
         ),
@@ -201,6 +303,23 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Share of each cluster in each sample, with exact 95 % intervals; the same colours as in the maps.",
         has("clusters"),
         _cluster_frequencies,
+    ),
+    FigureOfRun(
+        "flowsom_stars",
+        "The FlowSOM map",
+        "A star is a node, its area the cells, its rays the markers that differ most between nodes, the colour behind "
+        "it its metacluster; once on the tree that joins the most alike nodes, once on the grid of the map.",
+        _of_flowsom,
+        _flowsom_stars,
+    ),
+    FigureOfRun(
+        "delta_area",
+        "How many metaclusters",
+        "What one metacluster more would add: where the area hardly grows, a further cut finds nothing new. Ambiguous "
+        "pairs of nodes are joined in some repeats and not in others; modularity is of the cells. In colour the number "
+        "that was taken.",
+        _has_curve,
+        _delta_area,
     ),
     *_maps("tsne", "t-SNE"),
     *_maps("umap", "UMAP"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar.report._figures_cohort import FIGURES
-from cytocar.report._text import Row, SmallTable, percent, records
+from cytocar.report._text import METHODS, Row, SmallTable, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +98,9 @@ def _parted_by_batch(run: FinishedRun) -> list[str]:
     if table is None or parted is None or parted.empty:
         return []
     named = ", ".join(str(cluster) for cluster in parted["cluster"])
+    method = str(table["method"].iloc[0])
     return [
-        f"{len(parted)} of {len(table)} {table['method'].iloc[0]} clusters are parted by the batch ({named}): it "
+        f"{len(parted)} of {len(table)} {METHODS.get(method, method)} clusters are parted by the batch ({named}): it "
         "explains more than half of how their shares differ between samples. The same cells can then be one cluster in "
         "one batch and another in the next, and a comparison of groups rests on the batches that have the cluster "
         "(tables/batches.csv)."
@@ -173,7 +174,7 @@ def _when(run: FinishedRun, timepoint: str) -> str:
 
 def _kind(row: Any) -> str:
     if row.of in (keys.PHENOGRAPH, keys.FLOWSOM):
-        return f"{row.of} clusters"
+        return f"{METHODS[row.of]} clusters"
     if row.of == "subsets":
         return f"subsets of {_PLACES.get(row.compartment, row.compartment)}"
     return str(row.of)

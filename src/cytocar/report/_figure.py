@@ -12,13 +12,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureOfRun:
-    """One figure: the stem of its files, its title, the words below it, when it makes sense, and how it is drawn."""
+    """One figure: the stem of its files, its title, the words below it, when it makes sense, and how it is drawn.
+
+    One of several pages says how many there are, and is drawn with the number of the page.
+    """
 
     stem: str
     title: str
-    caption: str
+    caption: str | Callable[[FinishedRun], str]
     possible: Callable[[FinishedRun], bool]
-    draw: Callable[[FinishedRun], Any]
+    draw: Callable[..., Any]
+    pages: Callable[[FinishedRun], int] | None = None
+
+    def drawn(self, run: FinishedRun) -> list[Any]:
+        """Return its pages."""
+        if self.pages is None:
+            return [self.draw(run)]
+        return [self.draw(run, page) for page in range(1, self.pages(run) + 1)]
+
+    def words(self, run: FinishedRun) -> str:
+        """Return the words below it."""
+        return self.caption if isinstance(self.caption, str) else self.caption(run)
 
 
 def has(*names: str) -> Callable[[FinishedRun], bool]:

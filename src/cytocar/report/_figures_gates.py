@@ -12,14 +12,27 @@ if TYPE_CHECKING:
     from cytocar.report._load import FinishedRun
 
 
-def _gating(run: FinishedRun) -> Any:
+def _pages(run: FinishedRun) -> int:
+    from cytocar import pl
+
+    return pl.gating_pages(run.tables["gating_plots"])
+
+
+def _gating(run: FinishedRun, page: int) -> Any:
     from cytocar import pl
 
     plots, thresholds, ledger = (run.tables[name] for name in ("gating_plots", "thresholds", "ledger"))
-    return pl.gating(plots, thresholds, ledger, strategy=run.provenance.get("strategy"))
+    return pl.gating(
+        plots,
+        thresholds,
+        ledger,
+        strategy=run.provenance.get("strategy"),
+        outlines=run.tables.get("gating_outlines"),
+        page=page,
+    )
 
 
-def _backgating(run: FinishedRun) -> Any:
+def _backgating(run: FinishedRun, page: int) -> Any:
     from cytocar import pl
 
     return pl.backgating(
@@ -28,6 +41,8 @@ def _backgating(run: FinishedRun) -> Any:
         thresholds=run.tables["thresholds"],
         ledger=run.tables["ledger"],
         strategy=run.provenance.get("strategy"),
+        outlines=run.tables.get("gating_outlines"),
+        page=page,
     )
 
 
@@ -47,7 +62,7 @@ def _other_gates(function: str) -> Callable[[FinishedRun], Any]:
 
 
 def _has_car_cells(run: FinishedRun) -> bool:
-    drawn = has("gating_plots", "thresholds", "ledger")(run)
+    drawn = has("gating_plots", "ledger")(run) and "thresholds" in run.tables
     return drawn and run.has_car and bool((run.cells.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
 
 
@@ -61,8 +76,9 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "gating",
         "Gates",
         "Each row a sample, each panel a step of the strategy with its gates; numbers are percent of the parent.",
-        has("gating_plots", "thresholds"),
+        has("gating_plots", "ledger"),
         _gating,
+        _pages,
     ),
     FigureOfRun(
         "backgating",
@@ -71,6 +87,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "ones at the edges of gates are those to doubt.",
         _has_car_cells,
         _backgating,
+        _pages,
     ),
     FigureOfRun(
         "ridges",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+_LONG = 12
+"""Characters of a sample's name that figures have room for."""
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """The folder of a finished run: its tables by name, its provenance, and its cells (read when first used)."""
@@ -26,12 +30,23 @@ class FinishedRun:
     tables: Mapping[str, pd.DataFrame]
     provenance: Mapping[str, Any]
 
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Sample to what it is called in figures, where that is shorter."""
+
     @cached_property
     def cells(self) -> AnnData:
         """CAR-T cells and sampled host T cells, or all cells of a study without CAR-T cells."""
         import anndata
 
-        return anndata.read_h5ad(self.folder / "cells.h5ad")
+        cells = anndata.read_h5ad(self.folder / "cells.h5ad")
+        if self.renamed:
+            cells.obs[keys.SAMPLE] = cells.obs[keys.SAMPLE].cat.rename_categories(
+                {
+                    str(name): self.renamed.get(str(name), str(name))
+                    for name in cells.obs[keys.SAMPLE].cat.categories
+                }
+            )
+        return cells
 
     @cached_property
     def of_patients(self) -> AnnData:
@@ -59,6 +74,38 @@ class FinishedRun:
     def has_car(self) -> bool:
         """Whether the study was gated for CAR-T cells."""
         return "car_frequency" in self.tables
+
+
+def short_names(run: FinishedRun) -> tuple[FinishedRun, str]:
+    """Return a run whose samples are called without the beginning that all share, and that beginning.
+
+    Only whole words (up to ``_``, ``-``, ``.`` or a space) are taken off, and only where names are too long for a
+    figure.
+    """
+    samples = run.tables.get("samples")
+    names = [] if samples is None else [str(name) for name in samples[keys.SAMPLE]]
+    prefix = _shared(names)
+    if not prefix:
+        return run, ""
+    new = {name: name.removeprefix(prefix) for name in names}
+    tables = {}
+    for stem, table in run.tables.items():
+        if keys.SAMPLE in table:
+            own = [new.get(name, name) for name in table[keys.SAMPLE]]
+            table = table.assign(**{keys.SAMPLE: own})
+        tables[stem] = table
+    return replace(run, tables=tables, renamed=new), prefix
+
+
+def _shared(names: list[str]) -> str:
+    if len(names) < 2 or max(map(len, names)) <= _LONG:
+        return ""
+    # What the first and the last name in the order of letters share, all share.
+    ends = min(names), max(names)
+    same = [a == b for a, b in zip(*ends, strict=False)]
+    start = ends[0][: same.index(False) if False in same else len(same)]
+    end = max(start.rfind(sign) for sign in "_-. ") + 1
+    return start[:end] if all(len(name) > end for name in names) else ""
 
 
 def load(folder: Path) -> FinishedRun:

@@ -30,6 +30,18 @@ def _judged(run: FinishedRun) -> Any:
     return run.tables["time_quality"]["start_s"].notna()
 
 
+def _cleaning_pages(run: FinishedRun) -> int:
+    from cytocar import pl
+
+    return pl.gating_pages(run.tables["cleaning_plots"])
+
+
+def _cleaning(run: FinishedRun, page: int) -> Any:
+    from cytocar import pl
+
+    return pl.cleaning(run.tables["cleaning_plots"], page=page)
+
+
 def _time_quality(run: FinishedRun) -> Any:
     from cytocar import pl
 
@@ -43,7 +55,8 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Every criterion against DNA, on the events that were left when it was judged, with its limits; above each "
         "panel what it took. Counts after normalisation and compensation, where these were done.",
         has("cleaning_plots"),
-        table("cleaning", "cleaning_plots"),
+        _cleaning,
+        _cleaning_pages,
     ),
     FigureOfRun(
         "beads",

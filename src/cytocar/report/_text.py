@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_NAMED = 4
+"""Samples of one remark that are named before it; of more it is said how many."""
+
+
+METHODS = {"phenograph": "PhenoGraph", "flowsom": "FlowSOM"}
+"""What clusterings are called."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a small table; `tone` marks it (good, weak, none)."""
@@ -65,6 +73,28 @@ def rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
     if table is None:
         return []
     return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
+
+
+def remarks(table: pd.DataFrame | None) -> list[dict[str, str]]:
+    """Return the remarks on samples, one that is the same for several samples once.
+
+    Each is a dict of ``who`` (samples, "" for none, or how many of all), ``which`` (their names, where ``who`` is a
+    number) and ``note``.
+    """
+    found: dict[str, list[str]] = {}
+    for row in rows(table):
+        own = row.get("sample_id")
+        found.setdefault(str(row["note"]), []).append(own if isinstance(own, str) else "")
+    every = len({name for names in found.values() for name in names if name})
+    said = []
+    for note, names in found.items():
+        samples = [name for name in dict.fromkeys(names) if name]
+        few = len(samples) <= _NAMED
+        who = ", ".join(samples) if few else f"{len(samples)} samples"
+        if not few and len(samples) == every:
+            who = f"all {every} samples with remarks"
+        said.append({"who": who, "which": "" if few else ", ".join(samples), "note": note})
+    return said
 
 
 def shown(value: Any) -> str:

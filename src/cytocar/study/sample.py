@@ -74,9 +74,10 @@ class SampleTask:
 class SampleResult:
     """What a study keeps of one file.
 
-    `tables` are tidy frames with a `sample_id` column: ledger, thresholds, densities, gating_plots, quality,
-    cleaning, reference, subsets. `cells` holds every CAR-T cell (or every cell, in a study without CAR-T cells) and
-    a seeded sample of at most `settings.host_sample` host cells; `shares` says which share of each that is.
+    `tables` are tidy frames with a `sample_id` column: ledger, thresholds, densities, gating_plots, quality, cleaning,
+    reference, subsets, and gating_outlines for gates of a document. `cells` holds every CAR-T cell (or every cell,
+    in a study without CAR-T cells) and a seeded sample of at most `settings.host_sample` host cells; `shares` says
+    which share of each that is.
     """
 
     sample_id: str
@@ -240,6 +241,9 @@ def process_sample(task: SampleTask) -> SampleResult:
         **robustness_tables(adata, controls=task.controls, others=task.others),
         **_preprocessing_tables(adata, task.settings),
     }
+    outlines = gate.outlines(adata)
+    if len(outlines):
+        tables["gating_outlines"] = outlines
     losses = _losses(adata)
     if losses is not None:
         tables["cleaning_losses"] = losses
