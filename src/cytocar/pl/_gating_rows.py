@@ -305,7 +305,7 @@ def _head(panel: dict[str, Any], populations: Sequence[str], counts: dict[str, f
         short = name.removeprefix(panel["parent"]).strip() or name
         part = 100 * counts.get(name, 0.0) / whole if whole else float("nan")
         share = f"{_text.percent(part)} %" if few else _text.tenth(part)
-        room = side / (1 if few else 2) - _text.width_mm(f" {share}", _style.SMALL) + (0.0 if few else 2.0)
+        room = side / (1 if few else 2) - _text.width_mm(f" {share}", _style.SMALL) + (3.0 if few else 2.0)
         shares.append(f"{_text.fit(short, room, _style.SMALL)} {share}")
     if not few:
         shares = [" ".join(shares[:2]), " ".join(shares[2:]) + " %"]
