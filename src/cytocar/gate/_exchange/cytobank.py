@@ -77,7 +77,7 @@ class _Writer:
             for name, complement in literals:
                 self._write_gate(name)
                 if complement and len(self._pieces[name]) > 1:
-                    self._fail(name, "what is not in a rectangle of more than two dimensions")
+                    self._fail(name, "complement of a rectangle of more than two dimensions")
         sets = [
             self._gate_set(number, gate.title, literals)
             for number, (gate, literals) in enumerate(wanted, start=1)

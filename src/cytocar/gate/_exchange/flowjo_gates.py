@@ -205,7 +205,7 @@ class GateReader:
                 self._seen.add(self._visible(path))
             self._gates[path] = ()
             if child.name == "Population":
-                self._gates[path] = _guarded(child, partial(self._shape, child, path))
+                self._gates[path] = child.guarded(partial(self._shape, path=path))
             else:
                 booleans.append((child, path))
             for below in child.all("Subpopulations"):
@@ -233,7 +233,7 @@ class GateReader:
             "PolygonGate": self._polygon,
             "EllipsoidGate": self._ellipse,
         }[shape.name]
-        gate = _guarded(shape, partial(build, shape, common))
+        gate = shape.guarded(lambda node: build(node, common))
         if inside == "1":
             return (gate,)
         return gate, Combination(**self._common(path), operation="not", operands=(Operand(gate.id),))
@@ -422,13 +422,3 @@ def _point(node: Node) -> tuple[float, float]:
     if len(found) != 2:
         node.fail(f"two <coordinate> are expected in it, not {len(found)}")
     return found[0], found[1]
-
-
-def _guarded(node: Node, build: Callable[[], Any]) -> Any:
-    """Build from an element; what is wrong with its values gets its line."""
-    try:
-        return build()
-    except GateError as error:
-        if str(error).startswith(f"{node.where}, line "):
-            raise
-        node.fail(str(error))

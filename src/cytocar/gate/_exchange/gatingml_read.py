@@ -77,11 +77,11 @@ def document_from(root: Node) -> GatingDocument:
     roles: dict[str, str] = {}
     for node in root.children:
         if node.name == "transformation":
-            _add(transformations, node, _guarded(node, _transformation))
+            _add(transformations, node, node.guarded(_transformation))
         elif node.name == "spectrumMatrix":
-            _add(matrices, node, _guarded(node, _matrix))
+            _add(matrices, node, node.guarded(_matrix))
         elif node.name in KINDS:
-            gate = _guarded(node, _gate)
+            gate = node.guarded(_gate)
             if gate.id in lines:
                 node.fail(f"the id {gate.id!r} is that of the gate in line {lines[gate.id]} already")
             lines[gate.id] = node.line
@@ -126,17 +126,6 @@ def _add(into: dict[str, Any], node: Node, value: Any) -> None:
     if name in into:
         node.fail(f"the id {name!r} comes twice")
     into[name] = value
-
-
-def _guarded(node: Node, build: Any) -> Any:
-    """Build from an element; what is wrong with its values gets its line."""
-    try:
-        return build(node)
-    except GateError as error:
-        text = str(error)
-        if text.startswith(f"{node.where}, line "):
-            raise
-        raise GateError(f"{node.where}, line {node.line}, <{node.name}>: {text}") from None
 
 
 class _Info:

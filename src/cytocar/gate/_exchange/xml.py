@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from xml.parsers import expat
 
 from cytocar._core.errors import GateError
+
+Built = TypeVar("Built")
 
 MAX_BYTES = 256 * 2**20
 MAX_DEPTH = 100
@@ -48,6 +50,15 @@ class Node:
     def fail(self, what: str) -> NoReturn:
         """Raise a `GateError` that names the file, the line and the element."""
         raise GateError(f"{self.where}, line {self.line}, <{self.name}>: {what}")
+
+    def guarded(self, build: Callable[[Node], Built]) -> Built:
+        """Build from this element; what is wrong with its values gets its line."""
+        try:
+            return build(self)
+        except GateError as error:
+            if str(error).startswith(f"{self.where}, line "):
+                raise
+            self.fail(str(error))
 
     def all(self, name: str) -> list[Node]:
         """Return the children of a name."""
