@@ -281,3 +281,25 @@ def test_no_events_are_told(tube, small) -> None:
     for strategy in (GateTree.from_yaml(small), "cells"):
         with pytest.raises(GateError, match="there are no events to gate"):
             gate.apply(tube()[:0].copy(), strategy)
+
+
+@pytest.mark.parametrize("rule", ["quantile", "negatives"])
+def test_zeros_of_the_reference_are_not_positive(tube, small, rule) -> None:
+    # With many cells the quantile is counted and not fitted; of an unstained channel it is 0, as nearly all cells are.
+    adata = tube(60_000)
+    outside = np.asarray(adata[:, "CD3"].X).ravel() < 2
+    vhh = list(adata.var_names).index("VHH")
+    adata.X[:, vhh] = np.where(np.asarray(adata.obs["is_car"]), 4.0, 0.0)
+    adata.X[np.flatnonzero(outside)[:30], vhh] = 3.0
+    old = small[small.index("    {marker: [VHH") : small.index("populations:")]
+    new = {
+        "quantile": "    {marker: VHH, rule: quantile, of: {in: cells, gate: [CD3-]}, quantile: 0.99, in: T cells}\n",
+        "negatives": "    {marker: VHH, rule: negatives, negatives: {in: cells, gate: [CD3-]}, in: T cells,\n"
+        "     false_positive_rate: 0.01}\n",
+    }[rule]
+    gate.apply(adata, GateTree.from_yaml(small.replace(old, new)))
+    cars = adata.obs["compartment"] == "car"
+    assert 0 < cars.sum() < 0.05 * adata.n_obs
+    np.testing.assert_array_equal(cars, np.asarray(adata.obs["is_car"]))
+    found = gate.thresholds(adata).set_index("name").loc["VHH"]
+    assert found["low"] <= found["value"] == 1e-4 <= found["high"]

@@ -36,6 +36,8 @@ SAME_TUBE = "same tube"
 _NEEDED_ABOVE_ZERO = 50
 # Below this quantile there is no tail to be fitted.
 _TAIL_FROM = 0.9
+# Thresholds have four decimals.
+_STEP = 1e-4
 
 
 @dataclass(frozen=True)
@@ -277,12 +279,16 @@ def _far(values: NDArray[Any], rate: float) -> _Far | None:
         def counted(number: float) -> float:
             return 1.0 - float(np.searchsorted(ordered, number, side="left")) / ordered.size
 
-        return _Far(
-            float(np.quantile(ordered, 1.0 - rate)),
-            False,
-            counted,
-            lambda rng: resampled_order(ordered, (1.0 - rate,), rng, DRAWS)[:, 0],
-        )
+        def above_ties(number: float) -> float:
+            # Cells that share one value, as zeros do, are below the number: at it, all of them would be positive.
+            return number + _STEP if counted(number) > 2.0 * rate else number
+
+        def resample(rng: np.random.Generator) -> Floats:
+            return np.array(
+                [above_ties(n) for n in resampled_order(ordered, (1.0 - rate,), rng, DRAWS)[:, 0]]
+            )
+
+        return _Far(above_ties(float(np.quantile(ordered, 1.0 - rate))), False, counted, resample)
     if np.count_nonzero(values > 0) < _NEEDED_ABOVE_ZERO:
         return None
     fitted = tail_of(values)
