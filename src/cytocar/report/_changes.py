@@ -85,7 +85,7 @@ def _change_table(title: str, part: pd.DataFrame, *, unit: str = "cells") -> Sma
             Row(
                 (
                     " ".join(map(str, key)),
-                    f"{n_b:,} : {n_a:,}",
+                    f"{n_b:,}\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}{n_a:,}",
                     _names(calls["up"]),
                     _names(calls["down"]),
                     _names(calls["unchanged"]),

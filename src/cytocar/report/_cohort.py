@@ -265,7 +265,7 @@ _TESTED = ("patients", "p (least possible)", "adjusted p", "note")
 
 def _tested(row: Any) -> tuple[str, ...]:
     n = (
-        f"{int(row.n_patients_b)} : {int(row.n_patients_a)}"
+        f"{int(row.n_patients_b)}\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}{int(row.n_patients_a)}"
         if row.group_a and row.group_b
         else f"{int(row.n_patients)}"
     )
