@@ -94,7 +94,7 @@ def test_every_p_stands_beside_its_n_and_the_least_that_it_could_be():
     shares = question["shares"]
     assert shares.head[4:7] == ("patients", "p (least possible)", "adjusted p")
     for shown, row in zip(shares.rows, run.tables["abundance"].itertuples(), strict=True):
-        assert shown.cells[4] == "5 : 5"
+        assert shown.cells[4] == "5\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}5"
         assert shown.cells[5].endswith(f"({2 / 252:.2g})")
         assert (shown.tone == "clear") == (row.p_adjusted <= 0.05)
     assert question["markers"].title == "0 of 4 markers of clusters differ; those with the smallest p"
@@ -106,7 +106,7 @@ def test_a_row_without_a_number_says_why():
     table.loc[1, ["p_value", "p_adjusted", "effect_low", "effect_high"]] = np.nan
     table.loc[1, "note"] = "no cells in any sample"
     row = _cohort.chapter(run)["questions"][0]["shares"].rows[1]
-    assert row.cells[4:] == ("5 : 5", "", "", "no cells in any sample")
+    assert row.cells[4:] == ("5\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}5", "", "", "no cells in any sample")
     assert "to" not in row.cells[3]
     table["p_value"] = np.nan
     assert "no test" in _cohort.sentences(run)[0]
@@ -164,8 +164,8 @@ def test_comparisons_across_patients_count_patients_and_come_first():
     run.provenance["panel"].append({"marker": "Ki67", "used_for_clustering": True})
     across, within = _changes.change_tables(run)
     assert across.title == "R vs NR, pre, across patients"
-    assert (across.head[1], across.rows[0].cells[:3]) == ("patients", ("all", "4 : 5", "Ki67"))
-    assert (within.head[1], within.rows[0].cells[1]) == ("cells", "800 : 900")
+    assert (across.head[1], across.rows[0].cells[:3]) == ("patients", ("all", "4\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}5", "Ki67"))
+    assert (within.head[1], within.rows[0].cells[1]) == ("cells", "800\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}900")
 
 
 @pytest.mark.parametrize(("unit", "told"), [("cell", True), ("patient", False)])
