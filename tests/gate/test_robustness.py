@@ -184,7 +184,7 @@ def test_control_tubes_and_other_samples_give_further_ways(tube, small: str) -> 
 
 def test_pinned_numbers_give_the_same_cells_whatever_the_rules(gated, tmp_path) -> None:
     path = tmp_path / "pinned.yaml"
-    path.write_text(gate.strategy_of(gated).pinned(gated).to_yaml(), encoding="utf-8")
+    path.write_text(gate.pin(gated).to_yaml(), encoding="utf-8")
     again = gated.copy()
     gate.apply(again, gate.load(path))
     pd.testing.assert_frame_equal(again.obsm["gates"], gated.obsm["gates"])

@@ -164,8 +164,14 @@ def test_comparisons_across_patients_count_patients_and_come_first():
     run.provenance["panel"].append({"marker": "Ki67", "used_for_clustering": True})
     across, within = _changes.change_tables(run)
     assert across.title == "R vs NR, pre, across patients"
-    assert (across.head[1], across.rows[0].cells[:3]) == ("patients", ("all", "4\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}5", "Ki67"))
-    assert (within.head[1], within.rows[0].cells[1]) == ("cells", "800\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}900")
+    assert (across.head[1], across.rows[0].cells[:3]) == (
+        "patients",
+        ("all", "4\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}5", "Ki67"),
+    )
+    assert (within.head[1], within.rows[0].cells[1]) == (
+        "cells",
+        "800\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}900",
+    )
 
 
 @pytest.mark.parametrize(("unit", "told"), [("cell", True), ("patient", False)])

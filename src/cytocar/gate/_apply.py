@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar._core.errors import GateError, did_you_mean
 from cytocar._core.provenance import plain, record, require_state
 from cytocar.gate._documents.tree import DocumentTree, Strategy, as_strategy
 from cytocar.gate._evaluate import Step
+from cytocar.gate._events import marker_values, may_be_gated, rows_by_sample
 from cytocar.gate._load import load
 from cytocar.gate._thresholds.finders import ThresholdNotFound
 from cytocar.gate._thresholds.resolve import Resolved, resolve
@@ -28,14 +29,11 @@ if TYPE_CHECKING:
 
     from cytocar.gate._documents.document import GatingDocument
     from cytocar.gate._evaluate import Mask
+    from cytocar.gate._events import Rows
 
 Pins = Mapping[str, "float | Mapping[str, float]"]
 Values = "NDArray[Any] | Mapping[str, NDArray[Any]]"
 
-CELL = "cell"
-"""The value of obs["event_class"] that gating starts from."""
-
-_ONLY_SAMPLE = "sample"
 _POOLED = "tubes"
 
 
@@ -125,8 +123,8 @@ def apply(
         _apply_document(adata, chosen, [*(controls or {}), *(thresholds or {})], sample_key)
         return adata if copy else None
     tree, columns, left_out = _prepare(adata, chosen, thresholds)
-    samples = _samples(adata, sample_key)
-    root = _root(adata)
+    samples = rows_by_sample(adata, sample_key)
+    root = may_be_gated(adata)
     given = _given_controls(tree, controls) if controls is not None else None
     if given is None:
         given = _controls_within(adata, tree, columns, samples, root, others)
@@ -154,8 +152,8 @@ def _apply_document(adata: AnnData, tree: DocumentTree, named: Sequence[str], sa
     require_state(adata, keys.STATE_ARCSINH, "gating")
     for name in named:
         tree.threshold_name(name)
-    samples = _samples(adata, sample_key)
-    root = _root(adata)
+    samples = rows_by_sample(adata, sample_key)
+    root = may_be_gated(adata)
     resolved = {}
     for sample, rows in samples.items():
         masks = document_masks(adata, tree, rows, sample)
@@ -216,8 +214,8 @@ def control_values(
     'float32'
     """
     tree, columns, _ = _prepare(adata, strategy, thresholds)
-    samples = _samples(adata, sample_key)
-    root = _root(adata)
+    samples = rows_by_sample(adata, sample_key)
+    root = may_be_gated(adata)
     names = tree.controlled() if names is None else tuple(tree.threshold_name(name) for name in names)
     of_samples = [
         _control_values(adata, tree, columns, sample, rows, root, others, names)
@@ -238,7 +236,9 @@ def numbers_above(
     the other samples can be gated, since they wait for the control tube. Samples that find none are left out.
     """
     tree, columns, _ = _prepare(adata, strategy, thresholds)
-    return _numbers_above(adata, tree, columns, _samples(adata, sample_key), _root(adata), leave_out="")
+    return _numbers_above(
+        adata, tree, columns, rows_by_sample(adata, sample_key), may_be_gated(adata), leave_out=""
+    )
 
 
 def _control_values(
@@ -252,7 +252,7 @@ def _control_values(
     names: Sequence[str],
 ) -> dict[str, NDArray[np.float32]]:
     targets = [Step("population", tree.thresholds[name].population) for name in names]
-    data = _columns(adata, columns, rows)
+    data = marker_values(adata, columns, rows)
     done = resolve(tree, data, root[rows], sample=sample, others=others, targets=targets)
     return {
         name: np.asarray(
@@ -260,10 +260,6 @@ def _control_values(
         )
         for name in names
     }
-
-
-Rows = Any
-"""A slice or an array of positions: the events of one sample."""
 
 
 def _prepare(
@@ -316,42 +312,6 @@ def _missing_message(tree: GateTree, missing: Mapping[str, Sequence[str]], panel
         "so that its gate is left out, or choose another strategy."
     )
     return "\n".join(lines)
-
-
-def _samples(adata: AnnData, sample_key: str) -> dict[str, Rows]:
-    """Return sample to rows, in order of appearance."""
-    import pandas as pd
-
-    if sample_key not in adata.obs:
-        if sample_key != keys.SAMPLE:
-            raise ParameterError(
-                f"sample_key is {sample_key!r}; {did_you_mean(sample_key, adata.obs.columns)}"
-            )
-        return {_ONLY_SAMPLE: slice(None)}
-    if not adata.n_obs:
-        raise GateError("there are no events to gate")
-    codes, names = pd.factorize(adata.obs[sample_key].astype(object))
-    if (codes < 0).any():
-        raise ParameterError(f"{int((codes < 0).sum())} events have no {sample_key}; give each its sample")
-    if len(names) == 1:
-        return {str(names[0]): slice(None)}
-    return {str(name): np.flatnonzero(codes == code) for code, name in enumerate(names)}
-
-
-def _root(adata: AnnData) -> Mask:
-    if keys.EVENT_CLASS in adata.obs:
-        return np.asarray(adata.obs[keys.EVENT_CLASS].astype(str) == CELL)
-    return np.ones(adata.n_obs, dtype=bool)
-
-
-def _columns(adata: AnnData, columns: Mapping[str, int], rows: Rows) -> dict[str, NDArray[Any]]:
-    matrix = adata.X
-    found = {}
-    for marker, position in columns.items():
-        column = matrix[:, position]
-        column = column.toarray().ravel() if hasattr(column, "toarray") else np.asarray(column).ravel()
-        found[marker] = np.ascontiguousarray(column[rows])
-    return found
 
 
 def _given_controls(
@@ -412,7 +372,7 @@ def _numbers_above(
     for sample, rows in samples.items():
         if sample == leave_out:
             continue
-        data = _columns(adata, columns, rows)
+        data = marker_values(adata, columns, rows)
         # A sample that finds no number itself has none to give.
         with contextlib.suppress(ThresholdNotFound):
             found.append(resolve(tree, data, root[rows], sample=sample, targets=targets).found.values())
@@ -433,7 +393,7 @@ def _resolve_all(
     done: dict[str, Resolved] = {}
     waiting: list[str] = []
     for sample, rows in samples.items():
-        data = _columns(adata, columns, rows)
+        data = marker_values(adata, columns, rows)
         try:
             done[sample] = resolve(
                 tree, data, root[rows], sample=sample, controls=controls, others=others, seed=seed
@@ -446,7 +406,7 @@ def _resolve_all(
         known = numbers_for_others([resolved.found.values() for resolved in done.values()])
         for sample in waiting:
             rows = samples[sample]
-            data = _columns(adata, columns, rows)
+            data = marker_values(adata, columns, rows)
             done[sample] = resolve(
                 tree, data, root[rows], sample=sample, controls=controls, others=known, seed=seed
             )

@@ -12,6 +12,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._documents.tree import BETWEEN, DocumentTree, Strategy
+from cytocar.gate._events import marker_values, rows_by_sample
 from cytocar.gate._tree import ROOT, GateTree
 from cytocar.panel.names import marker_key
 
@@ -502,11 +503,9 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cytocar.gate._apply import _samples
-
     if bins < 2:
         raise ParameterError(f"bins is {bins}; it must be at least 2")
-    samples = _samples(adata, keys.SAMPLE)
+    samples = rows_by_sample(adata, keys.SAMPLE)
     low, high = PLOT_RANGE
     step = (high - low) / bins
     parts = []
@@ -541,7 +540,6 @@ def _biaxials(
     adata: AnnData,
 ) -> Iterator[tuple[int, str, tuple[int, int], Callable[[Any], tuple[Any, Any]]]]:
     """Yield number, parent, columns and a function from rows to the values on both axes, of each biaxial."""
-    from cytocar.gate._apply import _columns
     from cytocar.gate._documents.pictures import Pictures
 
     kept = gating(adata)
@@ -555,7 +553,7 @@ def _biaxials(
     named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
 
     def values_of(at: dict[str, int], rows: Any) -> tuple[Any, Any]:
-        found = _columns(adata, at, rows)
+        found = marker_values(adata, at, rows)
         return found["x"], found["y"]
 
     for number, plot in enumerate(tree.plots, start=1):
@@ -599,7 +597,6 @@ def outlines(adata: AnnData) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cytocar.gate._apply import _samples
     from cytocar.gate._documents.pictures import Pictures
 
     tree = strategy_of(adata)
@@ -607,7 +604,7 @@ def outlines(adata: AnnData) -> pd.DataFrame:
     if isinstance(tree, DocumentTree):
         pictures = Pictures(adata, tree)
         ends = (PLOT_RANGE[0] - 1, PLOT_RANGE[1] + 1)
-        for sample in _samples(adata, keys.SAMPLE):
+        for sample in rows_by_sample(adata, keys.SAMPLE):
             for one, population, lines in pictures.lines(sample, ends):
                 for number, line in enumerate(lines, start=1):
                     row = {keys.SAMPLE: sample, "plot": one.number, "population": population, "line": number}

@@ -14,7 +14,6 @@ from cytocar.panel.names import marker_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from anndata import AnnData
 
 ROOT = "cells"
 """The population above all others: events that the clean-up calls cells, or all events without clean-up."""
@@ -206,12 +205,6 @@ class GateTree:
         else:
             new = replace(old, samples=FrozenDict({**old.samples, sample: number}))
         return replace(self, thresholds={**self.thresholds, old.name: new})
-
-    def pinned(self, adata: AnnData) -> GateTree:
-        """Return a copy in which every threshold states the number found in each sample: `cytocar.gate.pin`."""
-        from cytocar.gate._pin import pin
-
-        return pin(adata, self)
 
     def threshold_name(self, name: str) -> str:
         """Return the name of the threshold that `name` means: its own name, or its marker however spelt."""

@@ -58,9 +58,9 @@ def steps(
     the cells of that population.
     """
     from cytocar import gate
-    from cytocar.gate._apply import _samples
+    from cytocar.gate._events import rows_by_sample
 
-    rows = _samples(adata, keys.SAMPLE)[sample]
+    rows = rows_by_sample(adata, keys.SAMPLE)[sample]
     document = tree.document
     members = document._for_file(version_for(document, adata, sample))
     panels, rest = panels_of(document, members)

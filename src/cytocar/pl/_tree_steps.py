@@ -23,7 +23,7 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
     With `of`, each also holds the places of the cells of that population.
     """
     from cytocar import gate
-    from cytocar.gate._apply import _columns, _samples
+    from cytocar.gate._events import marker_values, rows_by_sample
     from cytocar.gate._tables import gating
 
     kept = gating(adata)
@@ -35,7 +35,7 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
     numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}
     named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
     positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
-    rows = _samples(adata, "sample_id")[sample]
+    rows = rows_by_sample(adata, "sample_id")[sample]
     values: dict[str, NDArray[np.floating]] = {}
     looked_at = None if of is None else gate.membership(adata, of)[rows]
     drawn = []
@@ -43,7 +43,7 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
     for plot, goes_on in zip(biaxials, populations_after(tree, biaxials), strict=True):
         keys_xy = [named.get(marker_key(marker), marker_key(marker)) for marker in (plot.x, plot.y)]
         missing = {key: positions[key] for key in keys_xy if key not in values}
-        values |= _columns(adata, missing, rows)
+        values |= marker_values(adata, missing, rows)
         inside = gate.membership(adata, plot.parent)[rows]
         x, y = (values[key][inside] for key in keys_xy)
         regions = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,6 @@ def document_masks(adata: AnnData, tree: DocumentTree, rows: Any, sample: str) -
 
 def version_for(document: GatingDocument, adata: AnnData, sample: str) -> str:
     """Return the name under which a document may have gates of its own for a sample: its file, or the sample."""
-    from cytocar.gate._exchange.applied import file_of
-
     return document.name_in(*(name for name in (file_of(adata, sample), sample) if name))
 
 
@@ -132,3 +131,25 @@ def lacking_channels(document: GatingDocument, channels: Sequence[str]) -> dict[
         except GateError as error:
             found[name] = str(error)
     return found
+
+
+def file_of(adata: AnnData, sample: str | None = None) -> str:
+    """Return the name of the FCS file that data were read from, "" where it is not known.
+
+    Parameters
+    ----------
+    adata
+        Read by `cytocar.io.read_fcs`, or the cells of a run.
+    sample
+        Which of several samples; None where there is one.
+    """
+    steps = json.loads(adata.uns.get(keys.UNS, {}).get(keys.STEPS, "[]"))
+    merged = next((step["settings"] for step in steps if step.get("step") == "study.run"), None)
+    if merged is not None:
+        # The cells of a run: the steps of every file stand below its sample.
+        steps = merged["files"].get(sample, [])
+    for step in steps:
+        settings = step.get("settings", {})
+        if step.get("step") == "io.read_fcs" and sample in (None, settings.get("sample_id")):
+            return str(settings.get("file", ""))
+    return ""

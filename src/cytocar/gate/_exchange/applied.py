@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytocar._core import keys
+from cytocar.gate._documents.apply import file_of
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.gatingml import applied_text
 from cytocar.gate._exchange.gatingml_read import document_from
@@ -38,25 +37,3 @@ def file_names(several: Sequence[AnnData]) -> dict[str, str]:
         for sample in samples:
             found[sample] = file_of(one, sample if len(samples) > 1 else None) or f"{Path(sample).name}.fcs"
     return found
-
-
-def file_of(adata: AnnData, sample: str | None = None) -> str:
-    """Return the name of the FCS file that data were read from, "" where it is not known.
-
-    Parameters
-    ----------
-    adata
-        Read by `cytocar.io.read_fcs`, or the cells of a run.
-    sample
-        Which of several samples; None where there is one.
-    """
-    steps = json.loads(adata.uns.get(keys.UNS, {}).get(keys.STEPS, "[]"))
-    merged = next((step["settings"] for step in steps if step.get("step") == "study.run"), None)
-    if merged is not None:
-        # The cells of a run: the steps of every file stand below its sample.
-        steps = merged["files"].get(sample, [])
-    for step in steps:
-        settings = step.get("settings", {})
-        if step.get("step") == "io.read_fcs" and sample in (None, settings.get("sample_id")):
-            return str(settings.get("file", ""))
-    return ""

@@ -107,7 +107,8 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
     GateError
         `apply` has not run, was given shapes and not thresholds, or the events are not those that were gated.
     """
-    from cytocar.gate._apply import _columns, _prepare, _root, _samples
+    from cytocar.gate._apply import _prepare
+    from cytocar.gate._events import marker_values, may_be_gated, rows_by_sample
 
     kept = gating(adata)
     tree = strategy_of(adata)
@@ -116,9 +117,9 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
             "these data were gated by shapes; only a strategy of thresholds can be moved and tried"
         )
     _, columns, _ = _prepare(adata, tree, None)
-    root = _root(adata)
+    root = may_be_gated(adata)
     gates = adata.obsm.get(keys.GATES)
-    for sample, rows in _samples(adata, keys.SAMPLE).items():
+    for sample, rows in rows_by_sample(adata, keys.SAMPLE).items():
         # Without a column that names the sample there is one, whatever it was called when it was gated.
         name = sample if sample in kept["samples"] else next(iter(kept["samples"]))
         of_sample = kept["samples"][name]
@@ -131,7 +132,7 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
         yield GatedSample(
             name,
             tree,
-            _columns(adata, columns, rows),
+            marker_values(adata, columns, rows),
             root[rows],
             {population: np.asarray(gates[population], dtype=bool)[rows] for population in gates.columns},
             {entry["name"]: entry for entry in of_sample["thresholds"]},

@@ -102,7 +102,8 @@ def multiverse(
 def _controls(
     adata: AnnData, controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    from cytocar.gate._apply import _controls_within, _given_controls, _prepare, _root, _samples
+    from cytocar.gate._apply import _controls_within, _given_controls, _prepare
+    from cytocar.gate._events import may_be_gated, rows_by_sample
     from cytocar.gate._tables import strategy_of
     from cytocar.gate._tree import GateTree
 
@@ -112,7 +113,9 @@ def _controls(
     if controls is not None:
         return _given_controls(tree, controls)
     _, columns, _ = _prepare(adata, tree, None)
-    return _controls_within(adata, tree, columns, _samples(adata, keys.SAMPLE), _root(adata), None)
+    return _controls_within(
+        adata, tree, columns, rows_by_sample(adata, keys.SAMPLE), may_be_gated(adata), None
+    )
 
 
 def _rows(
