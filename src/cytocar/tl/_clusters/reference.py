@@ -60,7 +60,7 @@ class Reference:
     markers: tuple[str, ...]
     values: NDArray[np.float32]
     cofactors: NDArray[np.float64]
-    labels: Mapping[str, NDArray[np.str_]]
+    labels: Mapping[str, NDArray[Any]]
     categories: Mapping[str, tuple[str, ...]]
     maps: Mapping[str, NDArray[np.float32]]
     codes: Mapping[str, NDArray[np.float32]]
