@@ -203,7 +203,9 @@ def _name(axes: Axes, step: Step, region: Region, taken: list[NDArray[np.float64
     share = 100 * region.events / step.n if step.n else float("nan")
     short = region.population.removeprefix(step.parent).strip() or region.population
     lines = [_text.label(short, 18), f"{_text.percent(share)} %"]
-    side_mm = np.array([axes.bbox.width, axes.bbox.height]) / axes.get_figure(root=True).dpi * 25.4  # type: ignore[union-attr]
+    figure = axes.get_figure(root=True)
+    # mypy: axes that are drawn on are in a figure
+    side_mm = np.array([axes.bbox.width, axes.bbox.height]) / figure.dpi * 25.4  # type: ignore[union-attr]
     size = np.array(
         [max(_text.width_mm(line, _style.SMALL) for line in lines) + 0.8, 2 * _text.height_mm(_style.SMALL)]
     )

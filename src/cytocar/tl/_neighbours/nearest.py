@@ -105,8 +105,18 @@ def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(x - x.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
-def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
+def _through_neighbours(
+    x: NDArray[np.float32], candidates: NDArray[np.int32], threads: int
+) -> NDArray[np.int32]:
+    """Return the nearest of each row's candidates and of their candidates, as many as there were."""
     from cytocar.tl._neighbours.kernels import widen
+
+    wider = np.empty_like(candidates)
+    _threads.in_blocks(lambda a, b: widen(x, candidates, a, b, wider), len(x), threads)
+    return wider
+
+
+def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
     from cytocar.tl._neighbours.lists import Lists
 
     n, threads = len(x), _threads.n_threads(n_jobs)
@@ -130,9 +140,7 @@ def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
         for _ in range(PASSES):
             if found >= RECALL:
                 break
-            wider = np.empty_like(candidates)
-            _threads.in_blocks(lambda a, b: widen(lists.x, candidates, a, b, wider), n, threads)  # noqa: B023
-            candidates = wider
+            candidates = _through_neighbours(lists.x, candidates, threads)
             found = recall(candidates)
         if found < RECALL and (more := lists.looks_needed(sample, true, RECALL)) > looks:
             # among copies of cells the neighbours of neighbours are the same few over again
