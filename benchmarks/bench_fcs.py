@@ -60,9 +60,9 @@ def jobs(file: Path, out: Path, events: int, name: str) -> Callable[[], Any]:
 
         return create
     from cytocar import io
-    from cytocar.io._fcs_data import read_events
-    from cytocar.io._fcs_header import read_header
-    from cytocar.io._write import write_events
+    from cytocar.io._fcs.data import read_events
+    from cytocar.io._fcs.header import read_header
+    from cytocar.io._fcs.write import write_events
 
     if name == "read_events":
         return lambda: read_events(read_header(file))
@@ -110,7 +110,7 @@ def main() -> None:
         file, out, name = asked.child
         child(Path(file), Path(out), asked.events, name, asked.repeats)
         return
-    from cytocar.io._write import write_events
+    from cytocar.io._fcs.write import write_events
 
     size = asked.events * len(CHANNELS) * 4
     with tempfile.TemporaryDirectory() as folder:

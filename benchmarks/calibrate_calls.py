@@ -1,7 +1,7 @@
 """How often `tl.compare` and `tl.detection` call what is there, and what is not, on the simulated study.
 
 Run ``python benchmarks/calibrate_calls.py``: about four minutes; ``--seeds 6`` adds whole simulated studies, ten
-seconds each. The rules in ``cytocar/tl/_markers/rules.py`` were chosen by these tables; run it again when they change.
+seconds each. The rules in ``cytocar/tl/_markers/calls.py`` were chosen by these tables; run it again when they change.
 docs/calibration.md holds what it printed.
 """
 

@@ -13,7 +13,7 @@ import pytest
 
 import cytocar
 from cytocar import datasets
-from cytocar.io._write import write_events
+from cytocar.io._fcs.write import write_events
 
 
 def cytocar_command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -213,7 +213,7 @@ def test_a_job_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path
 from cytocar import cli
-from cytocar.study._folder import building
+from cytocar.study._run.folder import building
 
 def job(**_):
     with building(Path(sys.argv[1])) as partial:

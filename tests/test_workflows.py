@@ -14,8 +14,8 @@ import pytest
 
 from cytocar import tl
 from cytocar._core import tables as tables_of
-from cytocar.study.check import check
-from cytocar.study.run import run
+from cytocar.study._check.check import check
+from cytocar.study._run.run import run
 
 WORKFLOWS = Path(__file__).parents[1] / "workflows"
 

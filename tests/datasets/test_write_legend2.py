@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from cytocar import ParameterError, StudyError, datasets, io
-from cytocar.io import _write
-from cytocar.io._config import load_config
-from cytocar.io._fcs_header import read_header
+from cytocar.io._fcs import write
+from cytocar.io._fcs.header import read_header
+from cytocar.io._study.config import load_config
 from cytocar.panel import Panel
 
 SAMPLES = ["P1_2mo", "P1_1yr", "P1_3yr", "P1_5yr", "HD1_control"]
@@ -206,7 +206,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(_write, "write_events", fail)
+    monkeypatch.setattr(write, "write_events", fail)
     with pytest.raises(OSError, match="disk full"):
         datasets.write_legend2(tmp_path / "study", cells=300)
     assert list(tmp_path.iterdir()) == []

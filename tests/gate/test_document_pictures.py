@@ -103,7 +103,7 @@ def test_the_figure_draws_the_lines_and_backgating_knows_the_cars(cells: AnnData
     )
     gated = cells.copy()
     cc.gate.apply(gated, tree)
-    from cytocar.gate._tables import gating
+    from cytocar.gate._results.ledger import gating
 
     tables = cc.gate.plots(gated), cc.gate.thresholds(gated), cc.gate.table(gated)
     kept = {"strategy": gating(gated)["strategy"], "outlines": cc.gate.outlines(gated)}

@@ -172,7 +172,7 @@ def test_gates_of_a_run_are_those_of_each_sample(tube, joined, small, tmp_path) 
 
 
 def test_versions_are_found_by_the_name_of_the_file(tmp_path) -> None:
-    from cytocar.io._write import write_events
+    from cytocar.io._fcs.write import write_events
 
     values = np.random.default_rng(0).lognormal(3, 1, (400, 3)).astype(np.float32)
     channels = [("Time", ""), ("Er170Di", "170Er_CD3"), ("Nd145Di", "145Nd_CD4")]

@@ -23,9 +23,9 @@ from cytocar.gate import (
     SpectrumMatrix,
     interval,
 )
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
-from cytocar.io._write import write_events
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
+from cytocar.io._fcs.write import write_events
 
 REASON = "FlowKit is not installed; it reads workspaces independently of cytocar"
 # What FlowJo needs beside the populations: rectangles have two axes, and there is no complement of a dependent.

@@ -9,7 +9,7 @@ import pytest
 
 from cytocar import GateError, ParameterError, StateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
-from cytocar.gate._apply import numbers_for_others
+from cytocar.gate._apply.apply import numbers_for_others
 from cytocar.gate._thresholds.finders import Found
 
 

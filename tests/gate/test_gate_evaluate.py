@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from cytocar import GateError, gate
 from cytocar.gate import GateTree, evaluate
-from cytocar.gate._tree import Boolean
+from cytocar.gate._strategy.parts import Boolean
 
 TEXT = """
 cytocar_gating: 1

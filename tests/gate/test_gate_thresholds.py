@@ -8,8 +8,7 @@ import pytest
 
 from cytocar import GateError
 from cytocar.gate import ThresholdNotFound
-from cytocar.gate._thresholds.finders import GRID, Known, find, sketch
-from cytocar.gate._thresholds.rules import (
+from cytocar.gate._strategy.rules import (
     FrozenDict,
     LowerLimit,
     Negatives,
@@ -19,6 +18,7 @@ from cytocar.gate._thresholds.rules import (
     UpperLimit,
     Valley,
 )
+from cytocar.gate._thresholds.finders import GRID, Known, find, sketch
 
 RNG = np.random.default_rng(0)
 TWO_HUMPS = np.concatenate([RNG.exponential(0.3, 3000), RNG.normal(4.0, 0.3, 1000)]).astype(np.float32)

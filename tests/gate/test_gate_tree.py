@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cytocar import GateError, ParameterError, gate
 from cytocar.gate import GateTree
-from cytocar.gate._thresholds.rules import (
+from cytocar.gate._strategy.parts import Plot, Population, Terms
+from cytocar.gate._strategy.rules import (
     FrozenDict,
     Negatives,
     OtherSamples,
@@ -18,7 +19,6 @@ from cytocar.gate._thresholds.rules import (
     UpperLimit,
     Valley,
 )
-from cytocar.gate._tree import Plot, Population, Terms
 
 HEAD = "cytocar_gating: 1\nname: x\n"
 

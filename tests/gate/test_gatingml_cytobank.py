@@ -26,8 +26,8 @@ from cytocar.gate import (
     threshold,
 )
 from cytocar.gate._exchange import xml
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
 
 SPACE = "http://www.isac-net.org/std/Gating-ML/v2.0"
 HEAD = (

@@ -7,10 +7,10 @@ import pytest
 from scipy import optimize, stats
 
 from cytocar.gate import ThresholdNotFound
-from cytocar.gate._thresholds.carry_out import Known
+from cytocar.gate._strategy.rules import Mixture, Threshold
+from cytocar.gate._thresholds.apply_rule import Known
 from cytocar.gate._thresholds.finders import find
 from cytocar.gate._thresholds.mixture import fit_mixture
-from cytocar.gate._thresholds.rules import Mixture, Threshold
 
 MIXTURE = Threshold("A", ("A",), "cells", Mixture())
 

@@ -5,9 +5,9 @@ import pytest
 
 from cytocar import GateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
-from cytocar.gate._thresholds.carry_out import Known
+from cytocar.gate._strategy.rules import Fmo, FrozenDict, Negatives, Quantile, Term, Threshold
+from cytocar.gate._thresholds.apply_rule import Known
 from cytocar.gate._thresholds.finders import find
-from cytocar.gate._thresholds.rules import Fmo, FrozenDict, Negatives, Quantile, Term, Threshold
 
 RNG = np.random.default_rng(0)
 DIM, BRIGHT = RNG.exponential(0.3, 20_000), RNG.exponential(0.5, 20_000)

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 from cytocar._core.density import find_valley
-from cytocar.gate._thresholds import tail, tail_spread
-from cytocar.gate._thresholds.carry_out import DRAWS, Known
-from cytocar.gate._thresholds.finders import Found, find
-from cytocar.gate._thresholds.rules import (
+from cytocar.gate._strategy.rules import (
     LowerLimit,
     Mixture,
     Negatives,
@@ -22,6 +19,9 @@ from cytocar.gate._thresholds.rules import (
     UpperLimit,
     Valley,
 )
+from cytocar.gate._thresholds import tail, tail_spread
+from cytocar.gate._thresholds.apply_rule import DRAWS, Known
+from cytocar.gate._thresholds.finders import Found, find
 from cytocar.gate._thresholds.valley_spread import resampled_valley
 
 Draw = Callable[[np.random.Generator], np.ndarray]

@@ -18,10 +18,10 @@ from cytocar import CytocarError, FcsError, PanelError, io
 from cytocar._core import provenance
 from cytocar._core.errors import StateError
 from cytocar._core.files import sha256
-from cytocar.io._fcs_clock import Run, recorded, shifts
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
-from cytocar.io._write import write_events
+from cytocar.io._fcs.clock import Run, recorded, shifts
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
+from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
 
 CHANNELS = [
@@ -116,7 +116,7 @@ def test_blocks_make_no_difference(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     io.concat_fcs(files, tmp_path / "a.fcs")
-    monkeypatch.setattr("cytocar.io._fcs_data._BLOCK_BYTES", 7 * 20)
+    monkeypatch.setattr("cytocar.io._fcs.data._BLOCK_BYTES", 7 * 20)
     io.concat_fcs(files, tmp_path / "b.fcs")
     a, b = (read_header(tmp_path / name) for name in ("a.fcs", "b.fcs"))
     np.testing.assert_array_equal(read_events(a), read_events(b))
@@ -315,7 +315,7 @@ def test_a_failure_leaves_nothing(files: list[Path], tmp_path: Path, monkeypatch
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("cytocar.io._write._write_all", fail)
+    monkeypatch.setattr("cytocar.io._fcs.write._write_all", fail)
     with pytest.raises(OSError, match="disk full"):
         io.concat_fcs(files, tmp_path / "s.fcs")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cytocar import FcsError
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
 
 LATE = "DATA ends one byte late"
 DISAGREE = "DATA offsets disagree"

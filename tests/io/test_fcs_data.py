@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cytocar import FcsError
-from cytocar.io import _fcs_data
-from cytocar.io._fcs_data import blocks, read_events
-from cytocar.io._fcs_header import read_header
+from cytocar.io._fcs import data as _fcs_data
+from cytocar.io._fcs.data import blocks, read_events
+from cytocar.io._fcs.header import read_header
 
 Write = Callable[..., Path]
 

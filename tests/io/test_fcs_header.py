@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cytocar import FcsError, ParameterError
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
 
 DATA_BEGIN = 3000
 VALUES = np.arange(6, dtype="<f4").reshape(3, 2)

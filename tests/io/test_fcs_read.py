@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cytocar import FcsError, PanelError, io
 from cytocar._core import provenance
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
-from cytocar.io._read import _runs, event_names
-from cytocar.io._write import write_events
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
+from cytocar.io._fcs.read import _runs, event_names
+from cytocar.io._fcs.write import write_events
 
 CHANNELS = [
     ("Time", ""),

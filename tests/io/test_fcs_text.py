@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytocar import FcsError
-from cytocar.io._fcs_text import format_text, parse_text
+from cytocar.io._fcs.text import format_text, parse_text
 
 
 @pytest.mark.parametrize(

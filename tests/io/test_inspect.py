@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cytocar import FcsError, io
-from cytocar.io._write import write_events
+from cytocar.io._fcs.write import write_events
 
 METALS = ("Y89", "Ce140", "Pr141", "Eu151", "Eu153", "Ho165", "Tm169", "Lu175", "Ir191", "Ir193")
 CHANNELS = [

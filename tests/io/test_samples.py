@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from cytocar._core.errors import Problem
+from cytocar._core.ordering import timepoint_order
 from cytocar.io import load_samples
-from cytocar.io._samples import timepoint_order
 
 HEADER = "file,sample_id,patient_id,timepoint,months"
 

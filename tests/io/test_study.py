@@ -9,7 +9,7 @@ import pytest
 
 import cytocar as cc
 from cytocar.io import load_study
-from cytocar.io._write import write_events
+from cytocar.io._fcs.write import write_events
 
 CHANNELS = [("Time", ""), ("Er170Di", "170Er_CD3"), ("Yb171Di", "171Yb_GZMB"), ("Ir191Di", "191Ir_DNA1")]
 

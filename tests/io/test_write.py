@@ -17,10 +17,10 @@ from hypothesis.extra import numpy as npst
 
 from cytocar import FcsError, ParameterError, io
 from cytocar._core import provenance
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
-from cytocar.io._fcs_layout import place
-from cytocar.io._write import stream, write_events
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
+from cytocar.io._fcs.layout import place
+from cytocar.io._fcs.write import stream, write_events
 
 CHANNELS = [
     ("Time", ""),
@@ -219,7 +219,7 @@ def test_fewer_events_than_announced_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_blocks_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
-    monkeypatch.setattr("cytocar.io._write._BLOCK_BYTES", 7 * 20)
+    monkeypatch.setattr("cytocar.io._fcs.write._BLOCK_BYTES", 7 * 20)
     write_events(tmp_path / "b.fcs", counts(), CHANNELS, KEYWORDS)
     assert (tmp_path / "b.fcs").read_bytes() == file.read_bytes()
 

@@ -248,7 +248,7 @@ class TestFromChannels:
         assert list(again.match(channels[::-1], where="x").columns) == [1, 0]
 
     def test_real_panels_go_through_a_file(self, test_data: Path, tmp_path: Path) -> None:
-        from cytocar.io._fcs_header import read_header
+        from cytocar.io._fcs.header import read_header
 
         for name in (
             "cart/Yescarta-Exhaustion-032219_CD19-HA-Control.fcs",
@@ -269,7 +269,7 @@ class TestFromChannels:
             assert not match.extra
 
     def test_a_panel_file_of_another_package_fits_its_files(self, test_data: Path) -> None:
-        from cytocar.io._fcs_header import read_header
+        from cytocar.io._fcs.header import read_header
 
         panel = Panel.read(test_data / "cohort" / "PanelInfo_Data29_Panel3.csv")
         channels = read_header(test_data / "cohort" / "Data29_Panel3_base_R7.fcs").names
@@ -279,7 +279,7 @@ class TestFromChannels:
         assert len(match.extra) == len(channels) - len(panel)
 
     def test_roles_of_a_raw_helios_file(self, test_data: Path) -> None:
-        from cytocar.io._fcs_header import read_header
+        from cytocar.io._fcs.header import read_header
 
         panel = Panel.from_channels(read_header(test_data / "helios_beads/raw_cytof.fcs").names)
         roles = panel.frame.groupby("role")["channel"].agg(list).to_dict()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from cytocar.pl import _style
+from cytocar.pl._page import style
 
 MARKERS = [
     "CD57", "CCR6", "CXCR5", "CD45RA", "CD4", "CD8a", "CD16", "CD25", "LAG-3", "CD107a", "TCRgd",
@@ -373,7 +373,7 @@ def times_maker() -> Callable[[int], tuple[tuple[str, float, float], ...]]:
 
 def _drawn_texts(figure: Figure) -> list[tuple[str, Bbox, float]]:
     """Return every text that is drawn, with its box in pixels and its size; ticks beyond the axis are not."""
-    with _style.style():
+    with style.style():
         figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     found, of_ticks = [], set()

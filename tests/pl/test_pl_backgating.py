@@ -52,9 +52,9 @@ def test_every_car_t_cell_is_a_point_in_every_earlier_step() -> None:
 
 
 def test_many_cells_become_lines_that_hold_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cytocar.pl import _biaxial
+    from cytocar.pl._gates import biaxial
 
-    monkeypatch.setattr(_biaxial, "MOST_POINTS", 500)
+    monkeypatch.setattr(biaxial, "MOST_POINTS", 500)
     axes = pl.backgating(gated(), sample="P1_2mo", population="Host T").axes[4]
     assert axes.get_label() == "5 CD14-"
     n = len(of("CD3", "Host T"))

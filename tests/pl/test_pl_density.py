@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from cytocar.pl._density import NARROWEST, density
+from cytocar.pl._page.density import NARROWEST, density
 
 
 def bandwidth_of(values: np.ndarray) -> float:

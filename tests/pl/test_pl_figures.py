@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cytocar import pl
-from cytocar.pl import _style
+from cytocar.pl._page import style
 
 Draw = Callable[[anndata.AnnData, SimpleNamespace], Figure]
 
@@ -220,7 +220,7 @@ def test_save_writes_both_kinds_at_their_size(
     assert (png.name, svg.name) == ("by.name.png", "by.name.svg")
     with Image.open(png) as image:
         width = image.size[0]
-    assert width / _style.DPI * 25.4 == pytest.approx(180, abs=0.2)
+    assert width / style.DPI * 25.4 == pytest.approx(180, abs=0.2)
     root = ElementTree.parse(svg).getroot()
     assert root.tag.endswith("svg")
     texts = {element.text for element in root.iter() if element.tag.endswith("text")}
@@ -249,7 +249,7 @@ def test_the_same_cluster_and_subset_have_one_colour_everywhere(
 ) -> None:
     from matplotlib.colors import to_hex
 
-    wanted = _style.cluster_colours(str(i) for i in range(1, 10))
+    wanted = style.cluster_colours(str(i) for i in range(1, 10))
     bars = {}
     frequencies = FIGURES["cluster_frequencies"](cells, tables).axes[0]
     for container in frequencies.containers:
@@ -276,10 +276,10 @@ def test_the_same_cluster_and_subset_have_one_colour_everywhere(
         for legend in on_map.legends
     ]
     assert {name: legends[0][name] for name in wanted} == wanted
-    assert legends[1] == {name: _style.SUBSET_COLOURS[name] for name in ("CD4", "CD8", "DN")}
+    assert legends[1] == {name: style.SUBSET_COLOURS[name] for name in ("CD4", "CD8", "DN")}
     stacked = FIGURES["subsets"](cells, tables).axes[0]
     for container in stacked.containers:
         assert (
             to_hex(container.patches[0].get_facecolor()).upper()
-            == _style.SUBSET_COLOURS[container.get_label()]
+            == style.SUBSET_COLOURS[container.get_label()]
         )

@@ -11,7 +11,7 @@ import pytest
 import cytocar as cc
 from cytocar import pl
 from cytocar._core.errors import GateError, ParameterError
-from cytocar.pl import _raster
+from cytocar.pl._page import raster
 
 
 @cache
@@ -95,25 +95,25 @@ def test_words_keep_away_from_cells() -> None:
 def test_a_million_events_are_counted_as_numpy_counts_them() -> None:
     rng = np.random.default_rng(3)
     x, y = rng.normal(2, 1, 300_001).astype(np.float32), rng.exponential(1, 300_001).astype(np.float32)
-    counts = _raster.pixels(x, y, (0, 4), (0, 4), 32)
+    counts = raster.pixels(x, y, (0, 4), (0, 4), 32)
     wanted = np.histogram2d(np.clip(y, 0, 4), np.clip(x, 0, 4), 32, [[0, 4], [0, 4]])[0]
     assert counts.sum() == len(x)
     assert np.abs(counts - wanted).sum() <= 4  # float32 beside float64 at the sides of pixels
     x[:10] = np.nan
-    assert _raster.pixels(x, y, (0, 4), (0, 4), 32).sum() == len(x) - 10
+    assert raster.pixels(x, y, (0, 4), (0, 4), 32).sum() == len(x) - 10
 
 
 def test_equal_shades_cover_equal_areas() -> None:
     counts = np.random.default_rng(0).pareto(1.0, (60, 60)).astype(np.int64)
-    shades = _raster.shade(counts, "equal")
+    shades = raster.shade(counts, "equal")
     assert np.isnan(shades[counts == 0]).all()
     filled = shades[counts > 0]
     assert filled.min() == 0
     assert filled.max() == 1
     order = np.argsort(counts[counts > 0], kind="stable")
     assert (np.diff(filled[order]) >= 0).all()
-    assert np.nanmean(shades > 0.5) > 3 * np.nanmean(_raster.shade(counts) > 0.5)
-    assert _raster.shade(np.array([[3, 0]]), "equal")[0, 0] == 0
+    assert np.nanmean(shades > 0.5) > 3 * np.nanmean(raster.shade(counts) > 0.5)
+    assert raster.shade(np.array([[3, 0]]), "equal")[0, 0] == 0
 
 
 def test_only_some_steps_and_wrong_wishes() -> None:

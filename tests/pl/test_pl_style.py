@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cytocar._core import keys
-from cytocar.pl import _style, _text
+from cytocar.pl._page import fitted_text, style
 
 # linear-light simulation of full colour blindness (Machado, Oliveira, Fernandes 2009, doi 10.1109/TVCG.2009.113)
 VISION = {
@@ -51,38 +51,38 @@ def nearest(colours: list[str], vision: str) -> float:
 
 @pytest.mark.parametrize("vision", VISION)
 def test_subsets_stay_apart_in_every_kind_of_vision(vision: str) -> None:
-    assert nearest([_style.SUBSET_COLOURS[name] for name in keys.SUBSETS], vision) > 0.07
-    assert nearest([_style.SUBSET_COLOURS[name] for name in (keys.CAR, keys.HOST)], vision) > 0.2
+    assert nearest([style.SUBSET_COLOURS[name] for name in keys.SUBSETS], vision) > 0.07
+    assert nearest([style.SUBSET_COLOURS[name] for name in (keys.CAR, keys.HOST)], vision) > 0.2
 
 
 @pytest.mark.parametrize("vision", VISION)
 def test_clusters_stay_apart_and_differ_from_the_grey_of_none(vision: str) -> None:
-    grey = [_style.NO_CLUSTER_COLOUR]
-    assert nearest([*_style.CLUSTER_COLOURS[:9], *grey], vision) > 0.05
-    assert nearest([*_style.CLUSTER_COLOURS, *grey], vision) > 0.03
+    grey = [style.NO_CLUSTER_COLOUR]
+    assert nearest([*style.CLUSTER_COLOURS[:9], *grey], vision) > 0.05
+    assert nearest([*style.CLUSTER_COLOURS, *grey], vision) > 0.03
 
 
 def test_a_cluster_has_its_colour_whatever_else_is_asked_for() -> None:
-    whole = _style.cluster_colours(str(i) for i in range(1, 31))
+    whole = style.cluster_colours(str(i) for i in range(1, 31))
     assert len(set(whole.values())) == 30
     for label, colour in whole.items():
-        assert _style.cluster_colours(["-1", label]) == {"-1": _style.NO_CLUSTER_COLOUR, label: colour}
+        assert style.cluster_colours(["-1", label]) == {"-1": style.NO_CLUSTER_COLOUR, label: colour}
 
 
 def test_named_clusters_take_colours_in_sorted_order() -> None:
-    assert list(_style.cluster_colours(["C10", "C9"]).items()) == [
-        ("C10", _style.CLUSTER_COLOURS[1]),
-        ("C9", _style.CLUSTER_COLOURS[0]),
+    assert list(style.cluster_colours(["C10", "C9"]).items()) == [
+        ("C10", style.CLUSTER_COLOURS[1]),
+        ("C9", style.CLUSTER_COLOURS[0]),
     ]
 
 
 def test_expression_gets_steadily_darker() -> None:
-    ramp = _style.expression_map()(np.linspace(0, 1, 50))[:, :3]
+    ramp = style.expression_map()(np.linspace(0, 1, 50))[:, :3]
     assert (np.diff(ramp @ [0.299, 0.587, 0.114]) < 0).all()
 
 
 def test_timepoints_go_from_dark_to_light() -> None:
-    colours = _style.timepoint_colours(["2mo", "1yr", "5yr"]).values()
+    colours = style.timepoint_colours(["2mo", "1yr", "5yr"]).values()
     light = [np.dot(matplotlib.colors.to_rgb(colour), [0.299, 0.587, 0.114]) for colour in colours]
     assert light == sorted(light)
 
@@ -90,8 +90,8 @@ def test_timepoints_go_from_dark_to_light() -> None:
 def test_style_is_the_same_under_any_settings_and_puts_them_back() -> None:
     with matplotlib.rc_context({"font.size": 23, "text.usetex": False, "axes.facecolor": "black"}):
         before = dict(matplotlib.rcParams)
-        with _style.style():
-            assert matplotlib.rcParams["font.size"] == _style.FONT
+        with style.style():
+            assert matplotlib.rcParams["font.size"] == style.FONT
             assert matplotlib.rcParams["axes.facecolor"] == "white"
         assert dict(matplotlib.rcParams) == before
 
@@ -99,7 +99,7 @@ def test_style_is_the_same_under_any_settings_and_puts_them_back() -> None:
 def test_style_is_put_back_after_an_error() -> None:
     before = dict(matplotlib.rcParams)
 
-    @_style.styled
+    @style.styled
     def broken() -> None:
         raise KeyError("x")
 
@@ -118,7 +118,7 @@ def test_style_is_put_back_after_an_error() -> None:
     ],
 )
 def test_label(text: str, drawn: str) -> None:
-    assert _text.label(text, 10) == drawn
+    assert fitted_text.label(text, 10) == drawn
 
 
 def test_widths_are_at_least_those_of_the_renderer() -> None:
@@ -131,4 +131,4 @@ def test_widths_are_at_least_those_of_the_renderer() -> None:
             * 25.4
             / 72
         )
-        assert real <= _text.width_mm(text, 7) <= 1.35 * real + 0.6, text
+        assert real <= fitted_text.width_mm(text, 7) <= 1.35 * real + 0.6, text

@@ -104,13 +104,13 @@ def test_stray_double_positive_cells_get_no_panels(cells: anndata.AnnData) -> No
 
 
 def test_groups_by_clusters_in_their_colours(cells: anndata.AnnData) -> None:
-    from cytocar.pl import _style
+    from cytocar.pl._page import style
 
     cars = cells[(cells.obs["compartment"] == "car").to_numpy()]
     axes = pl.violin(cars, "cd27", groupby="phenograph", split=None).axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == [*map(str, range(1, 10)), "-1"]
     first = layers(axes, "violins")[0].get_facecolors()[0]
-    assert first == pytest.approx(__import__("matplotlib").colors.to_rgba(_style.CLUSTER_COLOURS[0]))
+    assert first == pytest.approx(__import__("matplotlib").colors.to_rgba(style.CLUSTER_COLOURS[0]))
     assert axes.get_title("left") == "CD27"
 
 

@@ -227,7 +227,7 @@ def test_no_events() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    from cytocar.io._write import write_events
+    from cytocar.io._fcs.write import write_events
 
     rng = np.random.default_rng(5)
     counts = seen(40, MATRIX, rng)

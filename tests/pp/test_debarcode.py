@@ -17,9 +17,9 @@ from scipy.spatial.distance import mahalanobis as distance_of
 from cytocar import io, pl, pp
 from cytocar._core.errors import PanelError, ParameterError, StateError
 from cytocar._core.provenance import steps
-from cytocar.io._fcs_data import read_events
-from cytocar.io._fcs_header import read_header
-from cytocar.io._write import write_events
+from cytocar.io._fcs.data import read_events
+from cytocar.io._fcs.header import read_header
+from cytocar.io._fcs.write import write_events
 from cytocar.pp._debarcode_kernels import cutoffs, estimate_cutoff
 
 # anndata asks pandas 3.1 for options that pandas is about to drop

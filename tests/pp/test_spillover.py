@@ -256,7 +256,7 @@ def test_what_was_not_measured_is_said() -> None:
 
 
 def test_estimate_of_tubes_and_folder(tmp_path: Path) -> None:
-    from cytocar.io._write import write_events
+    from cytocar.io._fcs.write import write_events
 
     pooled = beads(seed=2)
     tubes = []

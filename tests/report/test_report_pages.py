@@ -10,8 +10,8 @@ import pytest
 from cytocar.report._build import _draw, _forget_pages
 from cytocar.report._clusters import _flowsom, _phenograph
 from cytocar.report._figure import FigureOfRun
+from cytocar.report._format import remarks
 from cytocar.report._load import FinishedRun, short_names
-from cytocar.report._text import remarks
 
 
 def _run(*names: str) -> FinishedRun:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cytocar import gate
-from cytocar.io._write import write_events
+from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
-from cytocar.study.check import CheckResult, check
+from cytocar.study._check.check import CheckResult, check
 
 LEGEND2 = [
     (row["channel"], f"{row['mass']}{row['metal']}_{row['marker']}" if row["metal"] else "")

@@ -13,8 +13,8 @@ from scipy.stats import f_oneway, ttest_ind
 from cytocar import ParameterError, tl
 from cytocar._core import tables as tables_of
 from cytocar.io import StudyConfig
-from cytocar.study._cohort_design import designed, questions
-from cytocar.study._cohort_tables import batch_table, cohort_tables, confounding_table
+from cytocar.study._tables.cohorts import batch_table, cohort_tables, confounding_table
+from cytocar.study._tables.questions import designed, questions
 
 MARKERS = ["PD-1", "Ki67", "CD7", "CD27"]
 MONTHS = {"2mo": 2.0, "1yr": 12.0, "5yr": 60.0}

@@ -11,9 +11,9 @@ import pytest
 
 from cytocar import datasets, gate
 from cytocar.io import read_fcs, write_fcs
-from cytocar.study import run as run_module
-from cytocar.study.check import check
-from cytocar.study.sample import SampleResult
+from cytocar.study._check.check import check
+from cytocar.study._run import run as run_module
+from cytocar.study._tasks import SampleResult
 
 
 @pytest.fixture(scope="module")

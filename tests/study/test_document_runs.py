@@ -15,10 +15,10 @@ import pytest
 from cytocar import gate
 from cytocar.gate import Asinh, Dimension, GatingDocument, Rectangle, SpectrumMatrix, interval
 from cytocar.gate._shapes.flowjo_scales import Biex
-from cytocar.io._write import write_events
+from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
-from cytocar.study.check import check
-from cytocar.study.run import _process_all, _silent, run
+from cytocar.study._check.check import check
+from cytocar.study._run.run import _process_all, _silent, run
 
 SCALES = {"arcsinh": Asinh.of_cofactor(5.0), "biex": Biex()}
 CD45, VHH = (Dimension(name, transformation="arcsinh") for name in ("Y89Di", "Tm169Di"))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cytocar import tl
-from cytocar.study._count_tables import false_cells
+from cytocar.study._tables.counts import false_cells
 
 
 def tables(**counts: object) -> dict[str, pd.DataFrame]:

@@ -1,7 +1,7 @@
 import pytest
 
 from cytocar import StudyError
-from cytocar.study._folder import building
+from cytocar.study._run.folder import building
 
 
 def test_the_folder_appears_when_it_is_whole(tmp_path):

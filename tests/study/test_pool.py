@@ -4,7 +4,7 @@ import os
 import pytest
 
 from cytocar import ParameterError
-from cytocar.study._pool import run_all
+from cytocar.study._run.pool import run_all
 
 
 @pytest.mark.parametrize("workers", [1, 2])

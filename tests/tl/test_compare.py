@@ -11,8 +11,10 @@ from scipy import stats
 import cytocar as cc
 from cytocar import ParameterError, StateError
 from cytocar.tl import compare
+from cytocar.tl._markers import calls as rules
 from cytocar.tl._markers import host as host_cells
-from cytocar.tl._markers import rules, staining
+from cytocar.tl._markers import staining
+from cytocar.tl._statistics import tests
 
 CONTRACT = [
     "comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b",
@@ -157,18 +159,18 @@ def test_mann_whitney_and_adjustment_against_scipy() -> None:
     rng = np.random.default_rng(5)
     a, b = np.round(rng.normal(0, 1, (6, 30)), 1), np.round(rng.normal(0.3, 1, (6, 20)), 1)
     delta = rules.cliffs_delta(rules.Group.of(ordered(*a)), ordered(*b))[0]
-    p = rules.mann_whitney(ordered(*a), ordered(*b), delta)
+    p = tests.mann_whitney(ordered(*a), ordered(*b), delta)
     expected = [stats.mannwhitneyu(x, y, method="asymptotic").pvalue for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(p, expected)
-    np.testing.assert_allclose(rules.benjamini_hochberg(p), stats.false_discovery_control(expected))
-    with_gap = rules.benjamini_hochberg([p[0], np.nan, *p[1:]])
+    np.testing.assert_allclose(tests.benjamini_hochberg(p), stats.false_discovery_control(expected))
+    with_gap = tests.benjamini_hochberg([p[0], np.nan, *p[1:]])
     np.testing.assert_allclose(with_gap[[0, 2, 3, 4, 5, 6]], stats.false_discovery_control(expected))
     assert np.isnan(with_gap[1])
-    assert rules.smallest_p(3, 3) == pytest.approx(2 / 20)
+    assert tests.smallest_p(3, 3) == pytest.approx(2 / 20)
     assert stats.mannwhitneyu([1, 2, 3], [4, 5, 6], method="exact").pvalue == pytest.approx(
-        rules.smallest_p(3, 3)
+        tests.smallest_p(3, 3)
     )
-    flat = rules.mann_whitney(np.zeros((1, 4)), np.zeros((1, 5)), np.zeros(1))
+    flat = tests.mann_whitney(np.zeros((1, 4)), np.zeros((1, 5)), np.zeros(1))
     assert flat[0] == 1
 
 

@@ -9,8 +9,9 @@ from scipy import stats
 
 import cytocar as cc
 from cytocar import ParameterError, StateError
-from cytocar.tl import _intervals as iv
 from cytocar.tl import detection
+from cytocar.tl._rare import limits
+from cytocar.tl._statistics import intervals as iv
 
 CONTRACT = [
     "sample_id", "patient_id", "timepoint", "months", "n_cd45", "n_car", "n_host_t", "pct_of_cd45", "pct_low",
@@ -64,8 +65,8 @@ def test_background_is_the_upper_limit_of_the_rate_of_known_negatives() -> None:
     assert detection(counts(), transfer=1).iloc[0]["background_events"] == pytest.approx(upper * 52_240)
     assert row["background_expected"] == pytest.approx(3 / 34_000 * 52_000, rel=1e-3)
     assert row["background_source"] == "known_negative"
-    assert row["lob_events"] == iv.limit_of_blank(row["background_events"])
-    assert row["lod_events"] == iv.limit_of_detection(row["background_events"])
+    assert row["lob_events"] == limits.limit_of_blank(row["background_events"])
+    assert row["lod_events"] == limits.limit_of_detection(row["background_events"])
     assert row["pct_net"] == pytest.approx(0.24 - 100 * row["background_expected"] / 100_000)
     assert row["pct_net_low"] < row["pct_net"] < row["pct_net_high"]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cytocar import ParameterError
-from cytocar.tl import _intervals as iv
+from cytocar.tl._rare import limits
+from cytocar.tl._statistics import intervals as iv
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0, 1), level=st.sampled_from([0.8, 0.95, 0.99]))
@@ -65,39 +66,39 @@ def test_garwood_is_the_chi_square_interval(k: int) -> None:
     [(0.5, 2, 6.3), (1, 3, 7.8), (2, 5, 10.5), (5, 9, 15.7), (10, 15, 23.1), (20, 28, 38.4)],
 )
 def test_limits_of_blank_and_detection_published_numbers(mu: float, lob: int, lod: float) -> None:
-    assert iv.limit_of_blank(mu) == lob
-    assert round(iv.limit_of_detection(mu), 1) == lod
+    assert limits.limit_of_blank(mu) == lob
+    assert round(limits.limit_of_detection(mu), 1) == lod
 
 
 @given(mu=st.floats(0, 500), alpha=st.sampled_from([0.01, 0.05, 0.1]))
 def test_limit_of_blank_is_the_poisson_quantile(mu: float, alpha: float) -> None:
-    lob = iv.limit_of_blank(mu, alpha)
+    lob = limits.limit_of_blank(mu, alpha)
     assert stats.poisson.cdf(lob, mu) >= 1 - alpha - 1e-12
     assert lob == 0 or stats.poisson.cdf(lob - 1, mu) < 1 - alpha + 1e-12
-    lod = iv.limit_of_detection(mu, alpha)
+    lod = limits.limit_of_detection(mu, alpha)
     assert stats.poisson.cdf(lob, lod) == pytest.approx(0.05, abs=1e-9)
 
 
 def test_limits_take_arrays_and_keep_the_unknown() -> None:
-    lob = iv.limit_of_blank([0.0, np.nan, 5.0])
+    lob = limits.limit_of_blank([0.0, np.nan, 5.0])
     np.testing.assert_array_equal(lob, [0, np.nan, 9])
-    assert np.isnan(iv.limit_of_detection([np.nan])[0])
-    assert iv.limit_of_detection(0) == pytest.approx(-np.log(0.05))
+    assert np.isnan(limits.limit_of_detection([np.nan])[0])
+    assert limits.limit_of_detection(0) == pytest.approx(-np.log(0.05))
 
 
 @pytest.mark.parametrize(("cv", "events"), [(0.2, 25), (0.1, 100), (0.3, 12), (0.05, 400), (1, 1)])
 def test_events_for_cv(cv: float, events: int) -> None:
-    assert iv.events_for_cv(cv) == events
+    assert limits.events_for_cv(cv) == events
 
 
 def test_cells_needed_for_precision_and_for_detection() -> None:
-    assert iv.cells_needed(0.0025) == 10_000
-    assert iv.cells_needed(0.0025, cv=0.1) == 40_000
+    assert limits.cells_needed(0.0025) == 10_000
+    assert limits.cells_needed(0.0025, cv=0.1) == 40_000
     rate = 2e-4
-    needed = iv.cells_needed(1e-4, background_rate=rate)
-    assert needed > iv.cells_needed(1e-4)
-    assert 3e-4 * needed >= iv.limit_of_detection(rate * needed)
-    assert 3e-4 * (needed - 1) < iv.limit_of_detection(rate * (needed - 1))
+    needed = limits.cells_needed(1e-4, background_rate=rate)
+    assert needed > limits.cells_needed(1e-4)
+    assert 3e-4 * needed >= limits.limit_of_detection(rate * needed)
+    assert 3e-4 * (needed - 1) < limits.limit_of_detection(rate * (needed - 1))
 
 
 @pytest.mark.parametrize(
@@ -109,12 +110,12 @@ def test_cells_needed_for_precision_and_for_detection() -> None:
         (lambda: iv.clopper_pearson(1, 4, 95), "level is 95"),
         (lambda: iv.upper_limit(1, 4, 0.3), r"level is 0\.3"),
         (lambda: iv.garwood(-2), "k is -2"),
-        (lambda: iv.limit_of_blank(-0.5), r"mu is -0\.5"),
-        (lambda: iv.limit_of_blank(1, alpha=0), "alpha is 0"),
-        (lambda: iv.limit_of_detection(1, beta=1), "beta is 1"),
-        (lambda: iv.events_for_cv(0), "cv is 0"),
-        (lambda: iv.cells_needed(0), "fraction is 0"),
-        (lambda: iv.cells_needed(0.1, background_rate=2), "background_rate is 2"),
+        (lambda: limits.limit_of_blank(-0.5), r"mu is -0\.5"),
+        (lambda: limits.limit_of_blank(1, alpha=0), "alpha is 0"),
+        (lambda: limits.limit_of_detection(1, beta=1), "beta is 1"),
+        (lambda: limits.events_for_cv(0), "cv is 0"),
+        (lambda: limits.cells_needed(0), "fraction is 0"),
+        (lambda: limits.cells_needed(0.1, background_rate=2), "background_rate is 2"),
     ],
 )
 def test_errors_name_the_value(call, told: str) -> None:

@@ -271,7 +271,7 @@ def _write(
 ) -> None:
     import pandas as pd
 
-    from cytocar.io._write import write_events
+    from cytocar.io._fcs.write import write_events
 
     planned = tubes(options)
     for name in ("fcs", "truth", "truth/events"):

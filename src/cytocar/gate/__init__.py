@@ -1,17 +1,19 @@
 """Floor 3: gating as data. Strategies, thresholds found in the data, populations, tables of what was found."""
 
-from cytocar.gate._apply import apply, control_values
-from cytocar.gate._counted_tree import CountedTree, tree
+from cytocar.gate._apply.apply import apply, control_values
+from cytocar.gate._apply.load import car_t, load, strategy_names
+from cytocar.gate._apply.pin import pin
 from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
 from cytocar.gate._documents.tree import DocumentTree
-from cytocar.gate._evaluate import evaluate
 from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo
 from cytocar.gate._exchange.gatingml import write_gatingml
 from cytocar.gate._exchange.gatingml_read import read_gatingml
-from cytocar.gate._load import car_t, load, strategy_names
-from cytocar.gate._pin import pin
-from cytocar.gate._population_file import write_population
+from cytocar.gate._results.biaxials import outlines, plots
+from cytocar.gate._results.counted_tree import CountedTree, tree
+from cytocar.gate._results.found import densities, reference_counts, thresholds
+from cytocar.gate._results.ledger import membership, strategy_of, subset, table
+from cytocar.gate._results.population_file import write_population
 from cytocar.gate._robustness.multiverse import multiverse
 from cytocar.gate._robustness.robustness import robustness
 from cytocar.gate._shapes.shapes import (
@@ -36,19 +38,9 @@ from cytocar.gate._shapes.transforms import (
     SpectrumMatrix,
     parse_spillover,
 )
-from cytocar.gate._tables import (
-    densities,
-    membership,
-    outlines,
-    plots,
-    reference_counts,
-    strategy_of,
-    subset,
-    table,
-    thresholds,
-)
+from cytocar.gate._strategy.evaluate import evaluate
+from cytocar.gate._strategy.tree import GateTree
 from cytocar.gate._thresholds.finders import ThresholdNotFound
-from cytocar.gate._tree import GateTree
 
 __all__ = [
     "Asinh",

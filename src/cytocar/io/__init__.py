@@ -1,12 +1,12 @@
 """Floor 2: FCS files to AnnData and back, the sample sheet and the study folder."""
 
-from cytocar.io._concat import concat_fcs
-from cytocar.io._config import StudyConfig, load_config
-from cytocar.io._inspect import FileReport, inspect_file
-from cytocar.io._read import read_fcs
-from cytocar.io._samples import load_samples
-from cytocar.io._study import StudyFolder, load_study, read_study
-from cytocar.io._write import write_fcs
+from cytocar.io._fcs.concat import concat_fcs
+from cytocar.io._fcs.inspect import FileReport, inspect_file
+from cytocar.io._fcs.read import read_fcs
+from cytocar.io._fcs.write import write_fcs
+from cytocar.io._study.config import StudyConfig, load_config
+from cytocar.io._study.folder import StudyFolder, load_study, read_study
+from cytocar.io._study.samples import load_samples
 
 __all__ = [
     "FileReport",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar.panel._table import Row, Table, read_table
+from cytocar._core.hand_tables import Row, Table, read_table
 from cytocar.panel.names import ISOTOPES, NOT_ELEMENTS, Isotope, marker_key, parse_isotope
 from cytocar.panel.roles import CLASSES, MASS_ROLES, ROLES, guess_class, guess_role
 

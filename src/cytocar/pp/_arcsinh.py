@@ -11,8 +11,9 @@ import numpy as np
 
 from cytocar._core import keys, matching, provenance
 from cytocar._core.errors import ParameterError, StateError
+from cytocar._core.samples import own
 from cytocar.pp._arcsinh_numpy import Workspace, limit_bits, transform_chunk
-from cytocar.pp._shell import counts_in_x, own
+from cytocar.pp._channels import counts_in_x
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,6 +12,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
+from cytocar._core.samples import own
 from cytocar.panel.names import marker_key, parse_isotope
 from cytocar.pp._beads_kernels import (
     FEWEST_BEADS,
@@ -23,9 +24,9 @@ from cytocar.pp._beads_kernels import (
     time_fault,
     together,
 )
-from cytocar.pp._clean import _bead_sets, _samples, strongest, technical, with_role
-from cytocar.pp._clean_kernels import COFACTOR
-from cytocar.pp._shell import counts_in_x, own
+from cytocar.pp._channels import _bead_sets, counts_in_x, strongest, technical, with_role
+from cytocar.pp._clean import _samples
+from cytocar.pp._clean_limits import COFACTOR
 
 if TYPE_CHECKING:
     import pandas as pd

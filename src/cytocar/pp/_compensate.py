@@ -11,9 +11,10 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
+from cytocar._core.samples import own
 from cytocar.panel.names import Isotope, parse_isotope
+from cytocar.pp._channels import counts_in_x
 from cytocar.pp._clean import _samples
-from cytocar.pp._shell import counts_in_x, own
 from cytocar.pp._spill_matrix import Spillover, read_spillover
 
 if TYPE_CHECKING:

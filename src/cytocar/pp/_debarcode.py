@@ -12,6 +12,8 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
+from cytocar._core.samples import own
+from cytocar.pp._channels import counts_in_x
 from cytocar.pp._debarcode_kernels import (
     FEWEST_FOR_AUTO,
     assign,
@@ -22,7 +24,6 @@ from cytocar.pp._debarcode_kernels import (
     yields,
 )
 from cytocar.pp._debarcode_key import Key, as_key, match_channels
-from cytocar.pp._shell import counts_in_x, own
 
 if TYPE_CHECKING:
     import pandas as pd

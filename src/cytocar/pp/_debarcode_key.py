@@ -13,7 +13,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import PanelError, Problem, did_you_mean
-from cytocar.panel._table import _decode
+from cytocar._core.hand_tables import _decode
 from cytocar.panel.names import ISOTOPES, Isotope, channel_isotope, marker_key, parse_isotope
 
 if TYPE_CHECKING:

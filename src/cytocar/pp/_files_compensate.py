@@ -56,7 +56,7 @@ def compensate_files(
     --------
     >>> import numpy as np, tempfile, pathlib
     >>> from cytocar.io import read_fcs
-    >>> from cytocar.io._write import write_events
+    >>> from cytocar.io._fcs.write import write_events
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> counts = np.array([[100, 4], [100, 4]], dtype="float32")
     >>> write_events(folder / "a.fcs", counts, [("Yb171Di", "171Yb_CD3"), ("Yb172Di", "172Yb_CD4")])

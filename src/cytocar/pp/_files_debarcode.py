@@ -84,7 +84,7 @@ def debarcode_file(
     Examples
     --------
     >>> import numpy, pandas, pathlib, tempfile
-    >>> from cytocar.io._write import write_events
+    >>> from cytocar.io._fcs.write import write_events
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> counts = numpy.array([[300, 2], [250, 9], [0, 280]], dtype="float32")
     >>> write_events(folder / "pool.fcs", counts, [("Pd102Di", "BC1"), ("Pd104Di", "BC2")])
@@ -96,7 +96,7 @@ def debarcode_file(
     import pandas as pd
 
     from cytocar.io import read_fcs, write_fcs
-    from cytocar.io._read import KEYWORDS
+    from cytocar.io._fcs.read import KEYWORDS
 
     file, out = Path(file), Path(out_dir)
     checked = as_key(key)

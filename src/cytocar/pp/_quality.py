@@ -10,9 +10,9 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar.pp._clean import CLEAN, strongest, technical, with_role
-from cytocar.pp._clean_kernels import CLASSES
-from cytocar.pp._shell import counts_of
+from cytocar.pp._channels import counts_of, strongest, technical, with_role
+from cytocar.pp._clean import CLEAN
+from cytocar.pp._clean_limits import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar.report import _cohort
 from cytocar.report._figure import FigureOfRun, has, table
-from cytocar.report._text import Row, SmallTable, interval, label, percent, records
+from cytocar.report._format import Row, SmallTable, interval, label, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from cytocar._core.files import write_text
 from cytocar.report import _changes, _clusters, _cohort, _gates, _quality
 from cytocar.report._answer import Answer, answer
 from cytocar.report._figures import FIGURES, FigureOfRun
+from cytocar.report._format import remarks, shown
 from cytocar.report._load import FinishedRun, load, short_names
-from cytocar.report._text import remarks, shown
 
 Progress = Callable[[str, int, int], None]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar.report._figure import FigureOfRun, has
-from cytocar.report._text import Row, SmallTable
+from cytocar.report._format import Row, SmallTable
 
 if TYPE_CHECKING:
     import pandas as pd

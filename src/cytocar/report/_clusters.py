@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar.report._figure import FigureOfRun, has, table
-from cytocar.report._text import METHODS, Row, SmallTable, interval, percent, records
+from cytocar.report._format import METHODS, Row, SmallTable, interval, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd

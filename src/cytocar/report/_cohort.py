@@ -9,7 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar.report._figures_cohort import FIGURES
-from cytocar.report._text import METHODS, Row, SmallTable, percent, records
+from cytocar.report._format import METHODS, Row, SmallTable, percent, records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cytocar.report._figures_gates import FIGURES
+from cytocar.report._format import rows
 from cytocar.report._robustness import robustness
-from cytocar.report._text import rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cytocar.report._figure import FigureOfRun, has, table
-from cytocar.report._text import rows
+from cytocar.report._format import rows
 
 if TYPE_CHECKING:
     from cytocar.report._load import FinishedRun

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
-from cytocar.report._text import Row, SmallTable, percent
+from cytocar.report._format import Row, SmallTable, percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys, provenance
+from cytocar._core.checks import require_finite
 from cytocar._core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 # fewer cells than this have neither neighbourhoods nor a map
 MIN_CELLS = 10
-# squares of larger values do not fit into float32; arcsinh values stay far below 100
-LARGEST = 1e15
 
 
 def marker_matrix(
@@ -59,49 +57,6 @@ def marker_matrix(
             "there is nothing to tell them apart by"
         )
     return x, names
-
-
-def require_finite(x: NDArray[np.float32], names: Sequence[str], step: str, way_out: str) -> None:
-    """Raise `ParameterError` with the markers that have values that are not finite, or too large to be squared."""
-    with np.errstate(invalid="ignore"):
-        if not x.size or (x.min() >= -LARGEST and x.max() <= LARGEST):
-            return
-        bad = ~(np.abs(x) <= LARGEST)
-    what = "that are not finite" if not np.isfinite(x).all() else f"beyond {LARGEST:g}"
-    columns = ", ".join(names[i] for i in np.flatnonzero(bad.any(axis=0)).tolist())
-    raise ParameterError(
-        f"{step}: {int(bad.any(axis=1).sum())} of {len(x)} cells have values {what}, in {columns}: {way_out}"
-    )
-
-
-def whole_number(value: object, name: str, low: int, high: int | None = None, *, why: str = "") -> int:
-    """Return `value` as an int if it is a whole number from `low` to `high`, else raise `ParameterError`."""
-    fits = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    number = int(value) if fits and isinstance(value, numbers.Integral) else 0
-    if not fits or number < low or (high is not None and number > high):
-        upper = "" if high is None else f" and at most {high}"
-        reason = f" ({why})" if why else ""
-        raise ParameterError(
-            f"{name} is {value!r}; it must be a whole number of at least {low}{upper}{reason}"
-        )
-    return number
-
-
-def positive_number(value: object, name: str) -> float:
-    """Return `value` as a float if it is a finite number above 0, else raise `ParameterError`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < np.inf:
-        raise ParameterError(f"{name} is {value!r}; it must be a finite number above 0")
-    return float(value)
-
-
-def number_between(value: object, name: str, low: float, high: float, *, below: bool = False) -> float:
-    """Return `value` as a float if it is a number from `low` to `high` (`below` it), else raise `ParameterError`."""
-    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    number = float(value) if fits and isinstance(value, numbers.Real) else low - 1.0
-    if not low <= number <= high or (below and number == high):
-        domain = f"at least {low:g} and below {high:g}" if below else f"a number from {low:g} to {high:g}"
-        raise ParameterError(f"{name} is {value!r}; it must be {domain}")
-    return number
 
 
 def labels_by_size(groups: NDArray[np.integer], min_size: int = 1) -> NDArray[np.int64]:

@@ -456,8 +456,8 @@ class GatingDocument:
             Name of the file in the gates; None takes the name of `path`.
         """
         from cytocar.gate._shapes.scale_values import scale_values
-        from cytocar.io._fcs_data import read_events
-        from cytocar.io._fcs_header import read_header
+        from cytocar.io._fcs.data import read_events
+        from cytocar.io._fcs.header import read_header
 
         header = read_header(path)
         name = Path(path).name if file is None else file

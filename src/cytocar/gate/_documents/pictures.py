@@ -17,7 +17,7 @@ from cytocar.gate._documents.document import GatingDocument, _Axes, _Columns
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Scale
-from cytocar.gate._tree import ROOT
+from cytocar.gate._strategy.parts import ROOT
 
 if TYPE_CHECKING:
     from anndata import AnnData

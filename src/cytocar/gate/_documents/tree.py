@@ -12,8 +12,9 @@ from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
 from cytocar.gate._shapes.shapes import Combination, Gate
-from cytocar.gate._thresholds.rules import FrozenDict
-from cytocar.gate._tree import ROOT, GateTree
+from cytocar.gate._strategy.parts import ROOT
+from cytocar.gate._strategy.rules import FrozenDict
+from cytocar.gate._strategy.tree import GateTree
 
 CD45: Final = "cd45"
 """The role of the population of which frequencies are given in per cent."""

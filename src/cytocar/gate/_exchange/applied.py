@@ -11,7 +11,7 @@ from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.gatingml import applied_text
 from cytocar.gate._exchange.gatingml_read import document_from
 from cytocar.gate._exchange.xml import parse_xml
-from cytocar.gate._tables import gating
+from cytocar.gate._results.ledger import gating
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -490,7 +490,7 @@ def _vertex(values: Sequence[float]) -> str:
 
 def _header(file: str) -> tuple[dict[str, str], list[str]]:
     """Return the keywords that FlowJo needs of a file and its channels; nothing of people. Empty without the file."""
-    from cytocar.io._fcs_header import read_header
+    from cytocar.io._fcs.header import read_header
 
     if not FilePath(file).is_file():
         return {}, []

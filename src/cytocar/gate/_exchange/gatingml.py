@@ -15,8 +15,9 @@ from cytocar._core.files import write_text
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.tree import CD45, DocumentTree
 from cytocar.gate._exchange.gatingml_write import NOT_NESTED, roles_xml, write_document
-from cytocar.gate._tables import gating, strategy_of
-from cytocar.gate._tree import ROOT, Boolean, GateTree, Population
+from cytocar.gate._results.ledger import gating, strategy_of
+from cytocar.gate._strategy.parts import ROOT, Boolean, Population
+from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:
     from anndata import AnnData

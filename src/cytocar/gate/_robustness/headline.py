@@ -10,15 +10,17 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
-from cytocar.gate._evaluate import Step, members, order
-from cytocar.gate._tables import gating, strategy_of
-from cytocar.gate._tree import ROOT, GateTree, Population, Terms
+from cytocar.gate._results.ledger import gating, strategy_of
+from cytocar.gate._strategy.evaluate import members
+from cytocar.gate._strategy.order import Step, order
+from cytocar.gate._strategy.parts import ROOT, Population, Terms
+from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._evaluate import Column, Mask
+    from cytocar.gate._strategy.evaluate import Column, Mask
 
 DOUBLE_NEGATIVE = "DN"
 
@@ -107,8 +109,9 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
     GateError
         `apply` has not run, was given shapes and not thresholds, or the events are not those that were gated.
     """
-    from cytocar.gate._apply import _prepare
-    from cytocar.gate._events import marker_values, may_be_gated, rows_by_sample
+    from cytocar._core.samples import rows_by_sample
+    from cytocar.gate._apply.apply import _prepare
+    from cytocar.gate._strategy.events import marker_values, may_be_gated
 
     kept = gating(adata)
     tree = strategy_of(adata)

@@ -102,10 +102,11 @@ def multiverse(
 def _controls(
     adata: AnnData, controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    from cytocar.gate._apply import _controls_within, _given_controls, _prepare
-    from cytocar.gate._events import may_be_gated, rows_by_sample
-    from cytocar.gate._tables import strategy_of
-    from cytocar.gate._tree import GateTree
+    from cytocar._core.samples import rows_by_sample
+    from cytocar.gate._apply.apply import _controls_within, _given_controls, _prepare
+    from cytocar.gate._results.ledger import strategy_of
+    from cytocar.gate._strategy.events import may_be_gated
+    from cytocar.gate._strategy.tree import GateTree
 
     tree = strategy_of(adata)
     if not isinstance(tree, GateTree):

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar.gate._evaluate import Positives
-from cytocar.gate._thresholds.carry_out import Known, Nothing, Reference, carry_out
-from cytocar.gate._thresholds.finders import within_range
-from cytocar.gate._thresholds.resolve import cells_of
-from cytocar.gate._thresholds.rules import (
+from cytocar.gate._strategy.evaluate import Positives
+from cytocar.gate._strategy.rules import (
     LowerLimit,
     Mixture,
     Negatives,
@@ -23,6 +20,9 @@ from cytocar.gate._thresholds.rules import (
     UpperLimit,
     Valley,
 )
+from cytocar.gate._thresholds.apply_rule import Known, Nothing, Reference, carry_out
+from cytocar.gate._thresholds.finders import within_range
+from cytocar.gate._thresholds.resolve import cells_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,8 @@ import numpy as np
 
 from cytocar._core.errors import GateError
 from cytocar._core.seeds import generator
-from cytocar.gate._thresholds.carry_out import (
+from cytocar.gate._strategy.rules import Negatives, OtherSamples, Rule, Threshold
+from cytocar.gate._thresholds.apply_rule import (
     Known,
     Nothing,
     Outcome,
@@ -20,7 +21,6 @@ from cytocar.gate._thresholds.carry_out import (
     range_of,
     tubes_for,
 )
-from cytocar.gate._thresholds.rules import Negatives, OtherSamples, Rule, Threshold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

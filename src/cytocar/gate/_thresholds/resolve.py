@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core.errors import GateError
-from cytocar.gate._evaluate import Positives, members, order
-from cytocar.gate._thresholds.carry_out import Known
+from cytocar.gate._strategy.evaluate import Positives, members
+from cytocar.gate._strategy.order import order
+from cytocar.gate._strategy.parts import ROOT
+from cytocar.gate._strategy.rules import Negatives, OfCells, Quantile
+from cytocar.gate._thresholds.apply_rule import Known
 from cytocar.gate._thresholds.finders import Found, find
-from cytocar.gate._thresholds.rules import Negatives, OfCells, Quantile
-from cytocar.gate._tree import ROOT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cytocar.gate._evaluate import Column, Mask, Step
-    from cytocar.gate._tree import GateTree
+    from cytocar.gate._strategy.evaluate import Column, Mask
+    from cytocar.gate._strategy.order import Step
+    from cytocar.gate._strategy.tree import GateTree
 
 Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
 """Name of a threshold to control tube to arcsinh values of that tube's cells."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _counts, _floors
+from cytocar.tl import _counts
 from cytocar.tl._clinical.survival import _scores, _times
+from cytocar.tl._statistics import floors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,13 +98,13 @@ def cox(
             beta, se = fit[0][place] / scale[place], np.sqrt(fit[1][place, place]) / scale[place]
             ends = np.exp([beta, beta - z_level * se, beta + z_level * se])
             numbers = np.array([beta, se, *ends, beta / se, 2 * norm.sf(abs(beta / se))])
-            floor = _floors.of_pairs(_scores(months, seen), design[:, place])
+            floor = floors.of_pairs(_scores(months, seen), design[:, place])
             if seen.sum() < 10 * len(terms):
                 why = f"{int(seen.sum())} events for {len(terms)} terms: fewer than ten a term"
         columns = ("coefficient", "se", "hazard_ratio", "low", "high", "z", "p_value")
         row |= dict(zip(columns, map(float, numbers), strict=True))
         row |= {"p_minimum": floor, "p_model": p_model}
-        row["note"] = _floors.p_note(float(numbers[-1]), floor, unit, left_out, why)
+        row["note"] = floors.p_note(float(numbers[-1]), floor, unit, left_out, why)
         rows.append(row)
     return pd.DataFrame(rows)
 

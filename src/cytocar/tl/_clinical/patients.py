@@ -8,9 +8,9 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem, StudyError
+from cytocar._core.vocabulary import CONTROL, DAYS_PER_MONTH
 from cytocar.tl import _counts
-from cytocar.tl._rare.detection import CONTROL, NOT_DETECTED
-from cytocar.tl._rare.kinetics import DAYS_PER_MONTH
+from cytocar.tl._rare.detection import NOT_DETECTED
 
 if TYPE_CHECKING:
     import pandas as pd

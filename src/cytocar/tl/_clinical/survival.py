@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _counts, _floors
+from cytocar.tl import _counts
+from cytocar.tl._statistics import floors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,7 +260,7 @@ def log_rank(
     }  # fmt: skip
     if len(names) < 2 or not len(when):
         why = "no test: " + ("no event was seen" if len(names) > 1 else "there is one group")
-        row["note"] = _floors.p_note(np.nan, np.nan, unit, left_out, why)
+        row["note"] = floors.p_note(np.nan, np.nan, unit, left_out, why)
         return pd.DataFrame([row])
     n, d = at_risk.sum(axis=1), died.sum(axis=1)
     share = at_risk / n[:, None]
@@ -277,10 +278,8 @@ def log_rank(
     else:
         statistic = float(difference[:-1] @ np.linalg.solve(covariance[:-1, :-1], difference[:-1]))
         row["statistic"], row["p_value"] = statistic, float(chi2.sf(statistic, len(names) - 1))
-        row["p_minimum"] = _floors.of_groups(_scores(months, seen), code)
-    row["note"] = _floors.p_note(
-        float(str(row["p_value"])), float(str(row["p_minimum"])), unit, left_out, why
-    )
+        row["p_minimum"] = floors.of_groups(_scores(months, seen), code)
+    row["note"] = floors.p_note(float(str(row["p_value"])), float(str(row["p_minimum"])), unit, left_out, why)
     return pd.DataFrame([row])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input
 from cytocar.tl._clusters import consensus as _consensus
@@ -155,7 +155,7 @@ def flowsom(
         asked = None
     else:
         reason = f"nine tenths of the {used} nodes that have cells"
-        asked = _input.whole_number(metaclusters, "metaclusters", 2, most, why=reason)
+        asked = checks.whole_number(metaclusters, "metaclusters", 2, most, why=reason)
     largest = min(most, max(MOST_METACLUSTERS, asked or 0))
     cuts, consensus = cut_nodes(found, largest, linkage, seed)
     quality = cut_quality(x, found.node, cuts, seed, n_jobs=n_jobs)

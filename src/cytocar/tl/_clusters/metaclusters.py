@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar._core import keys, seeds
+from cytocar._core import checks, keys, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._clusters import consensus as _consensus
@@ -130,7 +130,7 @@ def metaclusters(adata: AnnData, k: int, *, key: str = keys.FLOWSOM) -> pd.Serie
 
     stored = stored_map(adata, key)
     ks = stored.array("ks")
-    _input.whole_number(k, "k", int(ks.min()), int(ks.max()), why="the numbers of metaclusters kept")
+    checks.whole_number(k, "k", int(ks.min()), int(ks.max()), why="the numbers of metaclusters kept")
     labels = stored.array("node_labels_by_k")[stored.node, int(np.flatnonzero(ks == k)[0])]
     return pd.Series(_input.as_categorical(labels), index=adata.obs_names, name=f"{key}_meta{k}")
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
-from cytocar.tl import _input
-from cytocar.tl._clusters.profiles import _grouping, _has_subsets, _majority, known_thresholds
+from cytocar._core import checks, keys, provenance
+from cytocar.tl._clusters.profiles import known_thresholds
 from cytocar.tl._clusters.renaming import NOWHERE, fingerprint
+from cytocar.tl._groups import _grouping, _has_subsets, _majority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,7 +248,7 @@ def describe_clusters(
     limits = known_thresholds(adata, thresholds)
     names = _markers(adata, key)
     x = get.matrix(adata, names)
-    _input.require_finite(x[np.isin(labels, clusters)], names, "tl.describe_clusters", "remove those cells")
+    checks.require_finite(x[np.isin(labels, clusters)], names, "tl.describe_clusters", "remove those cells")
     signs = _signs(x, names, labels, clusters, limits)
     subsets = _grouping(adata, keys.SUBSET)[0] if _has_subsets(adata) else None
     lineages = _lineages(subsets, labels, clusters, signs)

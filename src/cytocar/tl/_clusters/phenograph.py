@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from cytocar._core import keys, provenance, seeds
+from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours, _threads
 
@@ -288,15 +288,15 @@ def phenograph(
             raise ParameterError(f"k is {k!r}; it must be a whole number or 'auto'")
         neighbours = auto_k(n)
     else:
-        neighbours = _input.whole_number(k, "k", 2, n // 2, why=f"half of the {n} cells")
-    gamma = _input.positive_number(resolution, "resolution")
-    _input.whole_number(min_size, "min_size", 1)
+        neighbours = checks.whole_number(k, "k", 2, n // 2, why=f"half of the {n} cells")
+    gamma = checks.positive_number(resolution, "resolution")
+    checks.whole_number(min_size, "min_size", 1)
     if isinstance(n_runs, str):
         if n_runs != "auto":
             raise ParameterError(f"n_runs is {n_runs!r}; it must be a whole number or 'auto'")
         runs = None
     else:
-        runs = _input.whole_number(n_runs, "n_runs", 1)
+        runs = checks.whole_number(n_runs, "n_runs", 1)
     if engine == "cytocar":
         found = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
     elif engine == "phenograph":

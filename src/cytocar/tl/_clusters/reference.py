@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance, seeds
+from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _neighbours
-from cytocar.tl._clusters.profiles import _grouping
+from cytocar.tl._groups import _grouping
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -217,9 +217,9 @@ def make_reference(
             "these cells have no clusters to be a reference: run cytocar.tl.phenograph or cytocar.tl.flowsom "
             "first, or name their columns of obs in methods"
         )
-    _input.whole_number(k, "k", 1, 100)
-    _input.whole_number(max_cells, "max_cells", 100)
-    share = _input.number_between(quantile, "quantile", 0.5, 1, below=True)
+    checks.whole_number(k, "k", 1, 100)
+    checks.whole_number(max_cells, "max_cells", 100)
+    share = checks.number_between(quantile, "quantile", 0.5, 1, below=True)
     grouped = {name: _grouping(adata, name) for name in methods}
     chosen = np.flatnonzero(np.all([labels != "" for labels, _ in grouped.values()], axis=0))
     if markers is None:
@@ -441,5 +441,5 @@ def _comparable(adata: AnnData, reference: Reference) -> NDArray[np.float32]:
             f"the cofactors of these markers differ from the reference: {told}; use the same ones"
         )
     x = get.matrix(adata, names)
-    _input.require_finite(x, names, "tl.map_to_reference", "remove those cells")
+    checks.require_finite(x, names, "tl.map_to_reference", "remove those cells")
     return x

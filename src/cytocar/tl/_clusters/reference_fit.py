@@ -9,7 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar.tl._clusters.profiles import _grouping
+from cytocar.tl._groups import _grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFr
     """
     import pandas as pd
 
-    from cytocar.tl._intervals import clopper_pearson
+    from cytocar.tl._statistics.intervals import clopper_pearson
 
     stored = adata.uns.get("reference")
     if "reference_fits" not in adata.obs or not isinstance(stored, Mapping):

@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl._clusters.profiles import _grouping
+from cytocar.tl._groups import _grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def read_names(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cytocar.panel._table import read_table
+    from cytocar._core.hand_tables import read_table
 
     table, problems = read_table(path)
     if table is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from cytocar._core import seeds
+from cytocar._core import checks, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _threads
 from cytocar.tl._clusters import consensus as _consensus
@@ -77,7 +77,7 @@ class SelfOrganisingMap:
             raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
         cells = np.bincount(self.node, minlength=len(self.codes))
         used = int((cells > 0).sum())
-        k = _input.whole_number(
+        k = checks.whole_number(
             k, "k", 2, largest_cut(used), why=f"nine tenths of the {used} nodes that have cells"
         )
         return numbered(cut_nodes(self, k, linkage, seed)[0][-1], cells)
@@ -108,7 +108,7 @@ def checked_grid(grid: object, n_cells: int) -> tuple[int, int]:
     sides = tuple(grid) if isinstance(grid, Sequence) and not isinstance(grid, str) else ()
     if len(sides) != 2:
         raise ParameterError(f"grid is {grid!r}; it must be two whole numbers such as (10, 10)")
-    rows, columns = (_input.whole_number(side, "a side of grid", 2, 100) for side in sides)
+    rows, columns = (checks.whole_number(side, "a side of grid", 2, 100) for side in sides)
     return shrunk((rows, columns), n_cells)
 
 
@@ -132,7 +132,7 @@ def checked_rlen(rlen: object, n_cells: int, nodes: int) -> int:
         if rlen != "auto":
             raise ParameterError(f"rlen is {rlen!r}; it must be a whole number or 'auto'")
         return auto_rlen(n_cells, nodes)
-    return _input.whole_number(rlen, "rlen", 1)
+    return checks.whole_number(rlen, "rlen", 1)
 
 
 def checked_method(method: object, n_cells: int) -> str:
@@ -181,12 +181,12 @@ def _shape(cells: Cells) -> tuple[int, int]:
     """Return rows and columns, having seen that all values are finite and that there are enough."""
     rows = markers = 0
     for start, block in blocks(cells):
-        bad = ~(np.abs(block) <= _input.LARGEST)
+        bad = ~(np.abs(block) <= checks.LARGEST)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ParameterError(
                 f"tl.flowsom_map: row {start + int(row)}, column {int(column)} is {block[row, column]}; values must be "
-                f"finite and at most {_input.LARGEST:g}: remove those cells or leave that marker out"
+                f"finite and at most {checks.LARGEST:g}: remove those cells or leave that marker out"
             )
         rows, markers = start + len(block), block.shape[1]
     if rows < _input.MIN_CELLS:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl import _input
-from cytocar.tl._clusters.profiles import _grouping
 from cytocar.tl._clusters.som_result import StoredMap, stored_map
+from cytocar.tl._groups import _grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +124,7 @@ def flowsom_outliers(
     """
     import pandas as pd
 
-    mad = _input.positive_number(mad, "mad")
+    mad = checks.positive_number(mad, "mad")
     if by not in LEVELS:
         raise ParameterError(f"by is {by!r}; {did_you_mean(str(by), LEVELS)}")
     stored = stored_map(adata, key)

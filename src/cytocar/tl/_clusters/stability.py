@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from cytocar._core import keys, provenance, seeds
+from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _threads
 from cytocar.tl._clusters.agreement import adjusted_rand, contingency
-from cytocar.tl._clusters.profiles import _grouping, cluster_frequencies
+from cytocar.tl._clusters.profiles import cluster_frequencies
+from cytocar.tl._groups import _grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,11 +217,11 @@ def stability(
     function, settings, markers = _result(adata, key)
     labels, _ = _grouping(adata, key)
     labelled = np.flatnonzero(labels != "")
-    _input.whole_number(n_seeds, "n_seeds", 0)
-    _input.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
-    _input.whole_number(max_cells, "max_cells", 100)
+    checks.whole_number(n_seeds, "n_seeds", 0)
+    checks.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
+    checks.whole_number(max_cells, "max_cells", 100)
     threads = _threads.n_threads(n_jobs)
-    part = _input.number_between(share, "share", 0.5, 1)
+    part = checks.number_between(share, "share", 0.5, 1)
     drawn = int(np.floor(part * min(len(labelled), max_cells) + 1e-9))
     if n_resamples and drawn < _input.MIN_CELLS:
         raise ParameterError(

@@ -307,7 +307,7 @@ def _counted(
         if samples is None:
             raise ParameterError("a table of counts needs samples, the sheet that says which sample is whose")
     else:
-        from cytocar.tl._clusters.profiles import _grouping
+        from cytocar.tl._groups import _grouping
 
         if sample_key not in data.obs:
             raise ParameterError(

@@ -13,7 +13,7 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl._cohorts import design as _design
 from cytocar.tl._cohorts.design import Contrast, Design
-from cytocar.tl._markers.rules import benjamini_hochberg
+from cytocar.tl._statistics.tests import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

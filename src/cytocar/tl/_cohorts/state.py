@@ -312,7 +312,7 @@ def medians_of(
     import pandas as pd
 
     from cytocar import get
-    from cytocar.tl._clusters.profiles import _grouping
+    from cytocar.tl._groups import _grouping
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing medians")
     if sample_key not in adata.obs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, seeds
+from cytocar._core import checks, keys, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _neighbours
 
@@ -126,8 +126,8 @@ def map_quality(
         markers = json.loads(str(stored["markers"]))
     x, _ = _input.marker_matrix(adata[on_map], markers, "tl.map_quality")
     n = len(x)
-    _input.whole_number(k, "k", 1, n - 1, why=f"one less than the {n} cells on the map")
-    _input.whole_number(max_cells, "max_cells", 10)
+    checks.whole_number(k, "k", 1, n - 1, why=f"one less than the {n} cells on the map")
+    checks.whole_number(max_cells, "max_cells", 10)
     judges = np.arange(n)
     if n > max_cells:
         judges = np.sort(seeds.generator(seed, "map quality", basis).choice(n, max_cells, replace=False))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys, seeds
+from cytocar._core import checks, keys, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _neighbours
 
@@ -32,7 +32,7 @@ def cells_to_fit(
     n = adata.n_obs
     generator = seeds.generator(seed, task, "cells to fit")
     if max_per_sample is not None:
-        _input.whole_number(max_per_sample, "max_per_sample", 1)
+        checks.whole_number(max_per_sample, "max_per_sample", 1)
     if equal_by is None:
         groups = np.zeros(n, np.int64)
     elif equal_by in adata.obs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance, seeds
+from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _threads
 from cytocar.tl._maps import quality as _quality
@@ -203,7 +203,7 @@ def tsne(
     ((60, 2), 19.7)
     """
     x, names = _input.marker_matrix(adata, markers, "tl.tsne")
-    wanted = _input.positive_number(perplexity, "perplexity")
+    wanted = checks.positive_number(perplexity, "perplexity")
     if wanted <= 1:
         raise ParameterError(f"perplexity is {perplexity!r}; it must be above 1, and 5 to 50 is usual")
     _threads.n_threads(n_jobs)

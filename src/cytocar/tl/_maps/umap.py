@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from cytocar._core import keys, provenance, seeds
+from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours, _threads
 from cytocar.tl._maps import quality as _quality
@@ -196,8 +196,8 @@ def umap(
     (60, 2)
     """
     x, names = _input.marker_matrix(adata, markers, "tl.umap")
-    _input.whole_number(n_neighbors, "n_neighbors", 2)
-    apart = _input.number_between(min_dist, "min_dist", 0, 1)
+    checks.whole_number(n_neighbors, "n_neighbors", 2)
+    apart = checks.number_between(min_dist, "min_dist", 0, 1)
     if engine not in get_args(Engine):
         raise ParameterError(f"engine is {engine!r}; it must be 'cytocar' or 'umap-learn'")
     _threads.n_threads(n_jobs)

@@ -10,8 +10,8 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import CONTROL
 from cytocar.tl import _counts
-from cytocar.tl._rare.detection import CONTROL
 
 if TYPE_CHECKING:
     from anndata import AnnData

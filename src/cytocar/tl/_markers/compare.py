@@ -9,7 +9,7 @@ from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl._markers.cells import Cells
 from cytocar.tl._markers.rows import COLUMNS, Settings, car_vs_host, decided, over_time, staining_between
-from cytocar.tl._markers.rules import benjamini_hochberg
+from cytocar.tl._statistics.tests import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
 from cytocar.tl._markers.cells import Cells, known
-from cytocar.tl._markers.rules import Group
+from cytocar.tl._markers.groups import Did, Group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,37 +17,6 @@ if TYPE_CHECKING:
 
 # Fewer host cells than this are gating errors more often than a subset.
 MIN_HOST = 20
-
-
-@dataclass(frozen=True)
-class Did:
-    """Difference in differences, one number a marker: the change of CAR-T cells less that of host T cells.
-
-    `host` is the host's own change, `words` say for each marker which host cells it is of. NaN where there are no such
-    cells.
-    """
-
-    host: Floats
-    did: Floats
-    low: Floats
-    high: Floats
-    words: tuple[str, ...]
-
-    @classmethod
-    def none(cls, markers: int, words: str) -> Did:
-        """Return no number for any marker."""
-        nothing = np.full(markers, np.nan)
-        return cls(nothing, nothing, nothing, nothing, (words,) * markers)
-
-    def of(self, measured: NDArray[np.bool_]) -> Did:
-        """Return the numbers of the markers that every host cell has a value of."""
-        host, did, low, high = (
-            np.where(measured, x, np.nan) for x in (self.host, self.did, self.low, self.high)
-        )
-        words = (
-            w if m else "not measured in all host T cells" for w, m in zip(self.words, measured, strict=True)
-        )
-        return Did(host, did, low, high, tuple(words))
 
 
 def difference_in_differences(

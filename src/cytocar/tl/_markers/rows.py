@@ -12,21 +12,19 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.seeds import generator
 from cytocar.tl._markers import staining as _compare_staining
-from cytocar.tl._markers.cells import Cells, known
-from cytocar.tl._markers.host import MIN_HOST, Did, difference_in_differences, host_pair, standardised
-from cytocar.tl._markers.rules import (
+from cytocar.tl._markers.calls import (
     INCONCLUSIVE,
     UNCHANGED,
-    Effect,
-    Group,
     contrast,
     decide,
     impurity_of,
-    mann_whitney,
-    smallest_p,
     uncalled,
     within_both,
 )
+from cytocar.tl._markers.cells import Cells, known
+from cytocar.tl._markers.groups import Did, Effect, Group
+from cytocar.tl._markers.host import MIN_HOST, difference_in_differences, host_pair, standardised
+from cytocar.tl._statistics.tests import mann_whitney, smallest_p
 
 COLUMNS = (
     "comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b",

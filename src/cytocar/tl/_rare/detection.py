@@ -8,21 +8,18 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
+from cytocar._core.vocabulary import CONTROL
 from cytocar.tl import _counts
-from cytocar.tl._intervals import (
-    clopper_pearson,
-    events_for_cv,
-    limit_of_blank,
-    limit_of_detection,
-    upper_limit,
-)
+from cytocar.tl._rare.limits import events_for_cv, limit_of_blank, limit_of_detection
+from cytocar.tl._statistics.intervals import clopper_pearson, upper_limit
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
 NOT_DETECTED, DETECTED, QUANTIFIED = "not_detected", "detected", "quantified"
-CONTROL = "negative_control"
+
+
 _WHAT = "the table of counts"
 
 

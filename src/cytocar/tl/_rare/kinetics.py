@@ -12,13 +12,14 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.seeds import generator
+from cytocar._core.vocabulary import CONTROL, DAYS_PER_MONTH
 from cytocar.tl import _counts
-from cytocar.tl._rare.detection import CONTROL, NOT_DETECTED, QUANTIFIED
+from cytocar.tl._rare.detection import NOT_DETECTED, QUANTIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DAYS_PER_MONTH = 365.25 / 12.0
+
 LAST_DAY_OF_PEAK = 28
 _WHAT = "the table of frequencies"
 _COLUMNS = (keys.PATIENT, "measure", "value", "low", "high", "unit", "note")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core.errors import ParameterError
-from cytocar.tl._intervals import (
+from cytocar.tl._rare.limits import (
     cells_needed,
-    clopper_pearson,
     events_for_cv,
     limit_of_blank,
     limit_of_detection,
     possible_cells,
 )
+from cytocar.tl._statistics.intervals import clopper_pearson
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,8 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
-from cytocar.tl._intervals import clopper_pearson, limit_of_blank
+from cytocar.tl._rare.limits import limit_of_blank
+from cytocar.tl._statistics.intervals import clopper_pearson
 
 if TYPE_CHECKING:
     import pandas as pd

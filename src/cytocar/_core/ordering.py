@@ -1,0 +1,81 @@
+"""The order in which names, timepoints and clusters are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys, ordering, vocabulary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def timepoint_order(samples: pd.DataFrame) -> list[str]:
+    """Return the labels of the timepoints in the order of their months (the median over patients).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> timepoint_order(pd.DataFrame({"timepoint": ["1yr", "2mo"], "months": [12.0, 2.0]}))
+    ['2mo', '1yr']
+    """
+    import numpy as np
+
+    months: dict[str, list[float]] = {}
+    for label, value in zip(samples[keys.TIMEPOINT].astype(str), samples[keys.MONTHS], strict=True):
+        if label:
+            months.setdefault(label, []).append(float(value))
+
+    def when(label: str) -> tuple[bool, float, str]:
+        known = [value for value in months[label] if value == value]
+        return (not known, float(np.median(known)) if known else 0.0, label)
+
+    return sorted(months, key=when)
+
+
+_MONTHS_IN = {"d": 1 / 30.4375, "w": 7 / 30.4375, "m": 1.0, "y": 12.0}
+
+
+def sort_timepoints(labels: Iterable[str]) -> list[str]:
+    """Sort labels of timepoints by the time they name; those that name none come last.
+
+    Examples
+    --------
+    >>> sort_timepoints(["5yr", "2mo", "day 28", "1yr", "28d"])
+    ['28d', '2mo', '1yr', '5yr', 'day 28']
+    """
+
+    def when(name: str) -> tuple[float, tuple[tuple[int, float, str], ...]]:
+        found = re.match(r"\s*(-?\d+(?:\.\d+)?)\s*([dwmy])", name.casefold())
+        months = float(found[1]) * _MONTHS_IN[found[2]] if found else np.inf
+        return months, ordering.natural(name)
+
+    return sorted(dict.fromkeys(labels), key=when)
+
+
+def sort_clusters(labels: Iterable[object]) -> list[str]:
+    """Sort cluster labels by number, with ``-1`` (fits nowhere) last.
+
+    Examples
+    --------
+    >>> sort_clusters(["10", "-1", "9"])
+    ['9', '10', '-1']
+    """
+    names = dict.fromkeys(str(label) for label in labels)
+    return sorted(names, key=lambda name: (name == vocabulary.NO_CLUSTER, ordering.natural(name)))
+
+
+def natural(name: str) -> tuple[tuple[int, float, str], ...]:
+    """Return a sorting key by which ``C10`` comes after ``C9``."""
+    import re
+
+    parts = re.findall(r"\d+(?:\.\d+)?|\D+", name)
+    return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part.casefold()) for part in parts)
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and int(name) > 0

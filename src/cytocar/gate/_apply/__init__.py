@@ -1,0 +1,1 @@
+"""Gates used on cells: strategies loaded, pinned and applied."""

@@ -1,0 +1,1 @@
+"""What gating found, as tables: the ledger, thresholds, biaxials, populations."""

@@ -1,0 +1,339 @@
+"""A gating strategy as data: thresholds, populations, compartments and subsets, checked as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._strategy.parts import ROOT, Boolean, Plot, Population, Terms
+from cytocar.gate._strategy.rules import FrozenDict, Negatives, OfCells, Quantile, Rule, Term, Threshold
+from cytocar.panel.names import marker_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class GateTree:
+    """A gating strategy: what the populations are and where their thresholds come from.
+
+    It holds no data and is not changed in place. `from_yaml` reads the form in which it is edited,
+    ``str()`` draws it, and `cytocar.gate.apply` finds the thresholds in each sample and assigns the cells.
+
+    Parameters
+    ----------
+    name, description
+        What it is called, and what it is for.
+    thresholds
+        Name to `Threshold`. A cell is positive when its arcsinh value is at or above the threshold.
+    populations
+        In the order of the ledger. Each is within its parent; the top parent is ``"cells"``.
+    denominator
+        The population of which frequencies are given in per cent.
+    compartments
+        Value of ``obs["compartment"]`` to population, such as ``{"car": "CAR-T", "host": "Host T"}``.
+    subsets
+        Value of ``obs["subset"]`` to the terms that divide every compartment.
+    optional
+        Markers that may be missing from a panel: their terms are then left out.
+    plots
+        The biaxials to draw.
+
+    Raises
+    ------
+    GateError
+        With every problem at once: unknown names, circles, populations without a gate.
+
+    Examples
+    --------
+    >>> tree = GateTree.from_yaml('''
+    ... cytocar_gating: 1
+    ... name: small
+    ... thresholds:
+    ...   CD3: {marker: CD3, value: 2.5}
+    ... populations:
+    ...   - {name: T cells, parent: cells, gate: [CD3+]}
+    ... ''')
+    >>> print(tree)
+    small
+    cells
+    └── T cells  [CD3+]
+    thresholds
+      CD3  2.5 (stated)
+    """
+
+    name: str
+    thresholds: Mapping[str, Threshold] = field(default_factory=FrozenDict)
+    populations: tuple[Population, ...] = ()
+    denominator: str = ROOT
+    compartments: Mapping[str, str] = field(default_factory=FrozenDict)
+    subsets: Mapping[str, tuple[Term, ...]] = field(default_factory=FrozenDict)
+    optional: tuple[str, ...] = ()
+    plots: tuple[Plot, ...] = ()
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("thresholds", "compartments", "subsets"):
+            object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+        problems = list(_problems(self))
+        if not problems:
+            problems = list(_circles(self))
+        if problems:
+            listed = "\n".join(f"  {problem}" for problem in problems)
+            raise GateError(f"gating strategy {self.name!r} does not hold together:\n{listed}")
+
+    @classmethod
+    def from_yaml(cls, text: str) -> GateTree:
+        """Read a strategy from YAML text; all problems of it are reported in one `GateError`."""
+        from cytocar.gate._strategy.yaml import read
+
+        return read(text)
+
+    def to_yaml(self) -> str:
+        """Return the strategy as YAML text; `from_yaml` makes an equal tree of it."""
+        from cytocar.gate._strategy.yaml import write
+
+        return write(self)
+
+    def text(self) -> str:
+        """Return the strategy as text that holds all of it."""
+        return self.to_yaml()
+
+    @property
+    def subset_populations(self) -> Mapping[str, Mapping[str, str]]:
+        """Population of each compartment to {subset: population}."""
+        return {
+            population: {subset: f"{population} {subset}" for subset in self.subsets}
+            for population in self.compartments.values()
+        }
+
+    def expanded(self) -> tuple[Population, ...]:
+        """Return all populations: those written down and the subsets of every compartment."""
+        children = (
+            Population(f"{population} {subset}", population, Terms(terms))
+            for population in self.compartments.values()
+            for subset, terms in self.subsets.items()
+        )
+        return (*self.populations, *children)
+
+    def population(self, name: str) -> Population:
+        """Return a population by name, subsets of compartments included."""
+        known = {population.name: population for population in self.expanded()}
+        if name not in known:
+            raise GateError(
+                f"strategy {self.name!r} has no population {name!r}; {did_you_mean(name, [ROOT, *known])}"
+            )
+        return known[name]
+
+    def with_threshold(self, name: str, value: float, sample: str | None = None) -> GateTree:
+        """Return a copy in which a threshold is a stated number, for all samples or for one.
+
+        Parameters
+        ----------
+        name
+            Name of the threshold, or of its marker.
+        value
+            The number, in arcsinh units.
+        sample
+            Only for this sample; None states it for all.
+
+        Raises
+        ------
+        GateError
+            There is no such threshold.
+        ParameterError
+            The number is not finite.
+        """
+        old = self.thresholds[self.threshold_name(name)]
+        number = float(value)
+        if not math.isfinite(number):
+            raise ParameterError(f"the number for threshold {old.name!r} is {value}; it must be finite")
+        if sample is None:
+            new = replace(old, value=number)
+        else:
+            new = replace(old, samples=FrozenDict({**old.samples, sample: number}))
+        return replace(self, thresholds={**self.thresholds, old.name: new})
+
+    def threshold_name(self, name: str) -> str:
+        """Return the name of the threshold that `name` means: its own name, or its marker however spelt."""
+        if name in self.thresholds:
+            return name
+        key = marker_key(name)
+        meant = [
+            threshold.name
+            for threshold in self.thresholds.values()
+            if key in {marker_key(text) for text in (threshold.name, *threshold.markers)}
+        ]
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            raise GateError(f"{name!r} may mean the thresholds {', '.join(meant)}; write one of these names")
+        raise GateError(
+            f"strategy {self.name!r} has no threshold {name!r}; {did_you_mean(name, self.thresholds)}"
+        )
+
+    def required_markers(self) -> tuple[str, ...]:
+        """Return the markers without which the strategy cannot be applied."""
+        optional = {marker_key(marker) for marker in self.optional}
+        return tuple(
+            dict.fromkeys(
+                threshold.marker
+                for threshold in self.thresholds.values()
+                if not optional & {marker_key(marker) for marker in threshold.markers}
+            )
+        )
+
+    def optional_markers(self) -> tuple[str, ...]:
+        """Return the markers whose terms are left out where a panel does not have them."""
+        return self.optional
+
+    def uses_controls(self) -> bool:
+        """Return whether a threshold is found in the cells of control tubes, where there are any."""
+        return bool(self.controlled())
+
+    def controlled(self) -> tuple[str, ...]:
+        """Return the names of the thresholds that control tubes have a say in."""
+        return tuple(
+            threshold.name
+            for threshold in self.thresholds.values()
+            if any(
+                (isinstance(rule, Negatives) and rule.controls != "off")
+                or (isinstance(rule, Quantile) and (rule.sample or rule.role))
+                for rule in threshold.rules()
+            )
+        )
+
+    def controlled_by(self, sample: str, role: str) -> tuple[str, ...]:
+        """Return the names of the thresholds that the cells of this tube have a say in."""
+        return tuple(
+            threshold.name for threshold in self.thresholds.values() if threshold.wants_tube(sample, role)
+        )
+
+    def without(self, thresholds: Iterable[str]) -> GateTree:
+        """Return a copy without some thresholds and without the terms that use them.
+
+        A population whose terms are all gone holds the cells of its parent. Subsets are kept only while each
+        still has all its terms: a CD4 T cell is not one that is merely not CD8.
+        """
+        gone = set(thresholds)
+        if not gone:
+            return self
+
+        def kept(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+            return tuple(term for term in terms if term.threshold not in gone)
+
+        def lessened(rule: Rule) -> Rule:
+            if not isinstance(rule, OfCells) or kept(rule.gate) == rule.gate:
+                return rule
+            # Without the terms that exclude what is positive, these cells are not known to be negative.
+            return replace(rule, gate=(), population=None)
+
+        whole = all(kept(terms) == terms for terms in self.subsets.values())
+        populations = tuple(
+            replace(p, gate=Terms(kept(p.gate.terms))) if isinstance(p.gate, Terms) else p
+            for p in self.populations
+        )
+        left = {
+            name: replace(
+                threshold,
+                rule=lessened(threshold.rule) if threshold.rule else None,
+                fallback=tuple(lessened(rule) for rule in threshold.fallback),
+            )
+            for name, threshold in self.thresholds.items()
+            if name not in gone
+        }
+        known = {ROOT, *(p.name for p in (self.expanded() if whole else self.populations))}
+        return replace(
+            self,
+            thresholds=left,
+            populations=populations,
+            subsets=self.subsets if whole else {},
+            plots=tuple(plot for plot in self.plots if plot.parent in known),
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {' '.join(self.description.split())}" if self.description else self.name,
+            ROOT,
+        ]
+        children: dict[str, list[Population]] = {}
+        for population in self.expanded():
+            children.setdefault(population.parent, []).append(population)
+
+        def draw(parent: str, indent: str) -> None:
+            below = children.get(parent, [])
+            for number, population in enumerate(below, start=1):
+                last = number == len(below)
+                gate = f"  [{population.gate}]" if str(population.gate) else ""
+                lines.append(f"{indent}{'└── ' if last else '├── '}{population.name}{gate}")
+                draw(population.name, indent + ("    " if last else "│   "))
+
+        draw(ROOT, "")
+        if self.thresholds:
+            width = max(map(len, self.thresholds))
+            lines.append("thresholds")
+            lines += [f"  {name:<{width}}  {t.describe()}" for name, t in self.thresholds.items()]
+        return "\n".join(lines)
+
+
+def _problems(tree: GateTree) -> Iterator[str]:
+    """Find names that are not there, names used twice, and gates that select nothing."""
+    populations = tree.expanded()
+    known = [ROOT, *(population.name for population in populations)]
+    for name in sorted({name for name in known if known.count(name) > 1}):
+        yield f"two populations are called {name!r}; rename one"
+    for name in known[1:]:
+        if not name or "/" in name or name == "events":
+            yield f"{name!r} cannot be the name of a population: it must not be empty, 'events', or contain '/'"
+
+    def unknown(name: str, where: str) -> Iterator[str]:
+        if name not in known:
+            yield f"{where} names population {name!r}, which is not there; {did_you_mean(name, known)}"
+
+    def unknown_terms(terms: Iterable[Term], where: str) -> Iterator[str]:
+        for term in terms:
+            if term.threshold not in tree.thresholds:
+                hint = did_you_mean(term.threshold, tree.thresholds)
+                yield f"{where} uses {str(term)!r}, but there is no threshold {term.threshold!r}; {hint}"
+
+    for population in tree.populations:
+        where = f"population {population.name!r}"
+        yield from unknown(population.parent, f"the parent of {where}")
+        if isinstance(population.gate, Boolean):
+            if not population.gate.names:
+                yield f"{where} has a boolean gate without populations"
+            for name in population.gate.names:
+                yield from unknown(name, where)
+        else:
+            yield from unknown_terms(population.gate.terms, where)
+    for subset, terms in tree.subsets.items():
+        yield from unknown_terms(terms, f"subset {subset!r}")
+    for name, threshold in tree.thresholds.items():
+        where = f"threshold {name!r}"
+        yield from unknown(threshold.population, where)
+        if threshold.rule is None and threshold.value is None and not threshold.samples:
+            yield f"{where} has neither a rule nor a value"
+        for rule in threshold.rules():
+            if isinstance(rule, OfCells) and rule.population is not None:
+                yield from unknown(rule.population, f"the reference cells of {where}")
+                yield from unknown_terms(rule.gate, f"the reference cells of {where}")
+    yield from unknown(tree.denominator, "denominator")
+    taken: dict[str, str] = {}
+    for compartment, name in tree.compartments.items():
+        yield from unknown(name, f"compartment {compartment!r}")
+        if taken.setdefault(name, compartment) != compartment:
+            yield f"compartments {taken[name]!r} and {compartment!r} are both population {name!r}; keep them apart"
+    for plot in tree.plots:
+        yield from unknown(plot.parent, f"plot {plot.y} over {plot.x}")
+
+
+def _circles(tree: GateTree) -> Iterator[str]:
+    from cytocar.gate._strategy.order import order
+
+    try:
+        order(tree)
+    except GateError as error:
+        yield str(error)

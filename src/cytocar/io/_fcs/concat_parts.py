@@ -1,0 +1,166 @@
+"""The files that are put together: where each has the channels, and where its Time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cytocar._core.errors import FcsError, PanelError, Problem
+from cytocar.io._fcs.clock import Run, recorded, shifts, time_step
+from cytocar.io._fcs.data import blocks, event_type
+from cytocar.io._fcs.header import FcsHeader
+from cytocar.io._fcs.write import largest_of
+
+if TYPE_CHECKING:
+    from cytocar.panel import Panel
+
+# Above this, single-precision Time cannot tell neighbouring units apart.
+_EXACT: Final = 1 << 24
+
+
+@dataclass
+class Part:
+    """One input: its header, and where it has the channels of the output."""
+
+    header: FcsHeader
+    columns: npt.NDArray[np.intp]
+    notes: list[str]
+    scale: float = 1.0
+    shift: float = 0.0
+    run: Run | None = None
+    how: str = ""
+    largest: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def name(self) -> str:
+        return self.header.path.name
+
+
+def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list[Part], list[int]]:
+    """Find the channels of the first file in every file; return the columns of it that all have."""
+    from cytocar.panel import Panel
+    from cytocar.panel.names import channel_isotope
+
+    first = headers[0]
+    if panel is not None:
+        problems = [p for h in headers for p in panel.match(h.names, where=h.path.name).problems]
+        if problems:
+            raise PanelError("\n".join(str(problem) for problem in problems))
+    reference = Panel.from_channels(first.names)
+    has_mass = [channel_isotope(pnn, pns) is not None for pnn, pns in first.names]
+    parts = [Part(first, np.arange(len(first.channels)), _told(first))]
+    differences: list[Problem] = []
+    for header in headers[1:]:
+        match = reference.match(header.names, where=header.path.name)
+        differences += [
+            Problem(problem.where, f"{problem.what}, which {first.path.name} has")
+            for problem in match.problems
+        ]
+        more = [column for column in match.extra if channel_isotope(*header.names[column]) is not None]
+        if not any(has_mass):
+            # Without masses every channel is a measurement.
+            more = list(match.extra)
+            lacking = [first.names[n][0] for n in np.flatnonzero(match.columns < 0)]
+            if lacking:
+                differences.append(Problem(header.path.name, f"has no channel {', '.join(lacking)}"))
+        if more:
+            spelled = ", ".join(repr(header.names[column][0]) for column in more)
+            differences.append(Problem(header.path.name, f"has {spelled}, which {first.path.name} has not"))
+        notes = [note.removeprefix(f"{header.path.name}: ") for note in match.notes]
+        extra = [header.names[column][0] for column in match.extra if column not in more]
+        if extra:
+            notes.append(f"left out, because {first.path.name} has it not: {', '.join(extra)}")
+        parts.append(Part(header, match.columns, _told(header) + notes))
+    if differences:
+        listed = "\n".join(f"  {problem}" for problem in differences)
+        raise FcsError(
+            f"the files are not of one panel, so they are not of one sample:\n{listed}\n"
+            "leave out the file that differs, or remove the channel from the others"
+        )
+    in_all = np.all([part.columns >= 0 for part in parts], axis=0)
+    kept = [int(n) for n in np.flatnonzero(in_all)]
+    dropped = [first.names[n][0] for n in np.flatnonzero(~in_all)]
+    if dropped:
+        parts[0].notes.append(f"left out, because not all files have it: {', '.join(dropped)}")
+    for part in parts:
+        part.columns = part.columns[kept]
+    return parts, kept
+
+
+def _told(header: FcsHeader) -> list[str]:
+    notes = list(header.tolerances)
+    if header.n_data_sets > 1:
+        notes.append(f"the file has {header.n_data_sets} data sets; only the first was taken")
+    if event_type(header) == np.float64 and any(channel.datatype in "DAI" for channel in header.channels):
+        notes.append("values of more than 24 bits are rounded to single precision")
+    return notes
+
+
+def survey(part: Part, time: int | None) -> None:
+    """Find the largest value of each column, the span of Time, and whether it goes back."""
+    part.largest = np.zeros(len(part.columns))
+    first, last, previous, backwards = np.inf, -np.inf, -np.inf, 0
+    for _, block in blocks(part.header):
+        part.largest = np.maximum(part.largest, largest_of(block)[part.columns])
+        if time is None:
+            continue
+        clock = block[:, part.columns[time]].astype(np.float64)
+        clock = clock[np.isfinite(clock)]
+        if len(clock):
+            first, last = min(first, float(clock.min())), max(last, float(clock.max()))
+            backwards += int(np.count_nonzero(np.diff(clock, prepend=previous) < 0))
+            previous = float(clock[-1])
+    if backwards:
+        part.notes.append(f"Time goes back {backwards} times within the file")
+    if first > last:
+        first = last = 0.0
+    part.run = Run(first, last, time_step(part.header.keywords), recorded(part.header.keywords))
+
+
+def continue_time(parts: Sequence[Part], name: str) -> None:
+    runs = [part.run for part in parts if part.run is not None]
+    added, found = shifts(runs)
+    for part, run, shift, how in zip(parts, runs, added, found, strict=True):
+        part.scale, part.shift, part.how = run.step / runs[0].step, shift, how
+        if part.scale != 1:
+            part.notes.append(f"$TIMESTEP is {run.step:g} s; {name} is given in units of {runs[0].step:g} s")
+    for before, part in pairwise(parts):
+        if (
+            before.run
+            and part.run
+            and before.run.start
+            and part.run.start
+            and part.run.start < before.run.start
+        ):
+            part.notes.append(
+                f"began before {before.name} by $DATE and $BTIM; is the order of the files right?"
+            )
+    last = parts[-1]
+    end = last.shift + (last.run.last if last.run else 0) * last.scale
+    if end > _EXACT:
+        last.notes.append(f"{name} goes up to {end:.0f}: neighbouring units are no longer told apart")
+
+
+def largest_values(parts: Sequence[Part], time: int | None) -> npt.NDArray[np.float64]:
+    largest = np.max([part.largest for part in parts], axis=0)
+    if time is not None:
+        ends = [part.run.last * part.scale + part.shift for part in parts if part.run is not None]
+        # Rounding to single precision may lift the last Time by a unit or more.
+        largest[time] = float(np.nextafter(np.float32(max(ends)), np.float32(np.inf)))
+    return largest
+
+
+def rows_of(part: Part, number: int, time: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    in_order = np.array_equal(part.columns, np.arange(len(part.columns)))
+    for _, block in blocks(part.header):
+        rows = np.empty((len(block), len(part.columns) + 1), dtype=np.float32)
+        rows[:, :-1] = block[:, : len(part.columns)] if in_order else block[:, part.columns]
+        if time is not None and (part.shift or part.scale != 1):
+            rows[:, time] = block[:, part.columns[time]].astype(np.float64) * part.scale + part.shift
+        rows[:, -1] = number
+        yield rows

@@ -1,0 +1,394 @@
+"""The header of an FCS file: version, keywords, channels, and where the events lie."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cytocar._core.errors import FcsError, ParameterError
+from cytocar.io._fcs.offsets import delimited_segment, place_data
+from cytocar.io._fcs.text import parse_text
+
+VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
+HEADER_BYTES: Final = 58
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One column of an FCS file, as the file declares it.
+
+    Parameters
+    ----------
+    pnn
+        Short name (`$PnN`), without blanks around it.
+    pns
+        Long name (`$PnS`), empty where the file has none.
+    bits
+        Width of a value in bits (`$PnB`); for ASCII data characters, 0 where values are delimited.
+    range
+        Declared range (`$PnR`), 0 where the file has none.
+    datatype
+        `I`, `F`, `D` or `A`: `$PnDATATYPE` of FCS 3.2 where given, else `$DATATYPE`.
+    """
+
+    pnn: str
+    pns: str
+    bits: int
+    range: float
+    datatype: str
+
+
+@dataclass(frozen=True)
+class FcsHeader:
+    """Everything an FCS file says about itself, with the offsets that fit its events.
+
+    Parameters
+    ----------
+    path
+        The file.
+    version
+        `"2.0"`, `"3.0"`, `"3.1"` or `"3.2"`.
+    keywords
+        TEXT and supplemental TEXT; keys in upper case with their `$`, values as written.
+    channels
+        In column order.
+    n_events
+        Rows.
+    byte_order
+        Significance of each stored byte, 1 the lowest, such as `(1, 2, 3, 4)` for little-endian.
+    data_begin
+        Offset of the first byte of DATA from the start of the file.
+    data_bytes
+        Length of DATA; for delimited ASCII the length of the segment.
+    file_bytes
+        Length of the file.
+    tolerances
+        Every departure from the standard that was read all the same, in words.
+    data_set
+        Which data set of the file this is, from 0.
+    n_data_sets
+        How many the file has.
+    """
+
+    path: Path
+    version: str
+    keywords: dict[str, str]
+    channels: tuple[Channel, ...]
+    n_events: int
+    byte_order: tuple[int, ...]
+    data_begin: int
+    data_bytes: int
+    file_bytes: int
+    tolerances: tuple[str, ...]
+    data_set: int
+    n_data_sets: int
+
+    @property
+    def missing_bytes(self) -> int:
+        """How many bytes of DATA lie beyond the end of the file; 0 for a whole file."""
+        return max(0, self.data_begin + self.data_bytes - self.file_bytes) if self.data_bytes else 0
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """The pairs (`$PnN`, `$PnS`) of all channels, in column order."""
+        return [(channel.pnn, channel.pns) for channel in self.channels]
+
+
+def read_header(
+    path: str | os.PathLike[str], *, data_set: int = 0, allow_truncated: bool = False
+) -> FcsHeader:
+    """Read version, keywords, channels and offsets of an FCS file (2.0, 3.0, 3.1, 3.2) without its events.
+
+    Where HEADER and TEXT give different offsets for DATA, or an end that is one byte late (DVS and Cytobank
+    writers), the pair is taken whose length is `$TOT` x sum of `$PnB` / 8. Files above 99,999,999 bytes have
+    0 in HEADER and the offsets in TEXT. Every tolerance is told in `FcsHeader.tolerances`.
+    Reference: Spidlen 2010, Cytometry A 77:97, doi:10.1002/cyto.a.20825 (FCS 3.1).
+
+    Parameters
+    ----------
+    path
+        An FCS file.
+    data_set
+        Which data set of a file with several (`$NEXTDATA`), from 0.
+    allow_truncated
+        Return the header of a file that ends before its events do, instead of refusing it.
+
+    Returns
+    -------
+    The header.
+
+    Raises
+    ------
+    FcsError
+        Not FCS, a required keyword is missing, no pair of offsets fits, or the file ends too early.
+    ParameterError
+        The file has no such data set.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> from cytocar.io._fcs.write import write_events
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.fcs"
+    >>> write_events(file, np.ones((3, 2), np.float32), [("Time", ""), ("Yb171Di", "171Yb_CD3")])
+    >>> header = read_header(file)
+    >>> header.version, header.n_events, header.channels[1].pns
+    ('3.1', 3, '171Yb_CD3')
+    """
+    path = Path(path)
+    if data_set < 0:
+        raise ParameterError(f"data_set is {data_set}; data sets are counted from 0")
+    try:
+        with open(path, "rb") as stream:
+            file_bytes = stream.seek(0, os.SEEK_END)
+            header, n_data_sets = None, 0
+            extra: list[str] = []
+            start = 0
+            # The chain of data sets is walked to its end, so that a file never hides some of them.
+            while True:
+                if n_data_sets == data_set:
+                    header = _read_data_set(stream, path, start, file_bytes, data_set)
+                    keywords = header.keywords
+                else:
+                    keywords = _read_keywords(stream, path, start, file_bytes)[1]
+                n_data_sets += 1
+                following = _integer(keywords.get("$NEXTDATA", "0") or "0")
+                if not following:
+                    break
+                start += following
+                stream.seek(min(max(start, 0), file_bytes))
+                if following < 0 or stream.read(3) != b"FCS":
+                    extra.append(
+                        f"$NEXTDATA {following} leads to byte {start}, where no data set begins: ignored"
+                    )
+                    break
+    except OSError as error:
+        raise FcsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if header is None:
+        raise ParameterError(
+            f"{path}: data_set is {data_set}, but the file has {n_data_sets} (counted from 0)"
+        )
+    header = replace(header, tolerances=(*header.tolerances, *extra), n_data_sets=n_data_sets)
+    if header.missing_bytes and not allow_truncated:
+        raise FcsError(truncation(header))
+    return header
+
+
+def truncation(header: FcsHeader) -> str:
+    """Say how much of DATA is missing from a truncated file."""
+    found = max(0, header.file_bytes - header.data_begin)
+    row = header.data_bytes // header.n_events if header.n_events else 0
+    whole = found // row if row else 0
+    return (
+        f"{header.path}: the file is truncated: {header.n_events} events need {header.data_bytes} bytes from "
+        f"byte {header.data_begin} on, but the file of {header.file_bytes} bytes holds {found} of them "
+        f"({whole} whole events); copy or export it again"
+    )
+
+
+def _read_keywords(
+    stream: BinaryIO, path: Path, start: int, file_bytes: int
+) -> tuple[str, dict[str, str], list[str], tuple[int, int]]:
+    """Return version, keywords, tolerances and the DATA offsets of HEADER of the data set at `start`."""
+    stream.seek(start)
+    head = stream.read(HEADER_BYTES)
+    if head[:3] != b"FCS":
+        raise FcsError(
+            f"{path}: not an FCS file: it begins with {head[:6]!r}, an FCS file with b'FCS3.0' or the like"
+        )
+    version = head[3:6].decode("latin-1")
+    if version not in VERSIONS:
+        raise FcsError(
+            f"{path}: FCS version {version!r} is not supported; supported are {', '.join(VERSIONS)}"
+        )
+    if len(head) < 26:
+        raise FcsError(f"{path}: HEADER ends after {len(head)} bytes; it has {HEADER_BYTES}")
+    offsets = []
+    for position, name in ((10, "begin"), (18, "end"), (26, "DATA begin"), (34, "DATA end")):
+        text = head[position : position + 8].decode("latin-1").strip(" \0")
+        if text and not re.fullmatch(r"-?\d+", text):
+            raise FcsError(f"{path}: HEADER has {text!r} where the {name} offset should be a number")
+        offsets.append(int(text or 0))
+    text_begin, text_end, data_begin, data_end = offsets
+    if not 0 < text_begin <= text_end or start + text_begin >= file_bytes:
+        raise FcsError(
+            f"{path}: HEADER puts TEXT at bytes {text_begin} to {text_end}, which is not within the file of "
+            f"{file_bytes} bytes"
+        )
+    tolerances = []
+    stream.seek(start + text_begin)
+    raw = stream.read(text_end - text_begin + 1)
+    if len(raw) < text_end - text_begin + 1:
+        raise FcsError(
+            f"{path}: the file ends within TEXT: HEADER puts it at bytes {text_begin} to {text_end}, the file "
+            f"has {file_bytes}"
+        )
+    if text_end == data_begin and data_begin > text_begin:
+        # Writers that end DATA one byte late end TEXT one byte late too: with the first byte of DATA in it.
+        tolerances.append(f"TEXT ends one byte late, at byte {text_end}, where DATA begins")
+        raw = raw[:-1]
+    keywords, told = parse_text(raw)
+    tolerances += told
+    begin, end = _integer(keywords.get("$BEGINSTEXT", "")), _integer(keywords.get("$ENDSTEXT", ""))
+    if 0 < begin < end and begin != text_begin:
+        stream.seek(min(start + begin, file_bytes))
+        supplement = stream.read(end - begin + 1)
+        if supplement[:1] == raw[:1]:
+            more, told = parse_text(supplement, segment="supplemental TEXT")
+            tolerances += told
+            keywords = {**more, **keywords}
+        else:
+            tolerances.append(
+                f"supplemental TEXT at bytes {begin} to {end} does not begin with the delimiter of TEXT "
+                f"{raw[:1]!r}: ignored"
+            )
+    return version, keywords, tolerances, (data_begin, data_end)
+
+
+def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, data_set: int) -> FcsHeader:
+    version, keywords, tolerances, in_header = _read_keywords(stream, path, start, file_bytes)
+    mode = _required(keywords, "$MODE", path, tolerances, default="L").upper()
+    if mode != "L":
+        raise FcsError(
+            f"{path}: $MODE is {mode!r}: histograms hold no events; only list mode 'L' can be read"
+        )
+    datatype = _required(keywords, "$DATATYPE", path).upper()
+    byte_order = _byte_order(_required(keywords, "$BYTEORD", path), path)
+    channels = _channels(keywords, datatype, path, tolerances)
+    total_text = keywords.get("$TOT", "").strip()
+    total = None if not total_text else _number(total_text, "$TOT", path)
+    delimited = datatype == "A" and any(channel.bits == 0 for channel in channels)
+    row_bytes = _row_bytes(channels, path)
+    in_text = (_integer(keywords.get("$BEGINDATA", "")), _integer(keywords.get("$ENDDATA", "")))
+    if delimited:
+        begin, n_bytes = delimited_segment(in_header, in_text, path)
+        if total is None:
+            raise FcsError(f"{path}: $TOT is missing, and the number of events cannot be told without it")
+    else:
+        begin, n_bytes, total, told = place_data(
+            in_header, in_text, row_bytes=row_bytes, total=total, available=file_bytes - start, path=path
+        )
+        tolerances += told
+    return FcsHeader(
+        path=path,
+        version=version,
+        keywords=keywords,
+        channels=channels,
+        n_events=total,
+        byte_order=byte_order,
+        data_begin=start + begin,
+        data_bytes=n_bytes,
+        file_bytes=file_bytes,
+        tolerances=tuple(tolerances),
+        data_set=data_set,
+        n_data_sets=1,
+    )
+
+
+def _channels(
+    keywords: dict[str, str], datatype: str, path: Path, tolerances: list[str]
+) -> tuple[Channel, ...]:
+    if datatype not in ("I", "F", "D", "A"):
+        raise FcsError(f"{path}: $DATATYPE is {datatype!r}; known are I, F, D and A")
+    count = _number(_required(keywords, "$PAR", path), "$PAR", path)
+    if count < 1:
+        raise FcsError(f"{path}: $PAR is {count}; a file has at least one channel")
+    missing = [f"$P{n}B" for n in range(1, count + 1) if f"$P{n}B" not in keywords]
+    if missing:
+        raise FcsError(
+            f"{path}: $PAR is {count}, but {', '.join(missing[:5])} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; a channel cannot be read without its width"
+        )
+    channels, unnamed, unranged = [], [], []
+    for n in range(1, count + 1):
+        own = keywords.get(f"$P{n}DATATYPE", "").strip().upper() or datatype
+        if own not in ("I", "F", "D", "A"):
+            raise FcsError(f"{path}: $P{n}DATATYPE is {own!r}; known are I, F and D")
+        width = keywords[f"$P{n}B"].strip()
+        bits = 0 if own == "A" and width == "*" else _number(width, f"$P{n}B", path)
+        due = {"F": 32, "D": 64}.get(own)
+        if due is not None and bits != due:
+            raise FcsError(f"{path}: $P{n}B is {bits}, but values of type {own} have {due} bits")
+        if own == "I" and (bits < 8 or bits > 64 or bits % 8):
+            raise FcsError(
+                f"{path}: $P{n}B is {bits}; integers of 8, 16, 24, 32, 40, 48, 56 and 64 bits can be read"
+            )
+        name = keywords.get(f"$P{n}N", "").strip()
+        if not name:
+            unnamed.append(f"$P{n}N")
+            name = f"P{n}"
+        limit = _range(keywords.get(f"$P{n}R", ""))
+        if limit <= 0:
+            unranged.append(f"$P{n}R")
+        channels.append(Channel(name, keywords.get(f"$P{n}S", "").strip(), bits, limit, own))
+    if unnamed:
+        tolerances.append(f"{', '.join(unnamed[:5])} missing: the channels are called P1, P2, ...")
+    if unranged:
+        tolerances.append(
+            f"{', '.join(unranged[:5])} missing or not a positive number: no bit mask is applied"
+        )
+    return tuple(channels)
+
+
+def _row_bytes(channels: tuple[Channel, ...], path: Path) -> int:
+    # The width of fixed-width ASCII is counted in characters.
+    kinds = {channel.datatype for channel in channels}
+    if "A" in kinds and len(kinds) > 1:
+        raise FcsError(f"{path}: $PnDATATYPE mixes ASCII with {', '.join(sorted(kinds - {'A'}))}")
+    return sum(channel.bits if channel.datatype == "A" else channel.bits // 8 for channel in channels)
+
+
+def _byte_order(text: str, path: Path) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if all(part.isdigit() for part in parts):
+        order = tuple(int(part) for part in parts)
+        if sorted(order) == list(range(1, len(order) + 1)):
+            return order
+    raise FcsError(f"{path}: $BYTEORD is {text!r}; it should be like '1,2,3,4' or '4,3,2,1'")
+
+
+def _required(
+    keywords: dict[str, str],
+    key: str,
+    path: Path,
+    tolerances: list[str] | None = None,
+    default: str | None = None,
+) -> str:
+    value = keywords.get(key, "").strip()
+    if value:
+        return value
+    if default is not None and tolerances is not None:
+        tolerances.append(f"{key} is missing: taken as {default}")
+        return default
+    raise FcsError(
+        f"{path}: the required keyword {key} is missing ({len(keywords)} keywords were found in TEXT)"
+    )
+
+
+def _number(text: str, key: str, path: Path) -> int:
+    try:
+        number = int(text.strip())
+    except ValueError:
+        raise FcsError(f"{path}: {key} is {text!r}; it should be a whole number") from None
+    if number < 0:
+        raise FcsError(f"{path}: {key} is {number}; it should be at least 0")
+    return number
+
+
+def _integer(text: str) -> int:
+    """Return an offset, 0 for what is not a number: an offset that is not there."""
+    try:
+        return int(text.strip())
+    except ValueError:
+        return 0
+
+
+def _range(text: str) -> float:
+    try:
+        number = float(text.strip())
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0

@@ -1,0 +1,281 @@
+"""What an FCS file holds and what is odd about it, in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cytocar.io._fcs.data import blocks
+from cytocar.io._fcs.header import FcsHeader, read_header, truncation
+from cytocar.io._fcs.read import STATE_KEYWORD, looks_transformed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EQ4: Final = {("Ce", 140), ("Eu", 151), ("Eu", 153), ("Ho", 165), ("Lu", 175)}
+_EQ6: Final = {("Y", 89), ("In", 115), ("Ce", 140), ("Tb", 159), ("Lu", 175), ("Bi", 209)}
+_GAUSSIAN: Final = ("center", "offset", "width", "residual")
+
+
+@dataclass(frozen=True, eq=False)
+class FileReport:
+    """What `inspect_file` found.
+
+    Parameters
+    ----------
+    path
+        The file.
+    version
+        FCS version.
+    instrument
+        `$CYT`, empty where the file has none.
+    date
+        `$DATE` as written, empty where the file has none.
+    events
+        Number of events.
+    data_sets
+        Number of data sets in the file.
+    channels
+        A row a channel: `number` (1-based), `channel` ($PnN), `long_name` ($PnS), `marker`, `metal`, `mass` (0
+        without), `role`, `type` (number type and bits), `range` ($PnR), and `min`, `max` of the values (NaN where
+        not read).
+    oddities
+        What is odd about the file, a sentence each.
+    """
+
+    path: Path
+    version: str
+    instrument: str
+    date: str
+    events: int
+    data_sets: int
+    channels: pd.DataFrame
+    oddities: list[str]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what is there besides channels and oddities, as names and texts."""
+        sets = [] if self.data_sets == 1 else [("data sets", str(self.data_sets))]
+        return [
+            ("FCS version", self.version),
+            ("instrument", self.instrument or "not said"),
+            ("date", self.date or "not said"),
+            ("events", str(self.events)),
+            *sets,
+        ]
+
+
+def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: bool = True) -> FileReport:
+    """Say what an FCS file holds and what is odd about it; nothing is changed.
+
+    Parameters
+    ----------
+    path
+        An FCS file.
+    data_set
+        Which data set of a file with several, from 0.
+    values
+        Read the events too, for the smallest and largest value of each channel and what is odd about them.
+
+    Returns
+    -------
+    Version, instrument, date, number of events, a table of channels, and the oddities. A truncated file is
+    described from its header, and its oddities say what is missing.
+
+    Raises
+    ------
+    FcsError
+        The file is not FCS, damaged, or contradicts itself.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> from cytocar.io._fcs.write import write_events
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "a.fcs"
+    >>> write_events(file, np.ones((3, 1)), [("Yb171Di", "171Yb_CD3")], {"$CYT": "Helios"})
+    >>> report = inspect_file(file)
+    >>> report.version, report.events, list(report.channels["marker"]), report.oddities[0]
+    ('3.1', 3, ['CD3'], 'there is no Time channel')
+    """
+    import pandas as pd
+
+    from cytocar.panel import Panel
+
+    header = read_header(path, data_set=data_set, allow_truncated=True)
+    frame = Panel.from_channels(header.names).frame
+    metals = [str(metal) for metal in frame["metal"]]
+    masses = [int(mass) if metal else 0 for metal, mass in zip(metals, frame["mass"], strict=True)]
+    roles = [str(role) for role in frame["role"]]
+    oddities = _header_oddities(header)
+    oddities += _channel_oddities(header, metals, masses, roles)
+    low = high = np.full(len(roles), np.nan)
+    if values and header.n_events and not header.missing_bytes:
+        found = _survey(header, roles)
+        low, high = found.low, found.high
+        oddities += _value_oddities(header, found, np.array([mass > 0 for mass in masses]))
+    channels = pd.DataFrame(
+        {
+            "number": np.arange(1, len(roles) + 1),
+            "channel": [channel.pnn for channel in header.channels],
+            "long_name": [channel.pns for channel in header.channels],
+            "marker": list(frame["marker"]),
+            "metal": metals,
+            "mass": masses,
+            "role": roles,
+            "type": [f"{channel.datatype}{channel.bits or ''}" for channel in header.channels],
+            "range": [channel.range for channel in header.channels],
+            "min": low,
+            "max": high,
+        }
+    )
+    return FileReport(
+        path=header.path,
+        version=header.version,
+        instrument=header.keywords.get("$CYT", "").strip(),
+        date=header.keywords.get("$DATE", "").strip(),
+        events=header.n_events,
+        data_sets=header.n_data_sets,
+        channels=channels,
+        oddities=oddities,
+    )
+
+
+def _header_oddities(header: FcsHeader) -> list[str]:
+    found = list(header.tolerances)
+    if header.missing_bytes:
+        found.append(truncation(header).removeprefix(f"{header.path}: "))
+    if header.n_data_sets > 1:
+        found.append(
+            f"the file has {header.n_data_sets} data sets; this is number {header.data_set}, counted from 0"
+        )
+    if not header.n_events:
+        found.append("the file has no events")
+    if not header.keywords.get("$CYT", "").strip():
+        found.append("$CYT is missing: the file does not say what instrument it is from")
+    names = [channel.pnn for channel in header.channels]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        found.append(f"$PnN is there more than once: {', '.join(repeated)}")
+    if header.keywords.get(STATE_KEYWORD) == "arcsinh":
+        found.append("cytocar wrote arcsinh values into this file, no counts")
+    amplified = [
+        channel.pnn
+        for n, channel in enumerate(header.channels, 1)
+        if channel.datatype == "I" and not header.keywords.get(f"$P{n}E", "0").strip().startswith("0")
+    ]
+    if amplified:
+        found.append(f"log-amplified channels are read as stored, not linearised: {_some(amplified)}")
+    return found
+
+
+def _channel_oddities(
+    header: FcsHeader, metals: Sequence[str], masses: Sequence[int], roles: Sequence[str]
+) -> list[str]:
+    found = []
+    if "time" not in roles:
+        found.append("there is no Time channel")
+    if not any(masses):
+        found.append("no channel has a mass: this is not mass cytometry")
+        return found
+    unnamed = [
+        channel.pnn for channel, mass in zip(header.channels, masses, strict=True) if mass and not channel.pns
+    ]
+    if unnamed:
+        found.append(f"$PnS is missing in {_some(unnamed)}")
+    if "dna" not in roles:
+        found.append(
+            "there is no DNA channel (191Ir, 193Ir): the events were cleaned before, or doublets stay"
+        )
+    isotopes = set(zip(metals, masses, strict=True))
+    if "bead" not in roles and not (isotopes >= _EQ4 or isotopes >= _EQ6):
+        missing = ", ".join(f"{mass}{metal}" for metal, mass in sorted(_EQ4 - isotopes, key=lambda i: i[1]))
+        found.append(
+            f"bead channels are missing ({missing} of EQ4): the signal cannot be normalised to beads"
+        )
+    if "event_length" not in roles:
+        found.append("there is no Event_length channel")
+    present = {channel.pnn.casefold() for channel in header.channels}
+    absent = [name.capitalize() for name in _GAUSSIAN if name not in present]
+    if absent:
+        found.append(f"Gaussian parameters are missing: {', '.join(absent)}")
+    appended = [channel.pnn for channel, role in zip(header.channels, roles, strict=True) if role == "none"]
+    if appended:
+        found.append(
+            f"columns without mass that no instrument writes, so appended by software: {_some(appended)}"
+        )
+    return found
+
+
+@dataclass(eq=False)
+class _Survey:
+    """What one pass over the events gave, per channel."""
+
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    not_finite: npt.NDArray[np.int64]
+    randomised: npt.NDArray[np.int64]
+    backwards: int
+
+
+def _survey(header: FcsHeader, roles: Sequence[str]) -> _Survey:
+    width = len(header.channels)
+    found = _Survey(
+        low=np.full(width, np.inf),
+        high=np.full(width, -np.inf),
+        not_finite=np.zeros(width, np.int64),
+        randomised=np.zeros(width, np.int64),
+        backwards=0,
+    )
+    time = list(roles).index("time") if "time" in roles else None
+    last = -np.inf
+    for _, block in blocks(header):
+        finite = np.isfinite(block)
+        found.not_finite += np.count_nonzero(~finite, axis=0)
+        found.low = np.minimum(found.low, block.min(axis=0, where=finite, initial=np.inf))
+        found.high = np.maximum(found.high, block.max(axis=0, where=finite, initial=-np.inf))
+        found.randomised += np.count_nonzero((block > -1) & (block < 0), axis=0)
+        if time is not None:
+            times = np.concatenate([[last], block[:, time]])
+            found.backwards += int(np.count_nonzero(times[1:] < times[:-1]))
+            last = float(block[-1, time])
+    nothing = found.low > found.high
+    found.low[nothing] = found.high[nothing] = np.nan
+    return found
+
+
+def _value_oddities(header: FcsHeader, found: _Survey, has_mass: npt.NDArray[np.bool_]) -> list[str]:
+    names = np.array([channel.pnn for channel in header.channels], dtype=object)
+    said = []
+    if found.not_finite.any():
+        bad = _some(list(names[found.not_finite > 0]))
+        said.append(f"{int(found.not_finite.sum())} values are NaN or infinite, in {bad}")
+    if found.backwards:
+        said.append(f"Time runs backwards {found.backwards} times: files were joined, or events were sorted")
+    if not has_mass.any():
+        return said
+    low, high = found.low[has_mass], found.high[has_mass]
+    if found.randomised[has_mass].any() and np.fmin.reduce(low) > -1:
+        share = found.randomised[has_mass].sum() / (header.n_events * int(has_mass.sum()))
+        said.append(
+            f"{share:.1%} of the counts lie between -1 and 0: whole counts were spread at random below themselves"
+        )
+    below = names[has_mass][low <= -1]
+    if len(below):
+        said.append(f"values at or below -1 in {_some(list(below))}: compensated or transformed before")
+    empty = names[has_mass][(low == 0) & (high == 0)]
+    if len(empty):
+        said.append(f"all values are 0 in {_some(list(empty))}")
+    largest = float(np.fmax.reduce(high))
+    if looks_transformed(largest, n_events=header.n_events, n_channels=len(high)):
+        said.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
+    return said
+
+
+def _some(names: Sequence[str], limit: int = 8) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -1,0 +1,131 @@
+"""The front of an FCS file to be written: its keywords, and HEADER and TEXT with the offsets of DATA."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cytocar._core.errors import FcsError
+from cytocar.io._fcs.header import HEADER_BYTES
+from cytocar.io._fcs.offsets import LARGEST_OFFSET
+from cytocar.io._fcs.text import format_text
+
+# Keywords that describe the layout of the file itself; they are computed anew, never copied.
+_LAYOUT: Final = frozenset(
+    {
+        "$BEGINANALYSIS",
+        "$BEGINDATA",
+        "$BEGINSTEXT",
+        "$BYTEORD",
+        "$DATATYPE",
+        "$ENDANALYSIS",
+        "$ENDDATA",
+        "$ENDSTEXT",
+        "$MODE",
+        "$NEXTDATA",
+        "$PAR",
+        "$TOT",
+        "$UNICODE",
+    }
+)
+# $P3V, P3DISPLAY, @P3X: what belongs to a column moves with it.
+_OF_CHANNEL: Final = re.compile(r"^([^A-Z]?)P(\d+)([A-Z].*)$")
+_LAYOUT_OF_CHANNEL: Final = frozenset({"N", "S", "B", "E", "DATATYPE"})
+
+
+def build_text(
+    names: list[str],
+    channels: Sequence[tuple[str, str]],
+    keywords: Mapping[str, str],
+    largest: npt.NDArray[np.float64],
+    n_events: int,
+) -> dict[str, str]:
+    """Return all keywords but the offsets of DATA.
+
+    Parameters
+    ----------
+    names
+        `$PnN` of each column, each once.
+    channels
+        (`$PnN`, `$PnS`) of each column.
+    keywords
+        Keywords to keep; what is in them about the layout is computed anew.
+    largest
+        The largest value of each column.
+    n_events
+        Rows.
+    """
+    kept = {key.strip().upper(): str(value) for key, value in keywords.items() if key.strip()}
+    columns = {
+        kept[key].strip(): int(match[2])
+        for key in kept
+        if (match := _OF_CHANNEL.match(key)) and match[1] == "$" and match[3] == "N"
+    }
+    # Without names in the keywords, $P3V is about the third column.
+    moved = {(columns.get(name) if columns else n): n for n, name in enumerate(names, 1)}
+    text = {
+        "$BEGINANALYSIS": "0",
+        "$ENDANALYSIS": "0",
+        "$BEGINSTEXT": "0",
+        "$ENDSTEXT": "0",
+        "$NEXTDATA": "0",
+        "$BYTEORD": "1,2,3,4",
+        "$DATATYPE": "F",
+        "$MODE": "L",
+        "$PAR": str(len(names)),
+        "$TOT": str(n_events),
+    }
+    for n, (name, (_, long)) in enumerate(zip(names, channels, strict=True), 1):
+        text[f"$P{n}N"] = name
+        if long.strip():
+            text[f"$P{n}S"] = long.strip()
+        text[f"$P{n}B"] = "32"
+        text[f"$P{n}E"] = "0,0"
+        text[f"$P{n}R"] = str(max(1, int(np.floor(largest[n - 1])) + 1))
+    for key, value in kept.items():
+        match = _OF_CHANNEL.match(key)
+        known = columns.values() if columns else moved
+        if match is None or (match[1] != "$" and int(match[2]) not in known):
+            if key not in _LAYOUT:
+                text[key] = value
+            continue
+        column = moved.get(int(match[2]))
+        if column is None or (match[1] == "$" and match[3] in _LAYOUT_OF_CHANNEL):
+            continue
+        moved_key = f"{match[1]}P{column}{match[3]}"
+        if moved_key == f"$P{column}R" and not _holds(value, largest[column - 1]):
+            continue
+        text[moved_key] = value
+    return text
+
+
+def _holds(limit: str, largest: float) -> bool:
+    try:
+        return float(limit) >= max(largest, 1)
+    except ValueError:
+        return False
+
+
+def place(text: dict[str, str], *, n_bytes: int) -> tuple[bytes, bytes]:
+    """Return HEADER and TEXT with the offsets of `n_bytes` of DATA, which depend on the length of TEXT itself."""
+    begin = 0
+    while True:
+        first, last = (begin, begin + n_bytes - 1) if n_bytes else (0, 0)
+        text_bytes = format_text({"$BEGINDATA": str(first), "$ENDDATA": str(last), **text})
+        due = HEADER_BYTES + len(text_bytes)
+        if due <= begin:
+            # A longer TEXT needed one more digit than a shorter one leaves: fill up with blanks.
+            text_bytes += b" " * (begin - due)
+            break
+        begin = due
+    if begin > LARGEST_OFFSET:
+        raise FcsError(
+            f"the keywords take {len(text_bytes)} bytes; TEXT must end before byte {LARGEST_OFFSET}"
+        )
+    in_header = (first, last) if last <= LARGEST_OFFSET else (0, 0)
+    offsets = (HEADER_BYTES, begin - 1, *in_header, 0, 0)
+    return b"FCS3.1    " + b"".join(b"%8d" % offset for offset in offsets), text_bytes

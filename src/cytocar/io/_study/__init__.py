@@ -1,0 +1,1 @@
+"""The study folder: settings, sample sheet, what they name."""

@@ -1,0 +1,276 @@
+"""The study folder as a whole: settings, panel, samples; and all its files as one AnnData."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cytocar._core import keys
+from cytocar._core.errors import Problem, StudyError, did_you_mean
+from cytocar._core.ordering import timepoint_order
+from cytocar._core.vocabulary import PATIENT_ROLE
+from cytocar.io._study.samples import load_samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from cytocar.io._study.config import Gating, StudyConfig
+    from cytocar.panel import Panel
+
+CONFIG_NAME = "study.yaml"
+
+
+@dataclass(frozen=True, eq=False)
+class StudyFolder:
+    """A study that was read without problems.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    config
+        The settings.
+    panel
+        What each channel measures.
+    samples
+        A row a file, as `load_samples` gives it.
+    """
+
+    path: Path
+    config: StudyConfig
+    panel: Panel
+    samples: pd.DataFrame
+
+    @property
+    def timepoints(self) -> list[str]:
+        """The timepoints of patient samples, in the order of their months."""
+        patients = self.samples[self.samples["role"] == PATIENT_ROLE]
+        return timepoint_order(patients)
+
+    @property
+    def gating(self) -> str | Path:
+        """The gating strategy: a file of the folder if there is one of this name, else the name."""
+        return gating_source(self.path, self.config.gating)
+
+
+@dataclass
+class StudyParts:
+    """What could be read of a study: each part is None where it has problems."""
+
+    folder: Path
+    config: StudyConfig | None = None
+    panel: Panel | None = None
+    samples: pd.DataFrame | None = None
+
+
+def gating_source(folder: Path, gating: str | Gating) -> str | Path:
+    """Return the file that `gating` names, relative to the folder, or the name of a built-in strategy."""
+    name = gating if isinstance(gating, str) else gating.file
+    path = folder / Path(name).expanduser()
+    return path if path.is_file() or path.suffix else name
+
+
+def gating_roles(gating: str | Gating) -> dict[str, Any]:
+    """Return what `gating` says of populations, as `cytocar.gate.load` takes it."""
+    return {} if isinstance(gating, str) else gating.model_dump(exclude={"file"})
+
+
+def load_parts(path: str | os.PathLike[str]) -> tuple[StudyParts, list[Problem]]:
+    """Read the settings, the panel and the sample sheet of a study; collect what is wrong with any of them."""
+    from cytocar.io._study.config import load_config
+
+    path = Path(path).expanduser()
+    file = path / CONFIG_NAME if path.is_dir() else path
+    parts = StudyParts(file.parent)
+    if not file.exists():
+        where = f"there is no {CONFIG_NAME} in it" if path.is_dir() else "there is no such file or folder"
+        return parts, [Problem(str(path), where, "name the study folder; 'cytocar init' makes one")]
+    parts.config, problems = load_config(file)
+    if parts.config is None:
+        return parts, problems
+    parts.panel, found = _panel(file, parts.config)
+    problems += found
+    if parts.panel is not None:
+        parts.config = _with_channels(parts.config, parts.panel)
+    parts.samples, found = load_samples(
+        parts.folder / Path(parts.config.samples).expanduser(), also=parts.config.cohort.columns
+    )
+    problems += found
+    return parts, problems
+
+
+def _with_channels(config: StudyConfig, panel: Panel) -> StudyConfig:
+    """Return the settings with bead channels spelled as the panel spells them; unknown ones stay as they are."""
+    if isinstance(config.beads, str):
+        return config
+    beads = list(dict.fromkeys(panel.find_channel(name) or name for name in config.beads))
+    return config.model_copy(update={"beads": beads})
+
+
+def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]]:
+    from cytocar.panel import Panel, builtin_names
+
+    path = file.parent / Path(config.panel).expanduser()
+    if path.is_file():
+        return Panel.load(path, cofactor=config.cofactor)
+    if config.panel in builtin_names():
+        return Panel.load(config.panel, cofactor=config.cofactor)
+    known = [*sorted(entry.name for entry in file.parent.glob("*.csv")), *builtin_names()]
+    what = f"panel {config.panel!r} is neither a file of the folder nor a panel that comes with cytocar"
+    return None, [Problem(str(file), what, did_you_mean(config.panel, known))]
+
+
+def load_study(path: str | os.PathLike[str]) -> tuple[StudyFolder | None, list[Problem]]:
+    """Read settings, panel and sample sheet of a study, and collect everything that is wrong with them.
+
+    Parameters
+    ----------
+    path
+        The study folder, or the `study.yaml` in it.
+
+    Returns
+    -------
+    The study and no problems, or None and all problems. The FCS files are not opened.
+
+    Examples
+    --------
+    >>> study, problems = load_study("missing")
+    >>> study is None, problems[0].what
+    (True, 'there is no such file or folder')
+    """
+    parts, problems = load_parts(path)
+    if problems or parts.config is None or parts.panel is None or parts.samples is None:
+        return None, problems
+    return StudyFolder(parts.folder, parts.config, parts.panel, parts.samples), []
+
+
+def read_study(path: str | os.PathLike[str]) -> AnnData:
+    """Read all files of a study into one matrix of raw counts.
+
+    The files may differ in the order and spelling of their channels, byte order, version, and in channels
+    that the panel does not name. All events are kept; the matrix takes 4 bytes an event and channel.
+
+    Parameters
+    ----------
+    path
+        The study folder, or the `study.yaml` in it.
+
+    Returns
+    -------
+    AnnData with the following fields:
+
+    `X`
+        float32, events x mass channels of the panel, counts.
+    `var`
+        The mass channels of the panel, index the marker.
+    `obs`
+        `sample_id`, `patient_id` (categorical), `timepoint` (categorical, ordered by months; missing where the
+        sheet has none), `months` (float, NaN where the sheet has none), `event_index` (int64, 0-based row in the
+        file), the other columns of the sample sheet, and the channels without mass (NaN in files that do not
+        have one); index ``"<sample_id>:<event_index>"``.
+    `uns["cytocar"]`
+        State ``"counts"``, and the history as JSON.
+
+    Raises
+    ------
+    StudyError
+        With every problem of the settings, the panel, the sheet and the files.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import cytocar as cc
+    >>> folder = pathlib.Path(tempfile.mkdtemp()) / "study"
+    >>> cc.datasets.write_legend2(folder, cells=500)  # doctest: +SKIP
+    >>> adata = cc.io.read_study(folder)  # doctest: +SKIP
+    """
+    study, problems = load_study(path)
+    if study is None:
+        raise StudyError(problems)
+    return _join(study, _read_all(study))
+
+
+def _read_all(study: StudyFolder) -> list[AnnData]:
+    from cytocar._core import provenance
+    from cytocar._core.errors import FcsError, PanelError
+    from cytocar.io._fcs.read import read_fcs
+
+    parts: list[AnnData] = []
+    problems: list[Problem] = []
+    for file, sample in zip(study.samples["path"], study.samples[keys.SAMPLE], strict=True):
+        where = f"sample {sample} ({file})"
+        try:
+            part = read_fcs(file, panel=study.panel, sample_id=str(sample))
+        except (FcsError, PanelError, OSError) as error:
+            problems.append(Problem(where, str(error)))
+            continue
+        if provenance.state(part) != keys.STATE_COUNTS:
+            fix = "take the file from before the transformation"
+            problems.append(Problem(where, "holds arcsinh values; a study is read as counts", fix))
+        parts.append(part)
+    if problems:
+        raise StudyError(problems)
+    return parts
+
+
+def _join(study: StudyFolder, parts: list[AnnData]) -> AnnData:
+    """Put the files below each other; each is let go once it is copied."""
+    import anndata
+    import numpy as np
+
+    from cytocar._core import provenance
+
+    rows = [part.n_obs for part in parts]
+    names = list(dict.fromkeys(name for part in parts for name in part.obs))
+    names = [name for name in names if name not in (keys.SAMPLE, keys.EVENT_INDEX)]
+    others = {name: np.full(sum(rows), np.nan, dtype=np.float32) for name in names}
+    matrix = np.empty((sum(rows), len(study.panel.var)), dtype=np.float32)
+    steps = []
+    begin = 0
+    for count in rows:
+        part = parts.pop(0)
+        here = slice(begin, begin + count)
+        matrix[here] = part.X
+        for name in names:
+            if name in part.obs:
+                values = part.obs[name].to_numpy()
+                # Time in milliseconds of a double file has more digits than a single one.
+                others[name] = others[name].astype(np.result_type(others[name], values), copy=False)
+                others[name][here] = values
+        steps += provenance.steps(part)[-1:]
+        begin += count
+    adata = anndata.AnnData(matrix, obs=_describe(study.samples, rows, others), var=study.panel.var)
+    provenance.set_state(adata, keys.STATE_COUNTS)
+    files = [step["settings"] for step in steps]
+    provenance.record(adata, "io.read_study", {"panel": study.panel.name, "files": files})
+    return adata
+
+
+def _describe(samples: pd.DataFrame, rows: list[int], others: dict[str, Any]) -> pd.DataFrame:
+    """Return obs: what the sheet says of each event's file, its row there, and its channels without mass."""
+    import numpy as np
+    import pandas as pd
+
+    number = np.repeat(np.arange(len(rows)), rows)
+    columns: dict[str, Any] = {}
+    for name in samples.columns.drop(["file", "path"]):
+        values = samples[name]
+        if values.dtype == "float64":
+            columns[name] = values.to_numpy()[number]
+            continue
+        texts = [str(value) for value in values]
+        order = (
+            timepoint_order(samples) if name == keys.TIMEPOINT else list(dict.fromkeys(filter(None, texts)))
+        )
+        codes = np.array([order.index(text) if text else -1 for text in texts], dtype=np.int64)[number]
+        dtype = pd.CategoricalDtype(order, ordered=name == keys.TIMEPOINT)
+        columns[name] = pd.Categorical.from_codes(codes, dtype=dtype)
+    event = np.concatenate([np.arange(count, dtype=np.int64) for count in rows])
+    columns[keys.EVENT_INDEX] = event
+    columns |= {name: values for name, values in others.items() if name not in columns}
+    labels = samples[keys.SAMPLE].astype(str).to_numpy()[number]
+    index = [f"{sample}:{row}" for sample, row in zip(labels.tolist(), event.tolist(), strict=True)]
+    return pd.DataFrame(columns, index=pd.Index(index, dtype=object))

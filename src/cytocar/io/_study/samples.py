@@ -1,0 +1,262 @@
+"""The sample sheet: which file is which sample, of whom, and when."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cytocar._core import keys
+from cytocar._core.errors import Problem, did_you_mean
+from cytocar._core.hand_tables import Row, Table, read_table
+from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE, PATIENT_ROLE, ROLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+REQUIRED: Final = ("file", keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS)
+OPTIONAL: Final = ("role", "group", "batch", "lymphocytes_per_ul", "wbc_per_ul")
+_NUMBERS: Final = ("lymphocytes_per_ul", "wbc_per_ul")
+_FILL_IN: Final = {
+    keys.PATIENT: "give the patient or donor",
+    keys.TIMEPOINT: "a label such as 2mo, the same for all samples of one visit",
+    keys.MONTHS: "the months since infusion as a number (0 where there is no time)",
+}
+_EMPTY: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
+
+
+def load_samples(
+    path: str | os.PathLike[str], *, also: Sequence[str] = ()
+) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """Read the sample sheet and collect everything that is wrong with it.
+
+    Parameters
+    ----------
+    path
+        A CSV file with the columns `file` (absolute, or relative to the sheet), `sample_id`, `patient_id`,
+        `timepoint`, `months` and if wanted `role` (``patient``, ``negative_control``, or ``fmo`` for a
+        tube that lacks an antibody), `group`, `batch`, `lymphocytes_per_ul`, `wbc_per_ul`. A control needs neither
+        patient nor time. Other columns
+        are left alone.
+    also
+        Names of other columns that are wanted, such as covariates: numbers where all of them are, else texts.
+
+    Returns
+    -------
+    A row a file, patients first, by patient, months and sample, and the problems; the table is None where there are
+    any. Texts are str (``""`` where empty), `months` and counts per microlitre float (NaN where empty), and `path`
+    holds the resolved `Path`.
+
+    Examples
+    --------
+    >>> table, problems = load_samples("missing/samples.csv")
+    >>> table is None, len(problems)
+    (True, 1)
+    """
+    path = Path(path)
+    table, problems = read_table(path)
+    if table is None:
+        return None, problems
+    known = (*REQUIRED, *OPTIONAL)
+    for column in REQUIRED:
+        if column not in table.columns:
+            problems.append(
+                Problem(
+                    str(path),
+                    f"has no column {column!r}; its columns are {', '.join(name for name in table.columns if name)}",
+                    f"the columns {', '.join(REQUIRED)} have to be there",
+                )
+            )
+    absent = [name for name in known if name not in table.columns]
+    problems += [
+        Problem(str(path), f"column {name!r} is not known", did_you_mean(name, absent))
+        for name in table.columns
+        if name and name not in known and did_you_mean(name, absent).startswith("did you mean")
+    ]
+    if problems:
+        return None, problems
+    rows = [_complete(path, table, row, problems) for row in table.rows]
+    problems += _repeated(path, table.rows, rows)
+    problems += _contradicting(path, table.rows, rows)
+    if problems:
+        return None, problems
+    return _frame(rows, table, also), []
+
+
+def _cell(row: Row, column: str) -> str:
+    text = row.get(column)
+    return "" if text.casefold() in _EMPTY else text
+
+
+def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> dict[str, Any]:
+    """Return one row with all columns; append what is wrong with it to `problems`."""
+    where = f"{path}, line {row.line}"
+    role = _cell(row, "role").casefold() or PATIENT_ROLE
+    if role not in ROLES:
+        problems.append(Problem(where, f"role is {row.get('role')!r}", did_you_mean(role, ROLES)))
+    entry: dict[str, Any] = {column: _cell(row, column) for column in (*REQUIRED, *OPTIONAL)}
+    # A sample may well be called "NA" or "-1"; only numbers and labels can be missing.
+    entry[keys.SAMPLE] = row.get(keys.SAMPLE)
+    entry["role"] = role
+    entry["own"] = {column: _cell(row, column) for column in table.columns}
+    entry["path"] = _existing(where, path.parent, row.get("file"), problems)
+    if not entry[keys.SAMPLE]:
+        problems.append(Problem(where, "sample_id is empty", "give each file a name of its own"))
+    elif "/" in entry[keys.SAMPLE] or ":" in entry[keys.SAMPLE]:
+        problems.append(
+            Problem(
+                where,
+                f"sample_id is {entry[keys.SAMPLE]!r}",
+                "leave out slashes and colons: cells are named by it",
+            )
+        )
+    months = table.number(entry[keys.MONTHS]) if entry[keys.MONTHS] else None
+    if entry[keys.MONTHS] and months is None:
+        problems.append(
+            Problem(
+                where,
+                f"months is {row.get(keys.MONTHS)!r}",
+                "give a number, such as 2 or 0.25; negative before infusion",
+            )
+        )
+    empty = [column for column in (keys.PATIENT, keys.TIMEPOINT, keys.MONTHS) if not entry[column]]
+    if empty and role not in (CONTROL_ROLE, FMO_ROLE):
+        problems.append(
+            Problem(
+                where,
+                f"{', '.join(empty)} of sample {entry[keys.SAMPLE]!r} {'is' if len(empty) == 1 else 'are'} empty",
+                "; ".join([*(_FILL_IN[column] for column in empty), f"or give role {CONTROL_ROLE}"]),
+            )
+        )
+    entry[keys.MONTHS] = float("nan") if months is None else months
+    for column in _NUMBERS:
+        text = entry[column]
+        value = table.number(text) if text else None
+        if text and (value is None or value < 0):
+            problems.append(
+                Problem(
+                    where,
+                    f"{column} is {row.get(column)!r}",
+                    "give a number of at least 0, or leave it empty",
+                )
+            )
+        entry[column] = float("nan") if value is None else value
+    return entry
+
+
+def _existing(where: str, folder: Path, text: str, problems: list[Problem]) -> Path:
+    if not text:
+        problems.append(
+            Problem(where, "file is empty", "give the path of an FCS file, relative to the sheet")
+        )
+        return folder
+    path = Path(text).expanduser()
+    path = path if path.is_absolute() else folder / path
+    # Sheets written on Windows part folders with a backslash.
+    if not path.exists() and "\\" in text:
+        other = folder / text.replace("\\", "/")
+        path = other if other.exists() else path
+    try:
+        if path.is_file():
+            return path.resolve()
+        what = f"file {text!r} is a folder" if path.is_dir() else f"file {text!r} does not exist"
+        problems.append(Problem(where, what, _nearest(path)))
+    except OSError as error:
+        problems.append(
+            Problem(where, f"file {text!r} cannot be reached: {error.strerror}", "check the path")
+        )
+    return path
+
+
+def _nearest(path: Path) -> str:
+    """Say what stands where a missing file should be."""
+    if path.is_dir():
+        return "give the path of one FCS file a row"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}; paths are absolute, or relative to the sheet"
+    names = sorted(
+        entry.name for entry in path.parent.iterdir() if entry.suffix.casefold() in (".fcs", ".lmd")
+    )
+    if not names:
+        return f"there are no FCS files in {path.parent}; paths are absolute, or relative to the sheet"
+    if len(names) > 8 and "did you mean" not in did_you_mean(path.name, names):
+        return f"in {path.parent} are {', '.join(names[:5])} and {len(names) - 5} more FCS files"
+    return f"in {path.parent}: {did_you_mean(path.name, names)}"
+
+
+def _repeated(path: Path, rows: tuple[Row, ...], entries: list[dict[str, Any]]) -> list[Problem]:
+    problems = []
+    samples: dict[str, int] = {}
+    files: dict[Path, int] = {}
+    for row, entry in zip(rows, entries, strict=True):
+        where = f"{path}, line {row.line}"
+        sample = entry[keys.SAMPLE]
+        line = samples.setdefault(sample, row.line)
+        if sample and line != row.line:
+            problems.append(
+                Problem(
+                    where, f"sample_id {sample!r} is also on line {line}", "give each file a name of its own"
+                )
+            )
+        line = files.setdefault(entry["path"], row.line)
+        if entry["file"] and line != row.line:
+            problems.append(
+                Problem(
+                    where,
+                    f"file {entry['file']!r} is also on line {line}",
+                    "one row a file: remove one of them",
+                )
+            )
+    return problems
+
+
+def _contradicting(path: Path, rows: tuple[Row, ...], entries: list[dict[str, Any]]) -> list[Problem]:
+    """Find one timepoint of one patient with two times: the label, or a number, is wrong."""
+    problems = []
+    seen: dict[tuple[str, str], tuple[float, int]] = {}
+    for row, entry in zip(rows, entries, strict=True):
+        months = entry[keys.MONTHS]
+        if months != months or not entry[keys.TIMEPOINT]:
+            continue
+        visit = (entry[keys.PATIENT], entry[keys.TIMEPOINT])
+        first, line = seen.setdefault(visit, (months, row.line))
+        if first != months:
+            problems.append(
+                Problem(
+                    f"{path}, line {row.line}",
+                    f"timepoint {visit[1]!r} of patient {visit[0]!r} is at {months:g} months, "
+                    f"on line {line} at {first:g}",
+                    "one label is one time within a patient: correct one of them",
+                )
+            )
+    return problems
+
+
+def _frame(rows: list[dict[str, Any]], table: Table, also: Sequence[str]) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    columns = [*REQUIRED, "role", *(column for column in OPTIONAL[1:] if column in table.columns), "path"]
+    own = [name for name in dict.fromkeys(also) if name in table.columns and name not in columns]
+    rows = sorted(
+        rows,
+        key=lambda entry: (
+            ROLES.index(entry["role"]),
+            entry[keys.PATIENT],
+            entry[keys.MONTHS] if entry[keys.MONTHS] == entry[keys.MONTHS] else float("inf"),
+            entry[keys.SAMPLE],
+        ),
+    )
+    frame = pd.DataFrame({column: [entry[column] for entry in rows] for column in columns}, columns=columns)
+    numbers = [column for column in (keys.MONTHS, *_NUMBERS) if column in columns]
+    frame = frame.astype(dict.fromkeys(numbers, "float64"))
+    for name in own:
+        texts = [entry["own"][name] for entry in rows]
+        values = [table.number(text) for text in texts]
+        numeric = any(texts) and all(
+            value is not None or not text for value, text in zip(values, texts, strict=True)
+        )
+        frame[name] = np.array(values, dtype=float) if numeric else texts
+    return frame

@@ -1,0 +1,1 @@
+"""Figures of clusters: heat map, frequencies, stability, the FlowSOM tree."""

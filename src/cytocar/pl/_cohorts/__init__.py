@@ -1,0 +1,1 @@
+"""Figures of several patients: abundance, state, clinical tables."""

@@ -1,0 +1,1 @@
+"""Figures of gates: biaxials, thresholds, robustness."""

@@ -1,0 +1,195 @@
+"""Where the cells at the end of the strategy lie in every step before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError
+from cytocar.pl._gates import biaxial
+from cytocar.pl._gates.gating import SAMPLES_PER_PAGE
+from cytocar.pl._gates.gating_rows import lay_out, read_tree
+from cytocar.pl._gates.strategy import PIXELS, one_sample, page_of, steps_of
+from cytocar.pl._page import fitted_text, inputs, style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cytocar.gate import GateTree
+
+_POINT, _GATE = "#D55E00", style.INK
+
+
+@style.styled
+def backgating(
+    adata: AnnData,
+    *,
+    population: str | None = None,
+    sample: str | None = None,
+    plots: pd.DataFrame | None = None,
+    thresholds: pd.DataFrame | None = None,
+    ledger: pd.DataFrame | None = None,
+    strategy: GateTree | str | None = None,
+    outlines: pd.DataFrame | None = None,
+    samples: Sequence[str] | None = None,
+    page: int = 1,
+    per_page: int = SAMPLES_PER_PAGE,
+) -> Figure:
+    """Draw the cells of one population, by default the CAR-T cells, over the grey density of every earlier step.
+
+    Cells that were gated wrongly show here: true ones lie together in every step, within the gates and not at their
+    edges. Up to 3,000 cells are drawn one by one; of more, the lines that hold half, 80 % and 95 % of them, and those
+    beyond as points.
+
+    Parameters
+    ----------
+    adata
+        Gated by `cytocar.gate.apply`; or, with `plots`, the cells of a run (``cells.h5ad``), whose `compartment` says
+        which are CAR-T cells.
+    population
+        Name of a population of the strategy; for the cells of a run always the CAR-T cells.
+    sample
+        Which sample of `adata`; it has to be named where there are several.
+    plots, thresholds, ledger, strategy, outlines, samples, page, per_page
+        For a run: as `cytocar.pl.gating` takes them. One row a sample.
+
+    Returns
+    -------
+    Figure; an Axes is labelled ``<number of the step> <population drawn in grey>``; with `plots`
+    ``<sample> <number of the plot>``.
+
+    Raises
+    ------
+    GateError
+        The data are not gated, or there is no such population.
+    ParameterError
+        A sample is unknown, or a table that belongs to `plots` is missing.
+
+    Examples
+    --------
+    >>> import cytocar as cc
+    >>> adata = cc.datasets.legend2(cells=3000, timepoints=["2mo"])
+    >>> cc.pp.clean(adata)
+    >>> cc.pp.arcsinh(adata)
+    >>> cc.gate.apply(adata, "car_t")
+    >>> [axes.get_label() for axes in cc.pl.backgating(adata).axes][:2]
+    ['1 cells', '2 CD45+']
+    """
+    if plots is not None:
+        if thresholds is None or ledger is None:
+            raise ParameterError(
+                "plots come with the tables thresholds and ledger of the same run; pass all three"
+            )
+        return _of_run(
+            adata, plots, thresholds, ledger, strategy=strategy, outlines=outlines, samples=samples, page=page,
+            per_page=per_page,
+        )  # fmt: skip
+    from cytocar.gate._results.ledger import gating, strategy_of
+
+    name = one_sample(sample, list(gating(adata)["samples"]))
+    if population is None:
+        tree = strategy_of(adata)
+        population = tree.compartments.get(keys.CAR) or tree.expanded()[-1].name
+    steps = [
+        step
+        for step in steps_of(adata, name, bins=PIXELS, of=population)[0]
+        if _ends_in(adata, step.parent, population)
+    ]
+    if not steps:
+        raise ParameterError(
+            f"no step of the strategy comes before {population!r}, so there is nothing to draw"
+        )
+    n = fitted_text.count(max(len(step.x_values) for step in steps if step.x_values is not None))
+
+    def draw(axes: Axes, step: biaxial.Step) -> None:
+        biaxial.draw(axes, step, grey=True, line=_GATE)
+        if step.x_values is not None and step.y_values is not None:
+            biaxial.draw_cells(axes, step.x_values, step.y_values, _POINT, _size(len(step.x_values)))
+
+    words = f"{fitted_text.label(population, 24)} ({n} cells) over the density of all cells of the panel"
+    return page_of(steps, name, words, draw, colour=_POINT)
+
+
+def _ends_in(adata: AnnData, parent: str, population: str) -> bool:
+    """Return whether a population is the other or lies below it."""
+    from cytocar.gate import strategy_of
+
+    above = {one.name: one.parent for one in strategy_of(adata).expanded()}
+    name = population
+    while name != parent and name in above:
+        name = above[name]
+    return name == parent and parent != population
+
+
+def _of_run(
+    cells: AnnData, plots: pd.DataFrame, thresholds: pd.DataFrame, ledger: pd.DataFrame, **page: Any
+) -> Figure:
+    chosen = inputs.of_interest(cells)
+    whose = inputs.column(cells, keys.SAMPLE)
+    named: dict[str, Any] = {}
+    positions = {str(name): place for place, name in enumerate(cells.var_names)}
+    inputs.require(plots, (keys.SAMPLE, "parent", "x_marker", "y_marker"), "the table of gating plots")
+    last = _name_of_cars(ledger, page.get("strategy"))
+    parents = plots["parent"].astype(str)
+    # the table has a row for each pixel
+    above = {parent for parent in parents.unique() if _before(parent, last, ledger)}
+    plots = plots[parents.isin(above)]
+    if not len(plots):
+        raise ParameterError(f"no plot comes before {last!r}, so there is nothing to draw")
+
+    def values(marker: str, rows: Any) -> Any:
+        if marker not in named:
+            named[marker] = np.asarray(inputs.expression(cells, [marker]))[:, 0]
+        return named[marker][rows]
+
+    def over(axes: Axes, sample: str, panel: dict[str, Any]) -> None:
+        rows = np.flatnonzero(chosen & (whose == sample))
+        if panel["x"] in positions and panel["y"] in positions:
+            x, y = (values(panel[side], rows) for side in "xy")
+            biaxial.draw_cells(axes, x, y, _POINT, _size(rows.size))
+
+    def heads(panel: dict[str, Any], counts: dict[str, float], side: float) -> str:
+        whole = fitted_text.fit(panel["parent"], side, style.SMALL)
+        parent, of_interest = (fitted_text.count(counts.get(name, 0.0)) for name in (panel["parent"], last))
+        return f"{whole}\nn = {parent}\nin colour {of_interest}"
+
+    words = f"in colour: {fitted_text.label(last, 24)}; grey: all cells of the panel"
+    return lay_out(plots, thresholds, ledger, words=words, over=over, heads=heads, **page)
+
+
+def _name_of_cars(ledger: pd.DataFrame, strategy: GateTree | str | None) -> str:
+    """Return the population of the ledger that holds the CAR-T cells.
+
+    It is that of the strategy; where that is not known, the one with the usual name, else the last one.
+    """
+    from cytocar.gate import DocumentTree
+
+    names = list(dict.fromkeys(ledger["population"].astype(str)))
+    if isinstance(strategy, str) and strategy.startswith("<?xml"):
+        stated = DocumentTree.from_text(strategy).compartments.get(keys.CAR)
+    else:
+        tree = read_tree(strategy)
+        stated = None if tree is None else tree.compartments.get(keys.CAR)
+    if stated in names:
+        return str(stated)
+    return "CAR-T" if "CAR-T" in names else names[-1]
+
+
+def _before(parent: str, population: str, ledger: pd.DataFrame) -> bool:
+    rows = ledger.drop_duplicates("population")
+    above = dict(zip(rows["population"].astype(str), rows["parent"].astype(str), strict=True))
+    name = above.get(population, "")
+    while name and name != parent and name in above:
+        name = above[name]
+    return name == parent
+
+
+def _size(n: int) -> float:
+    """Return the area of a point in square points."""
+    return float(np.clip(400 / max(n, 1), 0.7, 4.0))

@@ -1,0 +1,175 @@
+"""The biaxials of a document of gates: shapes of any kind on scales of any kind, population by population."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import GateError
+from cytocar.gate._documents.apply import _Channels, version_for
+from cytocar.gate._documents.document import GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
+from cytocar.gate._documents.tree import DocumentTree
+from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
+from cytocar.gate._shapes.transforms import Linear, Scale
+from cytocar.gate._strategy.parts import ROOT
+from cytocar.pl._gates.biaxial import Axis, Box, Outline, Region, Step
+from cytocar.pl._page import raster
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+_DECADES = (0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
+_NEAREST = 0.07
+"""Distance of two ticks, as a share of an axis, below which one is left out."""
+
+
+class _Values:
+    """The values of the events of one sample on each axis, computed once."""
+
+    def __init__(self, adata: AnnData, document: GatingDocument, rows: Any) -> None:
+        self._document, self._rows = document, rows
+        self._channels = _Channels(adata, document)
+        self._found: dict[Dimension, NDArray[np.floating]] = {}
+
+    def __call__(self, axis: Dimension) -> NDArray[np.floating]:
+        if axis not in self._found:
+            own = self._channels.transformed(axis)
+            self._found[axis] = self._made(axis) if own is None else own[self._rows]
+        return self._found[axis]
+
+    def _made(self, axis: Dimension) -> NDArray[np.floating]:
+        names = list(self._document.sources(axis))
+        events = np.column_stack([self._channels.counts(name)[self._rows] for name in names])
+        return _Axes(self._document, _Columns(self._document, names, None), events, {}).values(axis)
+
+
+def steps(
+    adata: AnnData, tree: DocumentTree, sample: str, *, bins: int, of: str | None = None
+) -> tuple[list[Step], list[str]]:
+    """Return the biaxials of one sample, gated by a document, and the populations that are on none of them.
+
+    The others are made of populations in a way that no shape shows. With `of`, each biaxial also holds the places of
+    the cells of that population.
+    """
+    from cytocar import gate
+    from cytocar._core.samples import rows_by_sample
+
+    rows = rows_by_sample(adata, keys.SAMPLE)[sample]
+    document = tree.document
+    members = document._for_file(version_for(document, adata, sample))
+    panels, rest = panels_of(document, members)
+    channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
+    columns = _Columns(document, channels, None)
+    names = dict(zip(channels, map(str, adata.var_names), strict=True))
+    values = _Values(adata, document, rows)
+    label_of = {one.path: tree.labels[one.id] for one in document.populations}
+    looked_at = None if of is None else gate.membership(adata, of)[rows]
+    drawn = []
+    for panel in panels:
+        parent = label_of[panel.parent] if panel.parent else ROOT
+        inside = gate.membership(adata, parent)[rows]
+        second = panel.axes[1] or beside(panel, panels, channels)
+        both = [values(dimension) for dimension in (panel.axes[0], second)]
+        shown = [part[inside] for part in both]
+        axes = [
+            _axis(document, dimension, part, panel, names, columns)
+            for dimension, part in zip((panel.axes[0], second), shown, strict=True)
+        ]
+        regions = [
+            Region(label_of[one.path], float(gate.membership(adata, label_of[one.path])[rows].sum()), shape)
+            for one, found in panel.members
+            for shape in _shapes(found, (panel.axes[0], second))
+        ]
+        ends = [(axis.low, axis.high) for axis in axes]
+        counts = raster.pixels(shown[0], shown[1], ends[0], ends[1], raster.fineness(len(shown[0]), bins))
+        places = (None, None) if looked_at is None else tuple(part[looked_at & inside] for part in both)
+        drawn.append(Step(parent, float(inside.sum()), axes[0], axes[1], counts, regions, *places))
+    return drawn, rest
+
+
+def _axis(
+    document: GatingDocument,
+    dimension: Dimension,
+    values: NDArray[np.floating],
+    panel: Panel,
+    names: Mapping[str, str],
+    columns: _Columns,
+) -> Axis:
+    low, high = raster.ends_of(values, least=1e-3)
+    for _, gate in panel.members:
+        for place in _places(gate, dimension):
+            # A side far outside of all events must not squeeze them: the picture reaches out by no more than half.
+            span = high - low
+            low, high = (
+                min(low, max(place - 0.05 * span, low - span / 2)),
+                max(high, min(place + 0.05 * span, high + span / 2)),
+            )
+    name = dimension.ratio or dimension.channel
+    if not dimension.ratio:
+        with contextlib.suppress(GateError):  # channels without a mass, such as time, keep their own name
+            name = names[columns.channels[columns.position(dimension.channel)]]
+    scale = document.transformations.get(dimension.transformation)
+    if not isinstance(scale, Scale) or isinstance(scale, Linear):
+        return Axis(name, low, high, _linear_ticks(low, high))
+    return Axis(name, low, high, _decades(scale, low, high))
+
+
+def _places(gate: Gate, dimension: Dimension) -> list[float]:
+    """Return where a gate ends on an axis."""
+    if dimension not in gate.axes:
+        return []
+    at = gate.axes.index(dimension)
+    if isinstance(gate, Rectangle):
+        return [end for end in (gate.low[at], gate.high[at]) if end is not None]
+    if isinstance(gate, Polygon):
+        places = [vertex[at] for vertex in gate.vertices]
+        return [min(places), max(places)]
+    if isinstance(gate, Ellipsoid):
+        reach = float(np.sqrt(gate.distance_square * gate.covariance[at][at]))
+        return [gate.mean[at] - reach, gate.mean[at] + reach]
+    return []
+
+
+def _linear_ticks(low: float, high: float) -> dict[float, str]:
+    from matplotlib.ticker import MaxNLocator
+
+    return {
+        float(tick): f"{tick:g}"
+        for tick in MaxNLocator(nbins=4).tick_values(low, high)
+        if low <= tick <= high
+    }
+
+
+def _decades(scale: Scale, low: float, high: float) -> dict[float, str]:
+    """Return ticks at 0, 1, 10, 100 ... of the values, where the scale puts them, as far as they do not touch."""
+    with np.errstate(all="ignore"):
+        places = np.asarray(scale.apply(np.array(_DECADES)), dtype=float)
+    found: dict[float, str] = {}
+    for value, place in sorted(zip(_DECADES, places, strict=True), key=lambda pair: (pair[0] != 0, -pair[0])):
+        if not (np.isfinite(place) and low <= place <= high):
+            continue
+        if all(abs(place - other) > _NEAREST * (high - low) for other in found):
+            found[float(place)] = f"{value:g}" if value < 1e4 else f"{value:.0e}".replace("e+0", "e")
+    return dict(sorted(found.items()))
+
+
+def _shapes(gate: Gate, axes: tuple[Dimension, Dimension]) -> list[Box | Outline]:
+    """Return what of a gate lies on two axes; of a shape in more dimensions, its shadow on them."""
+    where = [gate.axes.index(axis) if axis in gate.axes else None for axis in axes]
+    if isinstance(gate, Rectangle):
+        ends = [(None, None) if at is None else (gate.low[at], gate.high[at]) for at in where]
+        return [Box(*ends[0], *ends[1])]
+    x, y = where
+    if x is None or y is None:
+        return []
+    if isinstance(gate, Polygon):
+        return [Outline(np.array([(vertex[x], vertex[y]) for vertex in gate.vertices], dtype=float))]
+    if isinstance(gate, Ellipsoid):
+        return [Outline(ellipse(gate, x, y))]
+    return []

@@ -1,0 +1,1 @@
+"""Figures of maps: t-SNE and UMAP."""

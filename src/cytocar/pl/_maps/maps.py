@@ -1,0 +1,421 @@
+"""Maps of cells (t-SNE, UMAP): coloured by cluster, subset, timepoint or marker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError
+from cytocar.pl._maps.points import (
+    LEGEND_MM,
+    NARROWEST_SCALE,
+    TITLE_MM,
+    Map,
+    colour_limits,
+    columns_for,
+    draw_groups,
+    draw_legend,
+    draw_points,
+    legend_width,
+    number_groups,
+    panel_title,
+    point_size,
+)
+from cytocar.pl._page import fitted_text, inputs, style
+from cytocar.pl._page.sheet import Box, Sheet, grid, rows_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def _default_grouping(adata: AnnData) -> str | None:
+    for key in (keys.PHENOGRAPH, keys.FLOWSOM):
+        if key in adata.obs and inputs.levels(adata, key):
+            return key
+    return None
+
+
+def _draw_map(
+    adata: AnnData, basis: str, color: str | None, split_by: str | None, layer_markers: Sequence[str] = ()
+) -> Figure:
+    """Draw one panel, or one a value of `split_by`, coloured by a column of obs or by a marker."""
+    cells = Map(adata, basis)
+    color = _default_grouping(adata) if color is None else color
+    parts: list[tuple[str, NDArray[np.bool_]]] = [("", np.ones(cells.rows.size, dtype=bool))]
+    if split_by is not None:
+        groups = inputs.column(adata, split_by)[cells.rows]
+        parts = [(name, groups == name) for name in inputs.levels(adata, split_by)]
+        parts = [(name, mask) for name, mask in parts if mask.any()]
+        if not parts:
+            raise ParameterError(f"no cell on the map has a value in obs[{split_by!r}]")
+    columns = columns_for(len(parts))
+    area = 100.0 if len(parts) == 1 else style.WIDTH_MM - 6 - LEGEND_MM
+    gap = 2.5
+    side = (area - gap * (columns - 1)) / columns
+    boxes = grid(
+        len(parts),
+        columns=columns,
+        left=6,
+        top=TITLE_MM,
+        width=area,
+        height=side,
+        gap_x=gap,
+        gap_y=TITLE_MM,
+    )
+    bottom = boxes[-1].top + side + 5
+    sheet = Sheet(bottom, width=area + 6 + LEGEND_MM)
+    size = point_size(cells.rows.size, side)
+    by_group = color is not None and color in adata.obs
+    drawn = []
+    if by_group and color is not None:
+        colours = style.colours_of(color, inputs.levels(adata, color))
+        labels = inputs.column(adata, color)[cells.rows]
+    elif color is not None:
+        values = inputs.expression(adata, [color])[:, 0][cells.rows]
+        low, high = colour_limits(values)
+    for place, ((name, mask), box) in enumerate(zip(parts, boxes, strict=True)):
+        axes = sheet.axes(box, label=name or "map")
+        drawn.append(axes)
+        cells.frame(axes, named=place % columns == 0 and place // columns == rows_of(len(parts), columns) - 1)
+        if len(parts) > 1:
+            draw_points(axes, cells.points[~mask], style.PALE, size, "others")
+        points = cells.points[mask]
+        if color is None:
+            draw_points(axes, points, style.SOFT, size, "cells")
+        elif by_group:
+            draw_groups(axes, points, labels[mask], colours, size)
+            if len(parts) == 1 and color in (keys.PHENOGRAPH, keys.FLOWSOM):
+                number_groups(axes, points, labels[mask], colours, side)
+        else:
+            axes.scatter(
+                points[:, 0], points[:, 1], s=size, c=values[mask], vmin=low, vmax=high,
+                cmap=style.expression_map(), linewidths=0, rasterized=True, label="cells",
+            )  # fmt: skip
+        axes.set_title(**panel_title(name, int(mask.sum()), side))
+    left = area + 6 + 4
+    if by_group and color is not None:
+        shown = set(labels)
+        used = {name: colour for name, colour in colours.items() if name in shown}
+        draw_legend(sheet, left, TITLE_MM, used, fitted_text.label(color, 16), height=bottom - TITLE_MM)
+    elif color is not None:
+        scale = sheet.axes(Box(left, TITLE_MM + 4, 2.5, min(30.0, side - 4)), label="scale")
+        sheet.figure.colorbar(drawn[-1].collections[-1], cax=scale)
+        name = fitted_text.label(inputs.names_of(adata, [color])[0], 16)
+        scale.set_title(name, size=style.FONT)
+        scale.set_ylabel(inputs.value_label(adata, [color]), size=style.SMALL)
+    return sheet.figure
+
+
+@style.styled
+def tsne(adata: AnnData, *, color: str | None = None, split_by: str | None = None) -> Figure:
+    """Draw the t-SNE map, coloured by a column of obs or by a marker.
+
+    Parameters
+    ----------
+    adata
+        Cells with ``obsm["X_tsne"]``; cells without coordinates (NaN) are left out.
+    color
+        A column of obs (cluster, subset, timepoint ...) or a marker in any spelling; default the clusters.
+    split_by
+        A column of obs: one panel a value, the other cells in pale grey below.
+
+    Returns
+    -------
+    Figure, one Axes a panel.
+
+    Raises
+    ------
+    ParameterError
+        The map, the column or the marker is not there.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), var=pandas.DataFrame(index=["CD4", "Ki67"]),
+    ...                         obs=pandas.DataFrame({"subset": ["CD4", "CD4", "DN", "DN"]}, index=list("abcd")))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_title("left") for axes in tsne(cells, color="subset", split_by="subset").axes]
+    ['CD4  n = 2', 'DN  n = 2']
+    """
+    return _draw_map(adata, "tsne", color, split_by)
+
+
+@style.styled
+def umap(adata: AnnData, *, color: str | None = None, split_by: str | None = None) -> Figure:
+    """Draw the UMAP map, coloured by a column of obs or by a marker; see `tsne`."""
+    return _draw_map(adata, "umap", color, split_by)
+
+
+@style.styled
+def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
+    """Draw the whole map twice: coloured by cluster, with the cluster's number on it, and by subset.
+
+    Parameters
+    ----------
+    adata
+        Cells with a map and cluster labels.
+    basis
+        ``"tsne"`` or ``"umap"``.
+    groupby
+        Column of obs with the clusters; default PhenoGraph, else FlowSOM.
+
+    Returns
+    -------
+    Figure with the Axes ``clusters`` and, where obs tells the subset, ``subsets``.
+
+    Raises
+    ------
+    ParameterError
+        There is no map, or there are no clusters.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"),
+    ...                         obs=pandas.DataFrame({"phenograph": ["1", "1", "2", "2"]}, index=list("abcd")))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_label() for axes in tsne_clusters(cells).axes]
+    ['clusters']
+    """
+    cells = Map(adata, basis)
+    key = _grouping(adata, groupby)
+    panels = [("clusters", key)]
+    if keys.SUBSET in adata.obs and inputs.levels(adata, keys.SUBSET):
+        panels.append(("subsets", keys.SUBSET))
+    side, gap = 62.0, 2.5
+    parts = []
+    for _, column in panels:
+        labels = inputs.column(adata, column)[cells.rows]
+        shown = set(labels)
+        colours = {
+            name: colour
+            for name, colour in style.colours_of(column, inputs.levels(adata, column)).items()
+            if name in shown
+        }
+        if "" in shown:
+            colours["none"] = style.NO_CLUSTER_COLOUR
+        parts.append((labels, colours, legend_width(list(colours), side)))
+    side = min(side, (style.WIDTH_MM - 6 - sum(gap + legend for *_, legend in parts)) / len(parts))
+    sheet = Sheet(TITLE_MM + side + 5)
+    size = point_size(cells.rows.size, side)
+    left = 6.0
+    for (name, column), (labels, colours, legend) in zip(panels, parts, strict=True):
+        axes = sheet.axes(Box(left, TITLE_MM, side, side), label=name)
+        cells.frame(axes, named=name == "clusters")
+        draw_groups(axes, cells.points, labels, colours, size)
+        if name == "clusters":
+            number_groups(axes, cells.points, labels, colours, side)
+        axes.set_title(f"{fitted_text.heading(column)}  n = {fitted_text.count(cells.rows.size)}")
+        title = "cluster" if name == "clusters" else "subset"
+        draw_legend(sheet, left + side + gap, TITLE_MM, colours, title, height=side)
+        left += side + gap + legend
+    return sheet.figure
+
+
+def _grouping(adata: AnnData, groupby: str | None) -> str:
+    found = _default_grouping(adata) if groupby is None else groupby
+    if found is None:
+        raise ParameterError(
+            "there are no clusters to colour by: run cytocar.tl.phenograph or cytocar.tl.flowsom, or give groupby"
+        )
+    return found
+
+
+@style.styled
+def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
+    """Draw the map once a timepoint, the cells of the timepoint coloured by cluster, and again by subset.
+
+    Cells of the other timepoints lie below in pale grey, so that every panel shows the whole map.
+
+    Parameters
+    ----------
+    adata
+        Cells with a map and ``obs["timepoint"]``.
+    basis
+        ``"tsne"`` or ``"umap"``.
+    groupby
+        Column of obs with the clusters; default PhenoGraph, else FlowSOM.
+
+    Returns
+    -------
+    Figure; Axes are labelled ``<column> <timepoint>``.
+
+    Raises
+    ------
+    ParameterError
+        There is no map, there are no clusters, or no cell has a timepoint.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), obs=pandas.DataFrame(
+    ...     {"phenograph": ["1", "1", "2", "2"], "timepoint": ["5yr", "2mo", "2mo", "5yr"]}, index=list("abcd")))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_label() for axes in tsne_timepoints(cells).axes]
+    ['phenograph 2mo', 'phenograph 5yr']
+    """
+    cells = Map(adata, basis)
+    key = _grouping(adata, groupby)
+    when = inputs.column(adata, keys.TIMEPOINT)[cells.rows]
+    times = [name for name in inputs.levels(adata, keys.TIMEPOINT) if (when == name).any()]
+    if not times:
+        raise ParameterError("no cell on the map has a timepoint in obs['timepoint']")
+    blocks = [key]
+    if keys.SUBSET in adata.obs and inputs.levels(adata, keys.SUBSET):
+        blocks.append(keys.SUBSET)
+    columns = columns_for(len(times))
+    gap, left = 2.5, 6.0
+    rows = rows_of(len(times), columns)
+    # about as high as a row of panels turns out
+    legend = max(legend_width(inputs.levels(adata, c), rows * 150.0 / columns) for c in blocks)
+    area = style.WIDTH_MM - left - legend
+    side = min((area - gap * (columns - 1)) / columns, 70.0)
+    area = side * columns + gap * (columns - 1)
+    block_height = rows * (side + TITLE_MM) + 5
+    sheet = Sheet(block_height * len(blocks) + 1)
+    size = point_size(cells.rows.size, side)
+    for block, column in enumerate(blocks):
+        top = block * block_height + TITLE_MM
+        colours = style.colours_of(column, inputs.levels(adata, column))
+        labels = inputs.column(adata, column)[cells.rows]
+        boxes = grid(
+            len(times),
+            columns=columns,
+            left=left,
+            top=top,
+            width=area,
+            height=side,
+            gap_x=gap,
+            gap_y=TITLE_MM,
+        )
+        for place, (name, box) in enumerate(zip(times, boxes, strict=True)):
+            mine = when == name
+            axes = sheet.axes(box, label=f"{column} {name}")
+            cells.frame(
+                axes, named=place // columns == rows_of(len(times), columns) - 1 and place % columns == 0
+            )
+            draw_points(axes, cells.points[~mine], style.PALE, size, "others")
+            own = min(point_size(int(mine.sum()), side), 4 * size)
+            draw_groups(axes, cells.points[mine], labels[mine], colours, own)
+            axes.set_title(**panel_title(name, int(mine.sum()), side))
+        shown = set(labels)
+        used = {label: colour for label, colour in colours.items() if label in shown}
+        draw_legend(
+            sheet,
+            left + area + 3,
+            top,
+            used,
+            "cluster" if block == 0 else "subset",
+            height=block_height - TITLE_MM,
+        )
+    return sheet.figure
+
+
+@style.styled
+def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis: str = "tsne") -> Figure:
+    """Draw the map once a marker, coloured by expression from the marker's 1st to its 99th percentile.
+
+    The two ends of a scale are at least 2 arcsinh units apart, so that noise about zero does not look like signal.
+
+    Parameters
+    ----------
+    adata
+        Cells with a map; X holds arcsinh values.
+    markers
+        Which markers, in any spelling; default those used for clustering.
+    basis
+        ``"tsne"`` or ``"umap"``.
+
+    Returns
+    -------
+    Figure, one Axes a marker labelled with its name, and the Axes ``scale``. The two ends of the colour scale,
+    in arcsinh units, stand in every title.
+
+    Raises
+    ------
+    ParameterError
+        There is no map, or a marker is unknown.
+    StateError
+        X holds counts.
+
+    Examples
+    --------
+    >>> import anndata, numpy, pandas
+    >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), var=pandas.DataFrame(index=["CD4", "Ki67"]))
+    >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
+    >>> [axes.get_label() for axes in tsne_markers(cells, markers=["ki-67"]).axes]
+    ['Ki67', 'scale']
+    """
+    cells = Map(adata, basis)
+    names = inputs.clustering_markers(adata) if markers is None else inputs.names_of(adata, markers)
+    values = inputs.expression(adata, names)[cells.rows]
+    columns = min(7, max(3, len(names)))
+    gap, left, title = 1.8, 3.0, 4.2
+    side = min((style.WIDTH_MM - 2 * left - gap * (columns - 1)) / columns, 40.0)
+    area = side * columns + gap * (columns - 1)
+    rows = rows_of(len(names), columns)
+    sheet = Sheet(5.5 + rows * (side + title) + 12)
+    n = fitted_text.count(cells.rows.size)
+    sheet.text(left, 1.2, f"{cells.name} by marker  n = {n} cells in every panel", size=style.TITLE)
+    boxes = grid(
+        len(names),
+        columns=columns,
+        left=left,
+        top=5.5 + title,
+        width=area,
+        height=side,
+        gap_x=gap,
+        gap_y=title,
+    )
+    size = point_size(cells.rows.size, side)
+    last = None
+    for place, (name, box) in enumerate(zip(names, boxes, strict=True)):
+        low, high = colour_limits(values[:, place])
+        axes = sheet.axes(box, label=name)
+        cells.frame(axes, named=False)
+        # high values on top: a few positive cells are what one looks for on a map of a marker
+        order = np.argsort(values[:, place], kind="stable")
+        last = axes.scatter(
+            cells.points[order, 0], cells.points[order, 1], s=size, c=values[order, place],
+            cmap=style.expression_map(), vmin=low, vmax=high, linewidths=0, rasterized=True,
+        )  # fmt: skip
+        axes.set_title(fitted_text.label(name, 11), size=style.FONT, pad=2)
+        axes.set_title(f"{low:.1f}–{high:.1f}", size=style.SMALL, pad=2, loc="right", color=style.SOFT)
+    scale = sheet.axes(Box(left, sheet.height - 8.5, 40, 2.2), label="scale")
+    if last is not None:
+        from matplotlib.cm import ScalarMappable
+
+        bar = sheet.figure.colorbar(
+            ScalarMappable(cmap=style.expression_map()), cax=scale, orientation="horizontal"
+        )
+        bar.set_ticks([0, 1], labels=["1st", "99th percentile"])
+        scale.get_xticklabels()[0].set_horizontalalignment("left")
+        scale.get_xticklabels()[1].set_horizontalalignment("right")
+        scale.tick_params(labelsize=style.SMALL, length=1.5)
+    sheet.text(
+        left + 44, sheet.height - 8.8,
+        f"of the marker, at least {NARROWEST_SCALE:g} apart; both stand above its panel, in "
+        f"{inputs.value_label(adata, names)}",
+        size=style.SMALL, color=style.SOFT,
+    )  # fmt: skip
+    return sheet.figure
+
+
+def umap_clusters(adata: AnnData, *, groupby: str | None = None) -> Figure:
+    """Draw the UMAP map coloured by cluster and by subset; see `tsne_clusters`."""
+    return tsne_clusters(adata, basis="umap", groupby=groupby)
+
+
+def umap_timepoints(adata: AnnData, *, groupby: str | None = None) -> Figure:
+    """Draw the UMAP map once a timepoint; see `tsne_timepoints`."""
+    return tsne_timepoints(adata, basis="umap", groupby=groupby)
+
+
+def umap_markers(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:
+    """Draw the UMAP map once a marker; see `tsne_markers`."""
+    return tsne_markers(adata, markers=markers, basis="umap")

@@ -1,0 +1,1 @@
+"""Figures of markers: violins and comparisons."""

@@ -1,0 +1,1 @@
+"""Figures of rare cells: kinetics, detection, subsets."""

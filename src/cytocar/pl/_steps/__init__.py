@@ -1,0 +1,1 @@
+"""Figures of the steps before gating: beads, barcodes, spillover, clean-up, time."""

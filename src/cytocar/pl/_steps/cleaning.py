@@ -1,0 +1,173 @@
+"""The clean-up as it worked: one row a sample, one column a criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar.pl._page import fitted_text, inputs, style
+from cytocar.pl._page.sheet import Box, Sheet, rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SAMPLES_PER_PAGE = 6
+_LINE = "#D55E00"
+_WORDS = {
+    "bead": "beads",
+    "debris": "debris",
+    "dead": "dead cells",
+    "doublet": "doublets",
+    "doublet_length": "doublets by size",
+}
+_NEEDED = (
+    keys.SAMPLE, "plot", "criterion", "x_name", "y_name", "x", "y", "n", "x_limit", "x_side", "y_limit", "events",
+    "taken",
+)  # fmt: skip
+
+
+@style.styled
+def cleaning(
+    plots: pd.DataFrame,
+    *,
+    samples: Sequence[str] | None = None,
+    page: int = 1,
+    per_page: int = SAMPLES_PER_PAGE,
+) -> Figure:
+    """Draw every criterion of the clean-up against DNA for every sample, with its limits and what it took.
+
+    Colour is the logarithm of the number of events in a bin, up to the fullest bin of this criterion in any sample.
+    What the criterion takes lies beyond the upright line, on the side that the arrow points to, and beyond the level
+    line where there is one. Above a panel stand the events that were left, and which part of them is taken.
+
+    Parameters
+    ----------
+    plots
+        The table that `cytocar.pp.clean_plots` returns.
+    samples
+        Which samples; default all.
+    page, per_page
+        Samples beyond `per_page` go on further pages, counted from 1.
+
+    Returns
+    -------
+    Figure; an Axes is labelled ``<sample> <criterion>``.
+
+    Raises
+    ------
+    ParameterError
+        A column is missing, a sample is unknown, or there is no such page.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> bins = pandas.DataFrame({"sample_id": "a", "plot": 3, "criterion": "dead", "x_name": "Pt195", "y_name": "DNA2",
+    ...                          "x": [2.0625, 6.0625], "y": [5.0625, 5.1875], "n": [90, 10], "x_limit": 4.5,
+    ...                          "x_side": "above", "y_limit": float("nan"), "events": 100, "taken": 10})
+    >>> cleaning(bins).axes[0].get_title("left").splitlines()
+    ['dead cells', '10 % of 100']
+    """
+    inputs.require(plots, _NEEDED, "the table of clean-up plots")
+    known = list(dict.fromkeys(plots[keys.SAMPLE].astype(str)))
+    wanted = known if samples is None else [str(sample) for sample in samples]
+    unknown = [sample for sample in wanted if sample not in known]
+    if unknown:
+        raise ParameterError(
+            f"{unknown[0]!r} is not a sample of the plots; {did_you_mean(unknown[0], known)}"
+        )
+    pages = rows_of(len(wanted), per_page)
+    if not 1 <= page <= pages:
+        raise ParameterError(f"page is {page}; there are pages 1 to {pages}")
+    drawn = wanted[(page - 1) * per_page : page * per_page]
+    columns = plots.groupby("plot")["criterion"].first().astype(str).tolist()
+    tag, left, gap, top, head, foot = 6.0, 15.0, 6.0, 6.5, 8.0, 9.0
+    side = min((style.WIDTH_MM - left - 3 - gap * (len(columns) - 1)) / len(columns), 32.0)
+    row_height = head + side + foot
+    sheet = Sheet(top + len(drawn) * row_height + 1)
+    sheet.text(
+        left, 1.0,
+        "Clean-up: arcsinh(counts / 5), added where there are several; colour: events a bin, logarithmic; above: "
+        "what % of the events left is taken",
+        size=style.SMALL, color=style.SOFT,
+    )  # fmt: skip
+    reach = {criterion: _reach(plots[plots["criterion"] == criterion]) for criterion in columns}
+    for row, sample in enumerate(drawn):
+        mine = plots[plots[keys.SAMPLE].astype(str) == sample]
+        place = top + row * row_height
+        sheet.text(
+            tag / 2, place + head + side / 2, fitted_text.label(sample, 20), rotation=90, va="center", ha="center",
+            size=style.TITLE,
+        )  # fmt: skip
+        for column, criterion in enumerate(columns):
+            box = Box(left + column * (side + gap), place + head, side, side)
+            axes = sheet.axes(box, label=f"{sample} {criterion}")
+            part = mine[mine["criterion"] == criterion]
+            if part.empty:
+                axes.set_axis_off()
+                axes.set_title(f"{_WORDS.get(criterion, criterion)}\nnot judged", size=style.SMALL)
+            else:
+                _panel(axes, part, reach[criterion], side)
+    return sheet.figure
+
+
+def _reach(part: pd.DataFrame) -> dict[str, Any]:
+    """Return the range and the fullest bin of a criterion in all samples, and the width of its bins."""
+    axes = {name: part[name].to_numpy(dtype=float) for name in ("x", "y")}
+    gaps = np.concatenate([np.diff(np.unique(values)) for values in axes.values()])
+    gaps = gaps[gaps > 1e-6]
+    step = float(gaps.min()) if gaps.size else 1.0
+    found: dict[str, Any] = {"step": step, "most": max(float(part["n"].max()), 2.0)}
+    for name, values in axes.items():
+        found[name] = (float(values.min()) - step / 2, float(values.max()) + step / 2)
+    return found
+
+
+def _panel(axes: Axes, part: pd.DataFrame, reach: dict[str, Any], side: float) -> None:
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
+
+    (low_x, high_x), (low_y, high_y), step = reach["x"], reach["y"], reach["step"]
+    image = np.full((round((high_y - low_y) / step), round((high_x - low_x) / step)), np.nan)
+    column = np.rint((part["x"].to_numpy(dtype=float) - low_x) / step - 0.5).astype(int)
+    row = np.rint((part["y"].to_numpy(dtype=float) - low_y) / step - 0.5).astype(int)
+    image[row, column] = part["n"].to_numpy(dtype=float)
+    axes.imshow(
+        np.ma.masked_invalid(image), origin="lower", extent=(low_x, high_x, low_y, high_y), aspect="auto",
+        norm=LogNorm(1, reach["most"]), cmap="viridis", interpolation="nearest",
+    )  # fmt: skip
+    first = part.iloc[0]
+    x_limit, y_limit = float(first["x_limit"]), float(first["y_limit"])
+    axes.axvline(x_limit, color=_LINE, linewidth=0.8)
+    if np.isfinite(y_limit):
+        axes.axhline(y_limit, color=_LINE, linewidth=0.8, linestyle=(0, (3, 1.5)))
+    towards = 1 if first["x_side"] == "above" else -1
+    axes.annotate(
+        "", (x_limit + towards * 0.09 * (high_x - low_x), 0.965), (x_limit, 0.965),
+        xycoords=("data", "axes fraction"), arrowprops={"arrowstyle": "->", "color": _LINE, "linewidth": 0.8,
+        "shrinkA": 0, "shrinkB": 0, "mutation_scale": 5},
+    )  # fmt: skip
+    axes.set(xlim=(low_x, high_x), ylim=(low_y, high_y))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.tick_params(labelsize=style.SMALL)
+    axes.set_xlabel(
+        fitted_text.fit(_short(first["x_name"]), side + 6, style.SMALL), size=style.SMALL, labelpad=1
+    )
+    axes.set_ylabel(fitted_text.fit(first["y_name"], side, style.SMALL), size=style.SMALL, labelpad=1)
+    share = 100 * float(first["taken"]) / max(float(first["events"]), 1.0)
+    words = _WORDS.get(str(first["criterion"]), str(first["criterion"]))
+    axes.set_title(
+        f"{words}\n{fitted_text.percent(share)} % of {fitted_text.count(float(first['events']))}",
+        size=style.SMALL,
+    )
+
+
+def _short(formula: object) -> str:
+    """Return a formula with the name of the one long channel cut, so that its weights can be read."""
+    return str(formula).replace("Event_length", "length")

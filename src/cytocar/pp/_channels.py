@@ -1,0 +1,111 @@
+"""Channels by their role, and the counts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cytocar._core import keys, matching, provenance
+from cytocar._core.errors import ParameterError, StateError
+from cytocar.panel.bead_kits import BEAD_KITS
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+
+# With fewer channels a cell that carries all their antibodies could pass for a bead.
+_FEWEST_BEAD_CHANNELS: Final = 3
+
+
+def technical(adata: AnnData, role: str) -> str | None:
+    """Return the column of obs that plays a role such as ``event_length``."""
+    from cytocar.panel.roles import guess_role
+
+    for name in adata.obs.columns:
+        if guess_role(str(name), str(name), None) == role:
+            return str(name)
+    return None
+
+
+def gaussian(adata: AnnData) -> list[str]:
+    """Return the columns of obs that hold Gaussian parameters of the ion clouds."""
+    from cytocar.panel.roles import guess_role
+
+    return [str(name) for name in adata.obs.columns if guess_role(str(name), str(name), None) == "gaussian"]
+
+
+def with_role(adata: AnnData, role: str) -> list[int]:
+    if keys.ROLE not in adata.var:
+        raise ParameterError(
+            "var has no column 'role', so that DNA, viability and bead channels are unknown; "
+            "read the file with cytocar.io, or set var['role']"
+        )
+    return [int(i) for i in np.flatnonzero(adata.var[keys.ROLE].to_numpy().astype(str) == role)]
+
+
+def strongest(signals: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> str | None:
+    """Return the channel with the highest upper quartile, the isotope that is seen best; `None` of none."""
+    if len(names) < 2 or not signals[names[0]].size:
+        return names[0] if names else None
+    return max(names, key=lambda name: float(np.percentile(signals[name], 75)))
+
+
+def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[int]], str]:
+    """Return the sets of bead channels to try, and why there is none."""
+    if isinstance(beads, str) and beads == "off":
+        return [], "beads are switched off"
+    if isinstance(beads, str) and beads != "auto":
+        raise ParameterError(f"beads is {beads!r}; it must be 'auto', 'off' or a list of bead channels")
+    if not isinstance(beads, str):
+        if not len(beads):
+            raise ParameterError("the list of bead channels is empty; name them, or pass 'auto' or 'off'")
+        from cytocar.panel.names import marker_key
+
+        names = [str(name) for name in adata.var_names]
+        channels = [str(name) for name in adata.var[keys.CHANNEL]] if keys.CHANNEL in adata.var else []
+        in_channels = {name: i for i, name in enumerate(channels)}
+        asked = [str(name) for name in beads]
+        rest = [name for name in asked if name not in in_channels]
+        found = dict(zip(rest, matching.positions(rest, names, key=marker_key, what="channel"), strict=True))
+        return [sorted({found.get(name, in_channels.get(name, -1)) for name in asked})], ""
+    if keys.MASS not in adata.var:
+        raise ParameterError(
+            "var has no column 'mass', so that bead channels are unknown; name them, or pass 'off'"
+        )
+    masses = adata.var[keys.MASS].to_numpy()
+    antibody = set(with_role(adata, "marker"))
+    sets = []
+    for kit in BEAD_KITS.values():
+        columns = [int(np.flatnonzero(masses == mass)[0]) for mass in kit if (masses == mass).any()]
+        if len(columns) >= _FEWEST_BEAD_CHANNELS and set(columns) - antibody:
+            sets.append(columns)
+    why = "" if sets else "there are no bead channels (EQ4 or EQ6, one of them without an antibody)"
+    return sets, why
+
+
+def _dense(values: Any) -> NDArray[np.float32]:
+    if hasattr(values, "toarray"):
+        values = values.toarray()
+    return np.asarray(values, dtype=np.float32)
+
+
+def counts_in_x(adata: AnnData) -> NDArray[np.float32]:
+    """Return X as a dense float32 matrix, without a copy where it is one already."""
+    if adata.X is None:
+        raise StateError("this AnnData has no X; read the file with cytocar.io")
+    return _dense(adata.X)
+
+
+def counts_of(adata: AnnData, step: str) -> NDArray[np.float32]:
+    """Return the counts, from X or from the layer that keeps them, without a copy where possible."""
+    if provenance.state(adata) == keys.STATE_COUNTS:
+        return counts_in_x(adata)
+    if keys.COUNTS not in adata.layers:
+        raise StateError(
+            f"{step} needs counts, but X holds arcsinh values and layers['counts'] is not there; "
+            "read the file again"
+        )
+    return _dense(adata.layers[keys.COUNTS])

@@ -1,0 +1,1 @@
+"""Every problem of a study, found before it is run."""

@@ -1,0 +1,86 @@
+"""Everything that is wrong with a study, found at once, from its settings, tables and the headers of its files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytocar._core.errors import Problem
+from cytocar.io._study.folder import (
+    CONFIG_NAME,
+    StudyFolder,
+    load_parts,
+)
+from cytocar.study._check.files import _files
+from cytocar.study._check.gating import _strategy
+from cytocar.study._check.settings import _remarks, _settings, _spillover
+
+if TYPE_CHECKING:
+    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.pp._spill_matrix import Spillover
+
+
+@dataclass(frozen=True, eq=False)
+class CheckResult:
+    """What was found wrong with a study, and what is worth knowing.
+
+    Parameters
+    ----------
+    problems
+        What has to be mended before the study can be run; none when it is fine.
+    notes
+        What was tolerated or left out.
+    study, strategy
+        The study and its gating strategy; None where there are problems.
+    spillover
+        The matrix that files are compensated with; None where they are not, or it comes from single stains.
+    """
+
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    study: StudyFolder | None = None
+    strategy: GateTree | DocumentTree | None = None
+    spillover: Spillover | None = None
+
+
+def check(study: str | os.PathLike[str]) -> CheckResult:
+    """Find every problem of a study at once: settings, panel, sample sheet, gating, the header of every file.
+
+    No events are read, and nothing is written.
+
+    Parameters
+    ----------
+    study
+        The study folder, or the `study.yaml` in it.
+
+    Returns
+    -------
+    The problems, the notes, and where there are no problems the study and its strategy.
+
+    Examples
+    --------
+    >>> check("missing").problems[0].what
+    'there is no such file or folder'
+    """
+    parts, problems = load_parts(study)
+    notes: list[str] = []
+    strategy, spillover = None, None
+    path = Path(study).expanduser()
+    file = path / CONFIG_NAME if path.is_dir() else path
+    if parts.config is not None:
+        strategy, found = _strategy(file, parts, notes)
+        problems += found
+        problems += _settings(file, parts.config, parts)
+        spillover, found = _spillover(parts)
+        problems += found
+        notes += _remarks(parts)
+    if parts.samples is not None:
+        problems += _files(parts.samples, parts.panel, notes)
+    whole = parts.config is not None and parts.panel is not None and parts.samples is not None
+    if problems or not whole:
+        return CheckResult(tuple(problems), tuple(notes))
+    # mypy does not follow `whole`; the parts are all there.
+    folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)  # type: ignore[arg-type]
+    return CheckResult((), tuple(notes), folder, strategy, spillover)

@@ -1,0 +1,120 @@
+"""What is wrong with gates of another program for a study: populations, channels, files, compensation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cytocar._core import keys
+from cytocar._core.errors import CytocarError, GateError, Problem
+from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE
+from cytocar.panel.names import channel_isotope
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.gate import DocumentTree, GatingDocument
+    from cytocar.io._study.folder import StudyParts
+    from cytocar.panel import Panel
+
+
+def document_problems(where: str, tree: DocumentTree, parts: StudyParts) -> Iterator[Problem]:
+    """Find what keeps gates from being applied to a study.
+
+    Parameters
+    ----------
+    where
+        The setting that names the gates.
+    tree
+        The gates.
+    parts
+        Panel and sample sheet, as far as they could be read.
+    """
+    car, host = (tree.compartments.get(role) for role in (keys.CAR, keys.HOST))
+    if (car is None) != (host is None):
+        known, other = ("car", "host") if host is None else ("host", "car")
+        names = ", ".join(one.name for one in tree.expanded())
+        yield Problem(
+            where,
+            f"{tree.compartments[known]!r} is {known}, and no population is known to be {other}",
+            f"write 'gating: {{file: ..., {other}: ...}}' with one of {names}",
+        )
+    document = tree.document
+    if parts.config is not None and parts.config.compensation != "off" and document.matrices:
+        yield Problem(
+            where,
+            f"the gates have a compensation of their own ({', '.join(document.matrices)}), and the study is "
+            "compensated too",
+            "write 'compensation: off', or draw the gates on compensated channels",
+        )
+    if parts.panel is not None:
+        yield from _channels(where, document, parts.panel, parts.samples)
+    if parts.samples is not None:
+        yield from _versions(where, document, parts.samples)
+
+
+def document_notes(tree: DocumentTree, samples: pd.DataFrame | None) -> Iterator[str]:
+    """Say what gates of another program cannot tell."""
+    for what in tree.unknown:
+        yield f"gating {tree.name!r} does not say {what}"
+    controls = samples is not None and (samples["role"] == CONTROL_ROLE).any()
+    if keys.CAR in tree.compartments and not controls:
+        yield (
+            f"gating {tree.name!r} states no cells that are known to be negative, and there is no {CONTROL_ROLE}: the "
+            "background of the CAR-T gate is not known, and no share is corrected for it"
+        )
+    own = sorted({scale.xml_name for scale in tree.document.own_scales()})
+    if own:
+        yield (
+            f"gating {tree.name!r} has scales that only FlowJo has ({', '.join(own)}): gates.xml holds them under "
+            "their own names, and other programs than cytocar do not read it"
+        )
+
+
+def _channels(
+    where: str, document: GatingDocument, panel: Panel, samples: pd.DataFrame | None
+) -> Iterator[Problem]:
+    from cytocar.gate._documents.apply import lacking_channels
+
+    named = [str(channel) for channel in panel.frame[keys.CHANNEL]]
+    missing = lacking_channels(document, named)
+    others = [name for name in missing if channel_isotope(name) is None]
+    if others and samples is not None:
+        in_files = _in_every_file(samples)
+        missing = {name: text for name, text in missing.items() if name not in in_files}
+    for text in missing.values():
+        what, _, hint = text.partition("; ")
+        yield Problem(
+            where,
+            what.replace("in the data", "in the panel, nor without a mass in every file"),
+            hint or "name the channel in the panel, or draw the gate on another",
+        )
+
+
+def _in_every_file(samples: pd.DataFrame) -> set[str]:
+    from cytocar.io._fcs.header import read_header
+
+    found: set[str] | None = None
+    for path in samples["path"]:
+        try:
+            names = {channel.pnn for channel in read_header(path).channels}
+        except (CytocarError, OSError):
+            # A file that cannot be read is told of where files are checked.
+            continue
+        found = names if found is None else found & names
+    return found or set()
+
+
+def _versions(where: str, document: GatingDocument, samples: pd.DataFrame) -> Iterator[Problem]:
+    """Find samples for which a gate has no version, where it has them for others."""
+    gated = samples[samples["role"] != FMO_ROLE]
+    for sample, file in zip(gated[keys.SAMPLE], gated["path"], strict=True):
+        try:
+            document.version_of(Path(file).name, str(sample))
+        except GateError as error:
+            yield Problem(
+                f"{where}, sample {sample}",
+                str(error),
+                "draw the gates for this file too, call the sample or its file as the gates do, or leave it out",
+            )

@@ -1,0 +1,1 @@
+"""The run: files, workers, clusters and maps, the output folder."""

@@ -1,0 +1,171 @@
+"""Labels and maps on the cells of a run: found in these cells, or taken from an earlier run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar.study._run.pool import run_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from cytocar.io import StudyConfig
+
+MIN_CELLS_TO_CLUSTER = 50
+"""Fewer cells than this are counted and compared, but not clustered or mapped."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What labelling leaves beside the labels: remarks for the report, and the tables of stability by name."""
+
+    remarks: list[str] = field(default_factory=list)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Labelling:
+    """One method, its settings and the cells it labels: a task of its own, so that methods may run side by side."""
+
+    method: str
+    cells: AnnData
+    settings: dict[str, Any]
+    stability: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one method added to the cells (a matrix-free AnnData), and how stable it is."""
+
+    added: AnnData
+    stability: tuple[pd.DataFrame, ...] = ()
+
+
+def _label(task: _Labelling) -> _Found:
+    """Run one method; keep just what it added."""
+    from cytocar import tl
+
+    before = _names(task.cells)
+    getattr(tl, task.method)(task.cells, **task.settings)
+    stability: tuple[pd.DataFrame, ...] = ()
+    if task.stability:
+        stability = tuple(tl.stability(task.cells, task.method, seed=task.settings["seed"]))
+    return _Found(_added(task.cells, before), stability)
+
+
+def _names(cells: AnnData) -> dict[str, set[str]]:
+    return {"obs": set(cells.obs), "obsm": set(cells.obsm), "uns": set(cells.uns)}
+
+
+def _added(cells: AnnData, before: dict[str, set[str]]) -> AnnData:
+    import anndata
+
+    added = anndata.AnnData(obs=cells.obs[[name for name in cells.obs if name not in before["obs"]]].copy())
+    for key in cells.obsm:
+        if key not in before["obsm"]:
+            added.obsm[key] = np.asarray(cells.obsm[key])
+    for key in cells.uns:
+        if key not in before["uns"]:
+            added.uns[key] = cells.uns[key]
+    return added
+
+
+def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: int) -> Labelled:
+    """Cluster and map the cells of interest (CAR-T, or all cells of a study without), in place.
+
+    Sets the cluster labels in `obs` (empty for cells that were not clustered) and the maps in `obsm` (NaN for them).
+    With a reference in the settings, relative to `folder`, nothing is clustered: the cells get its labels and places.
+    """
+    chosen = np.flatnonzero(
+        np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
+    )
+    if config.clustering.reference and chosen.size:
+        return _onto_reference(cells, chosen, folder / Path(config.clustering.reference).expanduser())
+    if chosen.size < MIN_CELLS_TO_CLUSTER:
+        return Labelled(
+            [
+                f"Clusters and maps were left out: {chosen.size} cells, and fewer than {MIN_CELLS_TO_CLUSTER} "
+                "cannot carry them."
+            ]
+        )
+    part = cells[chosen].copy()
+    part.layers.pop(keys.COUNTS, None)
+    found = run_all(_label, _tasks(part, config), workers=workers)
+    for one in found:
+        _spread(cells, chosen, one.added)
+    return Labelled([], _stability_tables([one.stability for one in found if one.stability]))
+
+
+def _tasks(part: AnnData, config: StudyConfig) -> list[_Labelling]:
+    clustering = config.clustering
+    markers = None if clustering.markers == "clustering" else list(clustering.markers)
+    common: dict[str, Any] = {"markers": markers, "seed": config.seed}
+    asked = {"phenograph": {"k": clustering.k}, "flowsom": {"metaclusters": clustering.metaclusters}}
+    tasks = [
+        _Labelling(method, part.copy(), {**common, **own}, clustering.stability)
+        for method, own in asked.items()
+        if clustering.method in (method, "both")
+    ]
+    maps = ("tsne", "umap") if config.embedding == "both" else (config.embedding,)
+    return tasks + [_Labelling(name, part.copy(), dict(common)) for name in maps if name != "off"]
+
+
+def _spread(cells: AnnData, chosen: np.ndarray, added: AnnData) -> None:
+    """Write what was found for some cells into all: empty, False or NaN for the others."""
+    import pandas as pd
+
+    for column in added.obs:
+        values = added.obs[column]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            full = np.full(cells.n_obs, "", dtype=object)
+            full[chosen] = np.asarray(values.astype(str), dtype=object)
+            cells.obs[column] = pd.Categorical(full, [*map(str, values.cat.categories), ""])
+        elif values.dtype == bool:
+            flags = np.zeros(cells.n_obs, bool)
+            flags[chosen] = values
+            cells.obs[column] = flags
+        else:
+            numbers = np.full(cells.n_obs, np.nan)
+            numbers[chosen] = np.asarray(values, float)
+            cells.obs[column] = numbers
+    for key in added.obsm:
+        whole = np.full((cells.n_obs, added.obsm[key].shape[1]), np.nan, np.float32)
+        whole[chosen] = added.obsm[key]
+        cells.obsm[key] = whole
+    for key in added.uns:
+        cells.uns[key] = added.uns[key]
+
+
+def _stability_tables(found: list[tuple[pd.DataFrame, ...]]) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
+    if not found:
+        return {}
+    names = ("stability", "cluster_stability", "cluster_spread")
+    return {
+        name: pd.concat(list(parts), ignore_index=True)
+        for name, parts in zip(names, zip(*found, strict=True), strict=True)
+    }
+
+
+def _onto_reference(cells: AnnData, chosen: np.ndarray, path: Path) -> Labelled:
+    from cytocar import tl
+
+    reference = tl.Reference.read(path)
+    part = cells[chosen].copy()
+    part.layers.pop(keys.COUNTS, None)
+    before = _names(part)
+    tl.map_to_reference(part, reference)
+    _spread(cells, chosen, _added(part, before))
+    return Labelled(
+        [
+            f"Nothing was clustered: {chosen.size} cells were put onto the clusters and maps of {path.name}, a "
+            f"reference of {reference.n_cells} cells."
+        ]
+    )

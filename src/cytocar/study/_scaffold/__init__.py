@@ -1,0 +1,1 @@
+"""A study folder made from the headers of FCS files."""

@@ -1,0 +1,1 @@
+"""The tables of a run, made from what was found in the files."""

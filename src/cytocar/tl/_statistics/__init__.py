@@ -1,0 +1,1 @@
+"""Statistics that several parts use: intervals, smallest p values, tests."""
