@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from cytocar._core import keys
 from cytocar._core.errors import CytocarError, ParameterError, Problem, StudyError
 from cytocar._core.version import __version__
 
@@ -256,7 +257,7 @@ def normalize(
     table = pp.normalize_files(
         files, out, baseline=baseline, keep_beads=keep_beads, panel=panel, deidentify=deidentify
     )
-    shown = table[["sample_id", "n_beads", "spread_before", "spread_after", "events", "events_written"]]
+    shown = table[[keys.SAMPLE, "n_beads", "spread_before", "spread_after", "events", "events_written"]]
     _print_table("beads: largest over smallest smoothed signal, before and after", shown)
     _say(f"files and baseline.csv: {out}")
 
@@ -371,7 +372,7 @@ def _say(text: str) -> None:
 
 
 def _frequency_for_people(table: pd.DataFrame) -> pd.DataFrame:
-    shown = table[["sample_id", "timepoint", "n_cd45", "n_car"]].copy()
+    shown = table[[keys.SAMPLE, keys.TIMEPOINT, "n_cd45", "n_car"]].copy()
     shown["% of CD45+"] = [
         f"{row.pct_of_cd45:.3f} ({row.pct_low:.3f} to {row.pct_high:.3f})" for row in table.itertuples()
     ]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import BEAD, CELL, CELL_BEAD, CONTROL_ROLE, DEAD, DEBRIS, DOUBLET, PATIENT_ROLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +55,12 @@ HOST_SUBSET: Final = {
 
 # Events in percent of all events; CD45+ live single cells are the first of them.
 EVENT_PERCENT: Final = {
-    "cell": 72.0,
-    "debris": 14.0,
-    "dead": 6.0,
-    "doublet": 4.0,
-    "bead": 3.5,
-    "cell_bead": 0.3,
+    CELL: 72.0,
+    DEBRIS: 14.0,
+    DEAD: 6.0,
+    DOUBLET: 4.0,
+    BEAD: 3.5,
+    CELL_BEAD: 0.3,
 }
 
 
@@ -286,7 +288,7 @@ def _car_fraction(
 
 def tubes(options: Settings) -> list[Tube]:
     """Return the files of the study with the number of cells of each population, in the order of time."""
-    table = read_csv("sim_composition.csv").set_index("timepoint")
+    table = read_csv("sim_composition.csv").set_index(keys.TIMEPOINT)
     composition = {str(name): row for name, row in table.to_dict(orient="index").items()}
     planned = []
     for timepoint in options.timepoints:
@@ -301,7 +303,7 @@ def tubes(options: Settings) -> list[Tube]:
                 patient_id=PATIENT,
                 timepoint=timepoint,
                 months=MONTHS[timepoint],
-                role="patient",
+                role=PATIENT_ROLE,
                 gain=FILE_GAIN[timepoint] if options.drift else 1.0,
                 counts=_car(row, n_car) | _host(options, like, options.cells - n_car),
             )
@@ -313,7 +315,7 @@ def tubes(options: Settings) -> list[Tube]:
                 patient_id=DONOR,
                 timepoint=CONTROL,
                 months=None,
-                role="negative_control",
+                role=CONTROL_ROLE,
                 gain=1.0,
                 counts=_host(options, CONTROL, options.cells),
             )
@@ -351,8 +353,8 @@ def _host(options: Settings, like: str, total: int) -> dict[str, int]:
 
 def event_numbers(cells: int) -> dict[str, int]:
     """Return how many events of each type stand beside `cells` CD45+ live single cells."""
-    one_percent = cells / EVENT_PERCENT["cell"]
+    one_percent = cells / EVENT_PERCENT[CELL]
     return {
-        name: cells if name == "cell" else round(percent * one_percent)
+        name: cells if name == CELL else round(percent * one_percent)
         for name, percent in EVENT_PERCENT.items()
     }

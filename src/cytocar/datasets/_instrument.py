@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cytocar._core.vocabulary import BEAD, CELL, CELL_BEAD, DEAD, DEBRIS, DOUBLET
+
 if TYPE_CHECKING:
     from cytocar.datasets._layout import Layout
 
@@ -44,12 +46,12 @@ TILT_CENTRE: Final = 155.0
 
 # Event_length by type of event: median and SD of the logarithm.
 LENGTH: Final = {
-    "cell": (16.0, 0.20),
-    "debris": (11.0, 0.10),
-    "dead": (16.0, 0.20),
-    "doublet": (16.0 * 1.45, 0.20),
-    "bead": (19.0, 0.10),
-    "cell_bead": (19.0 * 1.45, 0.15),
+    CELL: (16.0, 0.20),
+    DEBRIS: (11.0, 0.10),
+    DEAD: (16.0, 0.20),
+    DOUBLET: (16.0 * 1.45, 0.20),
+    BEAD: (19.0, 0.10),
+    CELL_BEAD: (19.0 * 1.45, 0.15),
 }
 LENGTH_LIMITS: Final = (10, 75)
 # Two things in one ion cloud fit a single Gaussian badly and make it wider.
@@ -165,7 +167,7 @@ def gaussian_parameters(
     median = np.array([LENGTH[name][0] for name in types])[kind]
     spread = np.array([LENGTH[name][1] for name in types])[kind]
     long, offset, own_center, own_width, own_residual = rng.standard_normal((5, n))
-    together = np.isin(kind, [types.index("doublet"), types.index("cell_bead")])
+    together = np.isin(kind, [types.index(DOUBLET), types.index(CELL_BEAD)])
     values = {
         "Event_length": np.clip(np.rint(median * np.exp(spread * long)), *LENGTH_LIMITS),
         "Center": 515 + 120 * (0.85 * long + np.sqrt(1 - 0.85**2) * own_center),

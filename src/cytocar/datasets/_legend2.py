@@ -317,10 +317,10 @@ def _sheet(planned: Sequence[Tube]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "file": [f"fcs/{tube.file}" for tube in planned],
-            "sample_id": [tube.sample_id for tube in planned],
-            "patient_id": [tube.patient_id for tube in planned],
-            "timepoint": [tube.timepoint for tube in planned],
-            "months": ["" if tube.months is None else f"{tube.months:g}" for tube in planned],
+            keys.SAMPLE: [tube.sample_id for tube in planned],
+            keys.PATIENT: [tube.patient_id for tube in planned],
+            keys.TIMEPOINT: [tube.timepoint for tube in planned],
+            keys.MONTHS: ["" if tube.months is None else f"{tube.months:g}" for tube in planned],
             "role": [tube.role for tube in planned],
         }
     )
@@ -386,7 +386,7 @@ def _as_anndata(planned: Sequence[Tube], options: Settings, channels: Layout) ->
     }
     for column, order in orders.items():
         table[column] = pd.Categorical(table[column], order, ordered=column == keys.TIMEPOINT)
-    for column in ("type", "lineage", "population", "subset", "cluster"):
+    for column in ("type", "lineage", "population", keys.SUBSET, "cluster"):
         table[f"truth_{column}"] = pd.Categorical(table[f"truth_{column}"])
     var = channels.panel.var
     columns = [channels.names.index(marker) for marker in var[keys.MARKER]]

@@ -13,6 +13,7 @@ import yaml
 
 from cytocar._core import keys, tables
 from cytocar._core.errors import Problem, StateError, StudyError
+from cytocar._core.vocabulary import CELL, DEAD, DOUBLET, DOWN, INCONCLUSIVE, NO_CLUSTER, UNCHANGED, UP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _SUBSETS = ("CD4", "CD8", "DN")
 # Equal groups may be too few to say so: "inconclusive" does not contradict them, a sign does.
-_AGREEING = {"up": {"up"}, "down": {"down"}, "equal": {"unchanged", "inconclusive"}}
+_AGREEING = {UP: {UP}, DOWN: {DOWN}, "equal": {UNCHANGED, INCONCLUSIVE}}
 _EVENTS = "events"
 
 
@@ -75,8 +76,8 @@ def score_legend2(study: str | os.PathLike[str], out: str | os.PathLike[str]) ->
     study, out = Path(study), Path(out)
     _require(study, out)
     frequencies = _table(study / "truth", "frequencies")
-    cells = _cells_with_truth(study, out, list(frequencies["sample_id"]))
-    car_frequency = _table(out / "tables", "car_frequency").set_index("sample_id")
+    cells = _cells_with_truth(study, out, list(frequencies[keys.SAMPLE]))
+    car_frequency = _table(out / "tables", "car_frequency").set_index(keys.SAMPLE)
     subsets = _subsets(frequencies, _table(out / "tables", "subsets"))
     return {
         "samples": _samples(frequencies, car_frequency, subsets, cells),
@@ -139,10 +140,10 @@ def gate_losses(adata: AnnData) -> pd.DataFrame:
             here = its & inside
             above = (member[parent] if parent in member else np.ones(len(its), dtype=bool)) & inside
             false = here & ~is_car
-            by_kind = {each: int((false & (kind == each)).sum()) for each in ("cell", "doublet", "dead")}
+            by_kind = {each: int((false & (kind == each)).sum()) for each in (CELL, DOUBLET, DEAD)}
             rows.append(
                 {
-                    "sample_id": sample_id,
+                    keys.SAMPLE: sample_id,
                     "order": order,
                     "population": name,
                     "parent": parent,
@@ -232,7 +233,7 @@ def _cells_with_truth(study: Path, out: Path, samples: list[str]) -> pd.DataFram
             path, usecols=["is_car", "cluster"], dtype={"cluster": str}, keep_default_na=False
         )
         rows = truth.iloc[part[keys.EVENT_INDEX].to_numpy(dtype=np.int64)].reset_index(drop=True)
-        rows.insert(0, "sample_id", sample_id)
+        rows.insert(0, keys.SAMPLE, sample_id)
         for label in labels:
             rows[label] = part[label].astype(str).to_numpy(dtype=object)
         parts.append(rows)
@@ -246,18 +247,20 @@ def _part(part: float, whole: float) -> float:
 def _subsets(frequencies: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    number = {(row["sample_id"], row["compartment"], row["subset"]): row for row in found.to_dict("records")}
+    number = {
+        (row[keys.SAMPLE], row[keys.COMPARTMENT], row[keys.SUBSET]): row for row in found.to_dict("records")
+    }
     rows = []
     for truth in frequencies.to_dict("records"):
-        for compartment, prefix, total in (("car", "", "n_car"), ("host", "host_", "n_host_t")):
+        for compartment, prefix, total in ((keys.CAR, "", "n_car"), (keys.HOST, "host_", "n_host_t")):
             for subset in _SUBSETS:
-                row = number.get((truth["sample_id"], compartment, subset))
+                row = number.get((truth[keys.SAMPLE], compartment, subset))
                 n_true = int(truth[f"{prefix}n_{subset}"])
                 rows.append(
                     {
-                        "sample_id": truth["sample_id"],
-                        "compartment": compartment,
-                        "subset": subset,
+                        keys.SAMPLE: truth[keys.SAMPLE],
+                        keys.COMPARTMENT: compartment,
+                        keys.SUBSET: subset,
                         "n_true": n_true,
                         "n_found": 0 if row is None else int(row["n"]),
                         "fraction_true": _part(n_true, truth[total]),
@@ -272,19 +275,19 @@ def _samples(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    dn = subsets[subsets["subset"] == "DN"].set_index(["sample_id", "compartment"])
+    dn = subsets[subsets[keys.SUBSET] == "DN"].set_index([keys.SAMPLE, keys.COMPARTMENT])
     rows = []
     for truth in frequencies.to_dict("records"):
-        sample_id = truth["sample_id"]
-        its = cells[cells["sample_id"] == sample_id]
+        sample_id = truth[keys.SAMPLE]
+        its = cells[cells[keys.SAMPLE] == sample_id]
         right = int(its["is_car"].sum())
         ran = sample_id in car_frequency.index
         n_found = int(car_frequency.loc[sample_id, "n_car"]) if ran else 0
         pct_found = float(car_frequency.loc[sample_id, "pct_of_cd45"]) if ran else float("nan")
         rows.append(
             {
-                "sample_id": sample_id,
-                "timepoint": truth["timepoint"],
+                keys.SAMPLE: sample_id,
+                keys.TIMEPOINT: truth[keys.TIMEPOINT],
                 "n_car_true": int(truth["n_car"]),
                 "n_car_found": n_found,
                 "pct_true": truth["pct_of_cd45"],
@@ -294,7 +297,7 @@ def _samples(
                 "precision": _part(right, len(its)),
                 **{
                     f"{compartment}_dn_{which}": dn.loc[(sample_id, compartment), f"fraction_{which}"]
-                    for compartment in ("car", "host")
+                    for compartment in (keys.CAR, keys.HOST)
                     for which in ("true", "found")
                 },
             }
@@ -312,7 +315,7 @@ def _clusters(cells: pd.DataFrame) -> pd.DataFrame:
             "method": method,
             "n_cells": len(right),
             "n_clusters_true": right["cluster"].nunique(),
-            "n_clusters_found": right.loc[right[method] != "-1", method].nunique(),
+            "n_clusters_found": right.loc[right[method] != NO_CLUSTER, method].nunique(),
             "ari": adjusted_rand_score(right["cluster"], right[method]) if len(right) else float("nan"),
         }
         for method in (keys.PHENOGRAPH, keys.FLOWSOM)
@@ -338,5 +341,5 @@ def _signs(expected: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd.DataF
 
 def _comparison_key(row: Mapping[Any, Any]) -> tuple[str, ...]:
     """Return what names a comparison: over time it has no timepoint, between compartments no compartment."""
-    within = "timepoint" if row["comparison"] == "car vs host" else "compartment"
-    return (str(row["comparison"]), str(row[within]), str(row["subset"]), str(row["marker"]))
+    within = keys.TIMEPOINT if row["comparison"] == "car vs host" else keys.COMPARTMENT
+    return (str(row["comparison"]), str(row[within]), str(row[keys.SUBSET]), str(row["marker"]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core.seeds import generator
+from cytocar._core.vocabulary import BEAD, CELL, CELL_BEAD, DEAD, DEBRIS, DOUBLET
 from cytocar.datasets._design import Populations, Settings, Tube, event_numbers, populations
 from cytocar.datasets._instrument import (
     add_background,
@@ -24,7 +25,7 @@ from cytocar.datasets._spill import spread
 if TYPE_CHECKING:
     from cytocar.datasets._layout import Layout
 
-TYPES: Final = ("cell", "debris", "dead", "doublet", "bead", "cell_bead")
+TYPES: Final = (CELL, DEBRIS, DEAD, DOUBLET, BEAD, CELL_BEAD)
 TECHNICAL: Final = ("Time", "Event_length", "Center", "Offset", "Width", "Residual")
 
 CELL_SD: Final = 0.12
@@ -89,8 +90,8 @@ def simulate(tube: Tube, options: Settings, layout: Layout) -> SimulatedFile:
 
     # One column for everything that has a cell in it, then the second cells of the doublets.
     has_cell = np.flatnonzero(first >= 0)
-    source = np.concatenate([first[has_cell], second[of_type["doublet"]]])
-    dead = np.concatenate([kind[has_cell], np.zeros(numbers["doublet"])]) == TYPES.index("dead")
+    source = np.concatenate([first[has_cell], second[of_type[DOUBLET]]])
+    dead = np.concatenate([kind[has_cell], np.zeros(numbers[DOUBLET])]) == TYPES.index(DEAD)
     shift = options.staining_shift * draw("staining").standard_normal(len(people.markers))
     antigens, cycling = _express(source, shift, people, draw("expression"))
     misread = _false_positives(antigens, source, options.false_positive_rate, people, draw("false positives"))
@@ -99,15 +100,15 @@ def simulate(tube: Tube, options: Settings, layout: Layout) -> SimulatedFile:
     signal = np.zeros((len(layout.channels), n), dtype=np.float32)
     rows = np.concatenate([layout.markers, layout.dna, layout.platinum])
     signal[np.ix_(rows, has_cell)] = parts[:, : len(has_cell)]
-    signal[rows, of_type["doublet"]] += parts[:, len(has_cell) :]
+    signal[rows, of_type[DOUBLET]] += parts[:, len(has_cell) :]
     false_positive = np.zeros(n, dtype=bool)
-    false_positive[of_type["cell"]] = misread[: numbers["cell"]]
+    false_positive[of_type[CELL]] = misread[: numbers[CELL]]
 
-    with_bead = slice(of_type["bead"].start, of_type["cell_bead"].stop)
-    spoil_dead(signal[:, of_type["dead"]], layout, draw("dead"))
-    break_debris(signal[:, of_type["debris"]], layout, draw("debris"))
-    add_beads(signal[:, with_bead], numbers["bead"], layout, draw("beads"))
-    add_background(signal, of_type["bead"], layout, draw("background"))
+    with_bead = slice(of_type[BEAD].start, of_type[CELL_BEAD].stop)
+    spoil_dead(signal[:, of_type[DEAD]], layout, draw("dead"))
+    break_debris(signal[:, of_type[DEBRIS]], layout, draw("debris"))
+    add_beads(signal[:, with_bead], numbers[BEAD], layout, draw("beads"))
+    add_background(signal, of_type[BEAD], layout, draw("background"))
 
     order = draw("order").permutation(n)
     kind, first, second, false_positive = kind[order], first[order], second[order], false_positive[order]
@@ -136,12 +137,12 @@ def _who(
     per_population = np.array([tube.counts.get(name, 0) for name in people.names])
     first = np.full(n, -1, dtype=np.int16)
     second = np.full(n, -1, dtype=np.int16)
-    first[of_type["cell"]] = np.repeat(np.arange(len(people.names), dtype=np.int16), per_population)
+    first[of_type[CELL]] = np.repeat(np.arange(len(people.names), dtype=np.int16), per_population)
     share = per_population / per_population.sum()
-    for name in ("debris", "dead", "doublet", "cell_bead"):
+    for name in (DEBRIS, DEAD, DOUBLET, CELL_BEAD):
         part = first[of_type[name]]
         part[:] = rng.choice(len(share), size=len(part), p=share)
-    part = second[of_type["doublet"]]
+    part = second[of_type[DOUBLET]]
     part[:] = rng.choice(len(share), size=len(part), p=share)
     return first, second
 

@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cytocar._core import keys
+from cytocar._core.vocabulary import CELL, DOWN, UP
 from cytocar.datasets._design import Settings, Tube, populations
 from cytocar.datasets._simulate import TYPES, SimulatedFile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EVENT_COLUMNS: Final = ("type", "lineage", "population", "is_car", "subset", "cluster", "false_positive")
+EVENT_COLUMNS: Final = ("type", "lineage", "population", "is_car", keys.SUBSET, "cluster", "false_positive")
 # Over time within the CAR-T cells, and at the last timepoint between CAR-T and host T cells.
 OVER_TIME: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "DN": {
-        "up": ("HLADR", "CCR7", "CD27", "CD28", "CD107a"),
+        UP: ("HLADR", "CCR7", "CD27", "CD28", "CD107a"),
         "equal": ("Ki67", "CD38"),
-        "down": ("GZMB", "PD1", "TIM3"),
+        DOWN: ("GZMB", "PD1", "TIM3"),
     },
-    "CD8": {"equal": ("Ki67", "HLADR"), "down": ("GZMB", "PD1")},
+    "CD8": {"equal": ("Ki67", "HLADR"), DOWN: ("GZMB", "PD1")},
 }
-CAR_VS_HOST: Final = {"up": ("Ki67",), "down": ("PD1", "CD57", "GZMB", "CD107a")}
+CAR_VS_HOST: Final = {UP: ("Ki67",), DOWN: ("PD1", "CD57", "GZMB", "CD107a")}
 
 
 def events(simulated: SimulatedFile) -> pd.DataFrame:
@@ -37,7 +39,7 @@ def events(simulated: SimulatedFile) -> pd.DataFrame:
     people = populations()
     names = np.array([*people.names, ""], dtype=object)
     lineages = np.array([*people.lineage, ""], dtype=object)
-    live = simulated.kind == TYPES.index("cell")
+    live = simulated.kind == TYPES.index(CELL)
     alone = np.where(live, simulated.first, -1)
     return pd.DataFrame(
         {
@@ -45,7 +47,7 @@ def events(simulated: SimulatedFile) -> pd.DataFrame:
             "lineage": _joined(lineages, simulated),
             "population": _joined(names, simulated),
             "is_car": simulated.is_car,
-            "subset": pd.Categorical(np.array([*people.subset, ""], dtype=object)[alone]),
+            keys.SUBSET: pd.Categorical(np.array([*people.subset, ""], dtype=object)[alone]),
             "cluster": pd.Categorical(np.array([*people.cluster, ""], dtype=object)[alone]),
             "false_positive": simulated.false_positive,
         }
@@ -78,22 +80,22 @@ def frequencies(tubes: Sequence[Tube]) -> pd.DataFrame:
     for tube in tubes:
         n_cd45 = sum(tube.counts.values())
         row: dict[str, object] = {
-            "sample_id": tube.sample_id,
-            "patient_id": tube.patient_id,
-            "timepoint": tube.timepoint,
-            "months": tube.months,
+            keys.SAMPLE: tube.sample_id,
+            keys.PATIENT: tube.patient_id,
+            keys.TIMEPOINT: tube.timepoint,
+            keys.MONTHS: tube.months,
             "n_cd45": n_cd45,
         }
-        for compartment, members in (("car", people.is_car), ("host_t", people.is_host_t)):
+        for compartment, members in ((keys.CAR, people.is_car), ("host_t", people.is_host_t)):
             subset_of = {name: people.subset[people.index(name)] for name in np.array(people.names)[members]}
             number = {
                 subset: sum(tube.counts.get(name, 0) for name, its in subset_of.items() if its == subset)
                 for subset in ("CD4", "CD8", "DN")
             }
             total = sum(number.values())
-            prefix = "" if compartment == "car" else "host_"
+            prefix = "" if compartment == keys.CAR else "host_"
             row[f"n_{compartment}"] = total
-            if compartment == "car":
+            if compartment == keys.CAR:
                 row["pct_of_cd45"] = 100 * total / n_cd45
             row |= {f"{prefix}n_{subset}": n for subset, n in number.items()}
             row |= {f"{prefix}share_{subset}": n / total if total else np.nan for subset, n in number.items()}
@@ -114,9 +116,9 @@ def clusters(tubes: Sequence[Tube]) -> pd.DataFrame:
             n = tube.counts.get(name, 0)
             rows.append(
                 {
-                    "sample_id": tube.sample_id,
+                    keys.SAMPLE: tube.sample_id,
                     "cluster": people.cluster[at],
-                    "subset": people.subset[at],
+                    keys.SUBSET: people.subset[at],
                     "n": n,
                     "fraction": n / total if total else np.nan,
                 }
@@ -132,7 +134,7 @@ def signs(options: Settings, tubes: Sequence[Tube]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns = ["comparison", "compartment", "timepoint", "subset", "marker", "expected"]
+    columns = ["comparison", keys.COMPARTMENT, keys.TIMEPOINT, keys.SUBSET, "marker", "expected"]
     has_car = {tube.timepoint for tube in tubes if tube.n_car}
     first, last = "2mo", "5yr"
     rows: list[tuple[str, ...]] = []
@@ -140,8 +142,8 @@ def signs(options: Settings, tubes: Sequence[Tube]) -> pd.DataFrame:
         for subset, expected in OVER_TIME.items():
             for sign, markers in expected.items():
                 sign = "equal" if options.equal_truth else sign
-                rows += [(f"{last} vs {first}", "car", "", subset, marker, sign) for marker in markers]
+                rows += [(f"{last} vs {first}", keys.CAR, "", subset, marker, sign) for marker in markers]
     if last in has_car and not options.equal_truth:
         for sign, markers in CAR_VS_HOST.items():
-            rows += [("car vs host", "", last, "all", marker, sign) for marker in markers]
+            rows += [("car vs host", "", last, keys.ALL, marker, sign) for marker in markers]
     return pd.DataFrame(rows, columns=columns)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import DETECTED, NOT_DETECTED, QUANTIFIED
 from cytocar.report import _cohort
 from cytocar.report._figure import FigureOfRun, has, table
 from cytocar.report._format import Row, SmallTable, interval, label, percent, records
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from cytocar.report._load import FinishedRun
 
 _CALLS = {
-    "not_detected": "not detected",
-    "detected": "detected, too few to quantify",
-    "quantified": "quantified",
+    NOT_DETECTED: "not detected",
+    DETECTED: "detected, too few to quantify",
+    QUANTIFIED: "quantified",
 }
 
 
@@ -65,60 +66,61 @@ def answer(run: FinishedRun) -> Answer:
 
 
 def _patients(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["months"].notna()] if "months" in table else table
+    return table[table[keys.MONTHS].notna()] if keys.MONTHS in table else table
 
 
 def _sentences(run: FinishedRun) -> tuple[str, ...]:
     frequency = run.tables["car_frequency"]
-    shares = run.tables["subsets"].set_index(["sample_id", "compartment", "subset"])["fraction"]
+    shares = run.tables["subsets"].set_index([keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET])["fraction"]
     of_patients = _patients(frequency)
-    if of_patients["patient_id"].nunique() > TOLD_ONE_BY_ONE:
+    if of_patients[keys.PATIENT].nunique() > TOLD_ONE_BY_ONE:
         return _of_many(of_patients)
     found = []
-    for patient, rows in of_patients.groupby("patient_id", sort=False):
-        ordered = rows.sort_values("months")
+    for patient, rows in of_patients.groupby(keys.PATIENT, sort=False):
+        ordered = rows.sort_values(keys.MONTHS)
         first, last = ordered.iloc[0], ordered.iloc[-1]
-        who = "At" if frequency["patient_id"].nunique() == 1 else f"{patient}: at"
-        if last["call"] == "not_detected" and not np.isfinite(last["lob_events"]):
+        who = "At" if frequency[keys.PATIENT].nunique() == 1 else f"{patient}: at"
+        if last["call"] == NOT_DETECTED and not np.isfinite(last["lob_events"]):
             text = (
-                f"{who} {last['timepoint']} {int(last['n_car']):,} events are in the CAR-T gate. What the gate catches "
-                f"without CAR-T cells is not known, and so few ({last['loq_events']:g} are needed) do not say that "
-                f"there are any; at most {percent(last['pct_high'])} % of CD45+ cells."
+                f"{who} {last[keys.TIMEPOINT]} {int(last['n_car']):,} events are in the CAR-T gate. What the gate "
+                f"catches without CAR-T cells is not known, and so few ({last['loq_events']:g} are needed) do "
+                f"not say that there are any; at most {percent(last['pct_high'])} % of CD45+ cells."
             )
-        elif last["call"] == "not_detected":
+        elif last["call"] == NOT_DETECTED:
             text = (
-                f"{who} {last['timepoint']} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
+                f"{who} {last[keys.TIMEPOINT]} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
                 f"are no more than the background allows (limit of blank {last['lob_events']:g} events); "
                 f"at most {percent(last['pct_high'])} % of CD45+ cells."
             )
         else:
             text = (
-                f"{who} {last['timepoint']} CAR-T cells were {percent(last['pct_of_cd45'])} % of CD45+ cells "
+                f"{who} {last[keys.TIMEPOINT]} CAR-T cells were {percent(last['pct_of_cd45'])} % of CD45+ cells "
                 f"(95 % interval {percent(last['pct_low'])} to {percent(last['pct_high'])}; {int(last['n_car']):,} of "
                 f"{int(last['n_cd45']):,} cells)"
             )
-            if len(ordered) > 1 and first["call"] != "not_detected":
+            if len(ordered) > 1 and first["call"] != NOT_DETECTED:
                 text += (
-                    f", down from {percent(first['pct_of_cd45'])} % at {first['timepoint']}"
+                    f", down from {percent(first['pct_of_cd45'])} % at {first[keys.TIMEPOINT]}"
                     if (first["pct_low"] > last["pct_high"])
                     else (
-                        f", up from {percent(first['pct_of_cd45'])} % at {first['timepoint']}"
+                        f", up from {percent(first['pct_of_cd45'])} % at {first[keys.TIMEPOINT]}"
                         if first["pct_high"] < last["pct_low"]
-                        else f", against {percent(first['pct_of_cd45'])} % at {first['timepoint']} (intervals overlap)"
+                        else f", against {percent(first['pct_of_cd45'])} % at {first[keys.TIMEPOINT]} "
+                        "(intervals overlap)"
                     )
                 )
             text += "."
             if not np.isfinite(last["lob_events"]):
                 text += " How many of them are false is not known: no known negatives were measured."
             parts = [
-                f"{100 * shares[(last['sample_id'], keys.CAR, subset)]:.1f} % {_SUBSET_WORDS[subset]}"
+                f"{100 * shares[(last[keys.SAMPLE], keys.CAR, subset)]:.1f} % {_SUBSET_WORDS[subset]}"
                 for subset in keys.SUBSETS
-                if (last["sample_id"], keys.CAR, subset) in shares.index
-                and shares[(last["sample_id"], keys.CAR, subset)] > 0
+                if (last[keys.SAMPLE], keys.CAR, subset) in shares.index
+                and shares[(last[keys.SAMPLE], keys.CAR, subset)] > 0
             ]
             if parts:
                 text += " They were " + ", ".join(parts) + "."
-            text += _net_words(run, str(last["sample_id"])) + _plan_words(last)
+            text += _net_words(run, str(last[keys.SAMPLE])) + _plan_words(last)
         found.append(text)
     return tuple(found)
 
@@ -129,9 +131,9 @@ def _known(value: float, form: str) -> str:
 
 def _of_many(table: pd.DataFrame) -> tuple[str, ...]:
     """Say in one sentence what the last samples of many patients show."""
-    last = table.sort_values("months", kind="stable").groupby("patient_id", sort=False).tail(1)
+    last = table.sort_values(keys.MONTHS, kind="stable").groupby(keys.PATIENT, sort=False).tail(1)
     calls = [f"{int((last['call'] == call).sum())} {words}" for call, words in _CALLS.items()]
-    found = last[last["call"] != "not_detected"]["pct_of_cd45"]
+    found = last[last["call"] != NOT_DETECTED]["pct_of_cd45"]
     text = f"CAR-T cells in the last sample of {len(last)} patients: {', '.join(reversed(calls))}."
     if len(found):
         text += (
@@ -146,7 +148,7 @@ def _net_words(run: FinishedRun, sample: str) -> str:
     table = run.tables["subsets"]
     if "fraction_net" not in table:
         return ""
-    rows = records(table[(table["sample_id"] == sample) & (table["compartment"] == keys.CAR)])
+    rows = records(table[(table[keys.SAMPLE] == sample) & (table[keys.COMPARTMENT] == keys.CAR)])
     found = [row for row in rows if row.subset == "DN" and np.isfinite(row.fraction_net)]
     if not found or abs(found[0].fraction_net - found[0].fraction) < 0.005:
         return ""
@@ -160,7 +162,7 @@ def _net_words(run: FinishedRun, sample: str) -> str:
 def _plan_words(row: Any) -> str:
     """Say how many cells would have quantified what was only detected."""
     needed = row.get("cells_to_quantify", np.nan)
-    if row["call"] != "detected" or not np.isfinite(needed):
+    if row["call"] != DETECTED or not np.isfinite(needed):
         return ""
     return (
         f" They are too few to quantify: it would take about {_round(needed):,} CD45+ cells at this share, "
@@ -181,7 +183,7 @@ def _without_car(run: FinishedRun) -> tuple[str, ...]:
     root = ledger[ledger["population"] == "cells"]
     total = int(root["events"].sum()) if len(root) else 0
     text = (
-        f"This study was not gated for CAR-T cells: its {total:,} cells of {ledger['sample_id'].nunique()} samples "
+        f"This study was not gated for CAR-T cells: its {total:,} cells of {ledger[keys.SAMPLE].nunique()} samples "
         "were clustered as they are, and the clusters carry the populations."
     )
     return (
@@ -204,7 +206,7 @@ def _frequency(table: pd.DataFrame) -> SmallTable:
             ),
             _CALLS.get(row.call, row.call),
         )
-        rows.append(Row(cells, {"quantified": "good", "not_detected": "weak"}.get(row.call, "")))
+        rows.append(Row(cells, {QUANTIFIED: "good", NOT_DETECTED: "weak"}.get(row.call, "")))
     head = (
         "sample",
         "CD45+ cells",
@@ -219,13 +221,13 @@ def _frequency(table: pd.DataFrame) -> SmallTable:
 
 def _subsets(run: FinishedRun) -> SmallTable:
     table = run.tables["subsets"]
-    car = table[table["compartment"] == keys.CAR]
-    host = table[table["compartment"] == keys.HOST]
-    names = [name for name in keys.SUBSETS if (car["subset"] == name).any()]
-    timepoints = run.tables["car_frequency"].set_index("sample_id")["timepoint"]
+    car = table[table[keys.COMPARTMENT] == keys.CAR]
+    host = table[table[keys.COMPARTMENT] == keys.HOST]
+    names = [name for name in keys.SUBSETS if (car[keys.SUBSET] == name).any()]
+    timepoints = run.tables["car_frequency"].set_index(keys.SAMPLE)[keys.TIMEPOINT]
     rows = []
-    for sample, part in car.groupby("sample_id", sort=False):
-        by_subset = part.set_index("subset")
+    for sample, part in car.groupby(keys.SAMPLE, sort=False):
+        by_subset = part.set_index(keys.SUBSET)
         cells = [label(timepoints.get(sample, ""), sample)]
         for name in names:
             row: Any = by_subset.loc[name]
@@ -235,7 +237,7 @@ def _subsets(run: FinishedRun) -> SmallTable:
                 if false >= _WORTH_SAYING:
                     text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
             cells.append(text)
-        dn = host[(host["sample_id"] == sample) & (host["subset"] == "DN")]["fraction"]
+        dn = host[(host[keys.SAMPLE] == sample) & (host[keys.SUBSET] == "DN")]["fraction"]
         cells.append(percent(100 * float(dn.iloc[0])) if len(dn) else "")
         rows.append(Row(tuple(cells)))
     head = ("% of CAR-T (95 % interval)", *names, "DN, % of host T")
@@ -246,7 +248,7 @@ def _kinetics(table: pd.DataFrame | None) -> SmallTable | None:
     if table is None or table.empty:
         return None
     rows = []
-    several = table["patient_id"].nunique() > 1
+    several = table[keys.PATIENT].nunique() > 1
     for row in records(table):
         value = "not known" if not np.isfinite(row.value) else f"{row.value:.4g}"
         if np.isfinite(row.low) and np.isfinite(row.high):
@@ -269,7 +271,7 @@ def _preprocessing(run: FinishedRun) -> list[str]:
             f"Counts were normalised to beads: their signal moved by up to {100 * before:.0f} % over a file before, "
             f"{100 * after:.0f} % after."
         )
-        left = sorted(set(beads["sample_id"]) - set(done["sample_id"])) if beads is not None else []
+        left = sorted(set(beads[keys.SAMPLE]) - set(done[keys.SAMPLE])) if beads is not None else []
         found.append(text + (f" Left as they were: {', '.join(left)}." if left else ""))
     else:
         found.append("Counts were not normalised to beads: a drift of the instrument stays in the results.")
@@ -286,7 +288,7 @@ def _caveats(run: FinishedRun) -> tuple[str, ...]:
     settings = run.provenance.get("settings", {})
     samples = run.tables.get("samples")
     found += _preprocessing(run)
-    if samples is not None and samples["patient_id"].nunique() == 1:
+    if samples is not None and samples[keys.PATIENT].nunique() == 1:
         found.append(
             "One patient: cells of one sample are not replicates, so effects have intervals and calls, and no p values."
         )
@@ -304,7 +306,7 @@ def _caveats(run: FinishedRun) -> tuple[str, ...]:
         if len(taken):
             which = ", ".join(
                 f"{row.name} ({row.sample_id})"
-                for row in taken[["name", "sample_id"]].itertuples(index=False)
+                for row in taken[["name", keys.SAMPLE]].itertuples(index=False)
             )
             found.append(
                 f"No clear valley for these thresholds; the strategy's stated fallback was taken: {which}."
@@ -317,7 +319,7 @@ def _several_times(run: FinishedRun) -> bool:
     if not has("car_frequency", "subsets")(run):
         return False
     samples = _patients(run.tables["car_frequency"])
-    visits = samples.groupby("patient_id")["sample_id"].nunique()
+    visits = samples.groupby(keys.PATIENT)[keys.SAMPLE].nunique()
     return bool((visits > 1).any()) and len(visits) <= FLOWS_OF_AT_MOST
 
 
@@ -326,7 +328,7 @@ def _alluvial(run: FinishedRun) -> Any:
 
     samples = _patients(run.tables["car_frequency"])
     subsets = run.tables["subsets"]
-    return pl.alluvial(subsets[subsets["sample_id"].isin(samples["sample_id"])], samples)
+    return pl.alluvial(subsets[subsets[keys.SAMPLE].isin(samples[keys.SAMPLE])], samples)
 
 
 FIGURES: tuple[FigureOfRun, ...] = (

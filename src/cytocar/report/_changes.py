@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, UNCHANGED, UP
 from cytocar.report._figure import FigureOfRun, has
 from cytocar.report._format import Row, SmallTable
 
@@ -38,7 +39,7 @@ def change_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
     table = run.tables.get("comparisons")
     if table is None or table.empty:
         return ()
-    judged = table[(table["compartment"] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
+    judged = table[(table[keys.COMPARTMENT] != keys.HOST) & table["marker"].isin(_markers_of_interest(run))]
     return (*_across(judged[judged["unit"] != "cell"]), *_of_each_patient(judged[judged["unit"] == "cell"]))
 
 
@@ -47,8 +48,8 @@ def _of_each_patient(judged: pd.DataFrame) -> list[SmallTable]:
     for comparison in dict.fromkeys(judged["comparison"]):
         part = judged[judged["comparison"] == comparison]
         if comparison == "car vs host":
-            for timepoint in reversed(list(dict.fromkeys(part["timepoint"]))):
-                at = part[part["timepoint"] == timepoint]
+            for timepoint in reversed(list(dict.fromkeys(part[keys.TIMEPOINT]))):
+                at = part[part[keys.TIMEPOINT] == timepoint]
                 found.append(_change_table(f"CAR-T against host T, {timepoint}", at))
         else:
             found.append(_change_table(comparison, part))
@@ -58,7 +59,7 @@ def _of_each_patient(judged: pd.DataFrame) -> list[SmallTable]:
 def _across(judged: pd.DataFrame) -> list[SmallTable]:
     """Return a table for each comparison whose unit is the patient."""
     found = []
-    for (comparison, timepoint), part in judged.groupby(["comparison", "timepoint"], sort=False):
+    for (comparison, timepoint), part in judged.groupby(["comparison", keys.TIMEPOINT], sort=False):
         shown = "CAR-T against host T" if comparison == "car vs host" else str(comparison)
         when = f", {timepoint}" if timepoint else ""
         found.append(_change_table(f"{shown}{when}, across patients", part, unit="patients"))
@@ -72,28 +73,26 @@ def _markers_of_interest(run: FinishedRun) -> set[str]:
 
 
 def _change_table(title: str, part: pd.DataFrame, *, unit: str = "cells") -> SmallTable:
-    several = "patient_id" in part and part["patient_id"].nunique() > 1
-    where = ["patient_id", "subset"] if several else ["subset"]
+    several = keys.PATIENT in part and part[keys.PATIENT].nunique() > 1
+    where = [keys.PATIENT, keys.SUBSET] if several else [keys.SUBSET]
     rows = []
     for key, group in part.groupby(where, sort=False):
-        calls = {
-            call: list(group.loc[group["call"] == call, "marker"]) for call in ("up", "down", "unchanged")
-        }
-        unknown = int((group["call"] == "inconclusive").sum())
+        calls = {call: list(group.loc[group["call"] == call, "marker"]) for call in (UP, DOWN, UNCHANGED)}
+        unknown = int((group["call"] == INCONCLUSIVE).sum())
         n_a, n_b = (int(group[f"n_{unit}_{side}"].max()) for side in "ab")
         rows.append(
             Row(
                 (
                     " ".join(map(str, key)),
                     f"{n_b:,}\N{NO-BREAK SPACE}:\N{NO-BREAK SPACE}{n_a:,}",
-                    _names(calls["up"]),
-                    _names(calls["down"]),
-                    _names(calls["unchanged"]),
+                    _names(calls[UP]),
+                    _names(calls[DOWN]),
+                    _names(calls[UNCHANGED]),
                     f"{unknown} of {len(group)}",
                 )
             )
         )
-    head = ("subset", unit, "up", "down", "unchanged", "inconclusive")
+    head = (keys.SUBSET, unit, UP, DOWN, UNCHANGED, INCONCLUSIVE)
     return SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=len(head), title=title)
 
 
@@ -130,7 +129,7 @@ def _car_vs_host(run: FinishedRun) -> Any:
         clustered = {row["marker"] for row in run.provenance["panel"] if row["used_for_clustering"]}
         of_cells = (table["comparison"] == "car vs host") & (table["unit"] == "cell")
         rows = table[of_cells & table["marker"].isin(clustered)]
-        rows = rows[(rows["subset"] != keys.ALL) & ~rows["marker"].isin(["CD4", "CD8", "CD8a"])]
+        rows = rows[(rows[keys.SUBSET] != keys.ALL) & ~rows["marker"].isin(["CD4", "CD8", "CD8a"])]
         # A large difference of a few cells says less than a middling one of thousands.
         weight = rows[["n_cells_a", "n_cells_b"]].min(axis=1)
         largest = rows.assign(size=rows["cliffs_delta"].abs() * weight).groupby("marker")["size"].sum()

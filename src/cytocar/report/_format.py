@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytocar._core import keys
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,7 +17,7 @@ _NAMED = 4
 """Samples of one remark that are named before it; of more it is said how many."""
 
 
-METHODS = {"phenograph": "PhenoGraph", "flowsom": "FlowSOM"}
+METHODS = {keys.PHENOGRAPH: "PhenoGraph", keys.FLOWSOM: "FlowSOM"}
 """What clusterings are called."""
 
 
@@ -83,7 +85,7 @@ def remarks(table: pd.DataFrame | None) -> list[dict[str, str]]:
     """
     found: dict[str, list[str]] = {}
     for row in rows(table):
-        own = row.get("sample_id")
+        own = row.get(keys.SAMPLE)
         found.setdefault(str(row["note"]), []).append(own if isinstance(own, str) else "")
     every = len({name for names in found.values() for name in names if name})
     said = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cytocar._core import keys
 from cytocar.report._figures_gates import FIGURES
 from cytocar.report._format import rows
 from cytocar.report._robustness import robustness
@@ -27,11 +28,11 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
 
 def _ledger(table: pd.DataFrame) -> dict[str, Any]:
     """Turn the ledger sideways for reading: a row a population, a column a sample."""
-    samples = list(dict.fromkeys(table["sample_id"]))
+    samples = list(dict.fromkeys(table[keys.SAMPLE]))
     populations = table.sort_values("order", kind="stable")[["population", "parent"]].drop_duplicates(
         "population"
     )
-    by_key = table.set_index(["sample_id", "population"])
+    by_key = table.set_index([keys.SAMPLE, "population"])
     found = []
     for name, parent in populations.itertuples(index=False):
         cells: list[tuple[int, float] | None] = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cytocar._core import keys
 from cytocar._core import tables as _tables
 from cytocar._core.errors import Problem, StudyError
+from cytocar._core.vocabulary import CONTROL_ROLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class FinishedRun:
     @cached_property
     def of_patients(self) -> AnnData:
         """The cells of all samples but negative controls."""
-        keep = self.cells.obs[keys.ROLE].astype(str) != "negative_control"
+        keep = self.cells.obs[keys.ROLE].astype(str) != CONTROL_ROLE
         part = self.cells[keep.to_numpy()].copy()
         part.obs[keys.TIMEPOINT] = part.obs[keys.TIMEPOINT].cat.remove_unused_categories()
         return part

@@ -150,6 +150,6 @@ def file_of(adata: AnnData, sample: str | None = None) -> str:
         steps = merged["files"].get(sample, [])
     for step in steps:
         settings = step.get("settings", {})
-        if step.get("step") == "io.read_fcs" and sample in (None, settings.get("sample_id")):
+        if step.get("step") == "io.read_fcs" and sample in (None, settings.get(keys.SAMPLE)):
             return str(settings.get("file", ""))
     return ""

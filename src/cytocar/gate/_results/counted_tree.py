@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.gate._results.ledger import gating, strategy_of
 from cytocar.gate._results.ledger import table as ledger
@@ -142,7 +143,7 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
     if sample is not None and sample not in samples:
         raise ParameterError(f"sample is {sample!r}; {did_you_mean(sample, samples)}")
     rows = ledger(adata)
-    rows = rows if sample is None else rows[rows["sample_id"] == sample]
+    rows = rows if sample is None else rows[rows[keys.SAMPLE] == sample]
     counts = rows.groupby("population", sort=False)["events"].sum()
     children: dict[str, list[tuple[str, str]]] = {}
     for one in strategy.expanded():

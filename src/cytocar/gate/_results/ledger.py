@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
+from cytocar._core.vocabulary import BEAD, CELL_BEAD, DEAD, DEBRIS, DOUBLET
 from cytocar.gate._documents.tree import BETWEEN, DocumentTree, Strategy
 from cytocar.gate._strategy.parts import ROOT
 from cytocar.gate._strategy.tree import GateTree
@@ -25,11 +26,11 @@ EVENTS = "events"
 
 # What the clean-up takes away, in the words of the ledger.
 _REMOVED = {
-    "bead": "beads",
-    "cell_bead": "cells with bead",
-    "debris": "debris",
-    "doublet": "doublets",
-    "dead": "dead cells",
+    BEAD: "beads",
+    CELL_BEAD: "cells with bead",
+    DEBRIS: "debris",
+    DOUBLET: "doublets",
+    DEAD: "dead cells",
     "unstable": "unstable stretches",
 }
 

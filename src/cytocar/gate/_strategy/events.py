@@ -9,16 +9,13 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.samples import Rows
+from cytocar._core.vocabulary import CELL
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
     from cytocar.gate._strategy.evaluate import Mask
-
-
-CELL = "cell"
-"""The value of obs["event_class"] that gating starts from."""
 
 
 def may_be_gated(adata: AnnData) -> Mask:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from cytocar._core.errors import GateError
+from cytocar._core.vocabulary import CONTROL_ROLE
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 CONTROLS = ("auto", "off", "only")
-
-CONTROL_ROLE = "negative_control"
-"""The role in the sample sheet of a tube without CAR-T cells."""
 
 
 class FrozenDict(dict[Key, Item]):

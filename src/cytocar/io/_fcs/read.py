@@ -110,7 +110,7 @@ def read_fcs(
         notes.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
     adata = _assemble(x, obs_columns, [name for _, name in others], var, sample_id, notes)
     _restore(adata, header)
-    settings |= {"sample_id": sample_id, "events": header.n_events, "tolerances": notes}
+    settings |= {keys.SAMPLE: sample_id, "events": header.n_events, "tolerances": notes}
     provenance.record(adata, "io.read_fcs", settings)
     adata.uns[keys.UNS][KEYWORDS] = json.dumps(header.keywords)
     return adata

@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys, ordering
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import CONTROL_ROLE
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, few_ticks, grid, rows_of
 
@@ -86,7 +87,7 @@ def cluster_groups(
         rows = table[table["method"].astype(str) == method]
     sheet_rows = samples.drop_duplicates(keys.SAMPLE)
     if "role" in sheet_rows:
-        sheet_rows = sheet_rows[sheet_rows["role"].astype(str) != "negative_control"]
+        sheet_rows = sheet_rows[sheet_rows["role"].astype(str) != CONTROL_ROLE]
     group_of = _known(sheet_rows, groupby)
     groups = sorted(set(group_of.values()), key=ordering.natural)
     wide = rows.assign(s=rows[keys.SAMPLE].astype(str), c=rows["cluster"].astype(str))

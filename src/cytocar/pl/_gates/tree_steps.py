@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import keys
 from cytocar.gate._strategy.parts import ROOT, Plot, Terms
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.panel.names import marker_key
@@ -37,7 +38,7 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
     numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}
     named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
     positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
-    rows = rows_by_sample(adata, "sample_id")[sample]
+    rows = rows_by_sample(adata, keys.SAMPLE)[sample]
     values: dict[str, NDArray[np.floating]] = {}
     looked_at = None if of is None else gate.membership(adata, of)[rows]
     drawn = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys, ordering
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, MARKER_CALLS, UNCHANGED, UP
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, grid
 
@@ -22,7 +23,6 @@ _COLUMNS = (
     "effect_low", "effect_high", "call",
 )  # fmt: skip
 _BETWEEN = "car vs host"
-_CALLS = ("up", "down", "unchanged", "inconclusive")
 _ORDER = (*keys.SUBSETS, keys.ALL)
 
 
@@ -201,19 +201,17 @@ def _panel(
         axes.hlines(place + 0.28, low, high, color="#A8A8A8", linewidth=1.6, label="host", zorder=1)
     effect, low, high = (rows[c].to_numpy(dtype=float) for c in ("effect", "effect_low", "effect_high"))
     calls = rows["call"].astype(object).astype(str).to_numpy()
-    colours = [
-        style.CALL_COLOURS["unchanged"] if c not in ("up", "down") else style.CALL_COLOURS[c] for c in calls
-    ]
+    colours = [style.CALL_COLOURS[UNCHANGED] if c not in (UP, DOWN) else style.CALL_COLOURS[c] for c in calls]
     axes.hlines(place, low, high, color=colours, linewidth=1.0, label="intervals", zorder=2)
     far = np.abs(effect) > reach
-    for call in _CALLS:
+    for call in MARKER_CALLS:
         mine = (calls == call) & ~far
         if mine.any():
             face = style.CALL_COLOURS[call]
             axes.plot(
                 effect[mine], place[mine], linestyle="none", marker=style.CALL_MARKERS[call], markersize=4,
                 markerfacecolor=face, markeredgewidth=0.8, zorder=3, label=call,
-                markeredgecolor=style.CALL_COLOURS["unchanged"] if call == "inconclusive" else face,
+                markeredgecolor=style.CALL_COLOURS[UNCHANGED] if call == INCONCLUSIVE else face,
             )  # fmt: skip
     for row in np.flatnonzero(far):
         side = float(np.sign(effect[row]))
@@ -237,11 +235,11 @@ def _key(sheet: Sheet, left: float, host: bool) -> None:
         Line2D(
             [], [], linestyle="none", marker=style.CALL_MARKERS[call], markersize=4,
             markerfacecolor=style.CALL_COLOURS[call], markeredgewidth=0.8,
-            markeredgecolor=style.CALL_COLOURS["unchanged" if call == "inconclusive" else call],
+            markeredgecolor=style.CALL_COLOURS[UNCHANGED if call == INCONCLUSIVE else call],
         )
-        for call in _CALLS
+        for call in MARKER_CALLS
     ]  # fmt: skip
-    names: list[str] = list(_CALLS)
+    names: list[str] = list(MARKER_CALLS)
     if host:
         handles.append(Line2D([], [], color="#A8A8A8", linewidth=1.6))
         names.append("host T cells of the same tubes")

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cytocar._core import keys
 from cytocar._core.ordering import _is_number, natural
-from cytocar._core.vocabulary import NO_CLUSTER
+from cytocar._core.vocabulary import (
+    DETECTED,
+    DOWN,
+    INCONCLUSIVE,
+    NO_CLUSTER,
+    NOT_DETECTED,
+    QUANTIFIED,
+    UNCHANGED,
+    UP,
+)
 
 if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
@@ -47,23 +56,23 @@ SUBSET_COLOURS: Final[Mapping[str, str]] = {
 }
 
 CALL_COLOURS: Final[Mapping[str, str]] = {
-    "up": "#D55E00",
-    "down": "#0072B2",
-    "unchanged": "#6E6E6E",
-    "inconclusive": "#FFFFFF",
-    "quantified": "#009E73",
-    "detected": "#E69F00",
-    "not_detected": "#FFFFFF",
+    UP: "#D55E00",
+    DOWN: "#0072B2",
+    UNCHANGED: "#6E6E6E",
+    INCONCLUSIVE: "#FFFFFF",
+    QUANTIFIED: "#009E73",
+    DETECTED: "#E69F00",
+    NOT_DETECTED: "#FFFFFF",
 }
 
 CALL_MARKERS: Final[Mapping[str, str]] = {
-    "up": "^",
-    "down": "v",
-    "unchanged": "o",
-    "inconclusive": "o",
-    "quantified": "o",
-    "detected": "s",
-    "not_detected": "v",
+    UP: "^",
+    DOWN: "v",
+    UNCHANGED: "o",
+    INCONCLUSIVE: "o",
+    QUANTIFIED: "o",
+    DETECTED: "s",
+    NOT_DETECTED: "v",
 }
 
 WORDS: Final[Mapping[str, str]] = {
@@ -72,7 +81,7 @@ WORDS: Final[Mapping[str, str]] = {
     keys.CELLS: "All cells",
     keys.ALL: "all",
     "": "none",
-    "not_detected": "not detected",
+    NOT_DETECTED: "not detected",
 }
 """How a value of a table is called in a picture."""
 

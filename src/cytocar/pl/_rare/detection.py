@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import DETECTION_CALLS
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, dress
 
@@ -23,7 +24,6 @@ _LIMITS = (
     ("lod_events", "limit of detection", "d", "#CC79A7"),
     ("loq_events", "limit of quantitation", "s", "#0072B2"),
 )
-_CALLS = ("quantified", "detected", "not_detected")
 
 
 @style.styled
@@ -88,7 +88,7 @@ def detection(frequency: pd.DataFrame, *, ax: Axes | None = None) -> Figure | Ax
         zorder=3,
     )
     calls = table["call"].astype(str).to_numpy()
-    for call in _CALLS:
+    for call in DETECTION_CALLS:
         mine = calls == call
         if mine.any():
             ax.plot(

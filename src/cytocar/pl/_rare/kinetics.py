@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys, ordering
 from cytocar._core.errors import ParameterError
+from cytocar._core.vocabulary import DETECTED, DETECTION_CALLS, NOT_DETECTED, QUANTIFIED
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, grid, rows_of
 
@@ -25,7 +26,6 @@ _LIMITS = {
     "lod_events": ("LoD", "limit of detection", (0, (1, 1.5))),
     "loq_events": ("LoQ", "limit of quantitation", (0, (4, 2))),
 }
-_CALLS = ("quantified", "detected", "not_detected")
 
 
 @style.styled
@@ -104,7 +104,7 @@ def kinetics(frequency: pd.DataFrame, kinetics: pd.DataFrame | None = None) -> F
             axes.set_xlabel("months after infusion")
         if columns == 1:
             _write_measures(sheet, left + width + 6, head + 25, measures)
-    calls = [call for call in _CALLS if (table["call"].astype(str) == call).any()]
+    calls = [call for call in DETECTION_CALLS if (table["call"].astype(str) == call).any()]
     fitted = any(line.get_label() == "fit" for axes in sheet.figure.axes for line in axes.lines)
     limits = {line.get_label() for axes in sheet.figure.axes for line in axes.lines}
     _key(
@@ -122,7 +122,7 @@ def kinetics(frequency: pd.DataFrame, kinetics: pd.DataFrame | None = None) -> F
 def _limits(table: pd.DataFrame) -> tuple[float, float]:
     """Return one axis for all panels, from below the lowest limit to above the highest interval."""
     lod = 100 * table["lod_events"].to_numpy(dtype=float) / table["n_cd45"].to_numpy(dtype=float)
-    detected = table["call"].astype(str).to_numpy() != "not_detected"
+    detected = table["call"].astype(str).to_numpy() != NOT_DETECTED
     high = table["pct_high"].to_numpy(dtype=float)
     # an upper limit has an arrow below it, which must be on the page too
     low = np.concatenate([lod, table["pct_low"].to_numpy(dtype=float)[detected], 0.45 * high[~detected]])
@@ -168,7 +168,7 @@ def _draw(
             x, y = np.array([x[0] - 0.03 * span, x[0] + 0.03 * span]), np.repeat(y, 2)
         axes.plot(x, y, linestyle=line, color=style.SOFT, linewidth=0.8, label=name, zorder=1)
     half_life = measures.get("half_life", (np.nan,))[0]
-    use = call == "quantified"
+    use = call == QUANTIFIED
     if np.isfinite(half_life) and half_life > 0 and use.sum() > 1:
         use = use & (np.arange(len(use)) >= int(np.argmax(np.where(use, share, -np.inf))))
         x, y = months[use], np.log(share[use])
@@ -183,13 +183,13 @@ def _draw(
             linestyle=(0, (6, 2)),
             label="fit",
         )
-    found = call != "not_detected"
+    found = call != NOT_DETECTED
     if found.any():
         axes.errorbar(
             months[found], share[found], yerr=np.clip([(share - low)[found], (high - share)[found]], 0, None),
             fmt="none", ecolor=style.INK, elinewidth=0.9, capsize=1.8, capthick=0.7, zorder=3, label="intervals",
         )  # fmt: skip
-    for name in ("quantified", "detected"):
+    for name in (QUANTIFIED, DETECTED):
         mine = call == name
         if mine.any():
             axes.plot(
@@ -200,7 +200,7 @@ def _draw(
     if below.any():
         axes.errorbar(
             months[below], high[below], yerr=0.55 * high[below], uplims=True, fmt="none", ecolor=style.INK,
-            elinewidth=0.9, capsize=2.0, zorder=3, label="not_detected",
+            elinewidth=0.9, capsize=2.0, zorder=3, label=NOT_DETECTED,
         )  # fmt: skip
     if named and keys.TIMEPOINT in part:
         _name_points(axes, months, high, part[keys.TIMEPOINT].astype(str).tolist(), named)
@@ -300,15 +300,15 @@ def _key(
 
     handles, names = [], []
     for call in calls:
-        marker = r"$\downarrow$" if call == "not_detected" else style.CALL_MARKERS[call]
-        colour = style.INK if call == "not_detected" else style.CALL_COLOURS[call]
+        marker = r"$\downarrow$" if call == NOT_DETECTED else style.CALL_MARKERS[call]
+        colour = style.INK if call == NOT_DETECTED else style.CALL_COLOURS[call]
         handles.append(
             Line2D(
                 [], [], linestyle="none", marker=marker, color=colour, markersize=5, markeredgecolor=style.INK,
                 markeredgewidth=0.5,
             )
         )  # fmt: skip
-        names.append("not detected: upper limit" if call == "not_detected" else call)
+        names.append("not detected: upper limit" if call == NOT_DETECTED else call)
     if fitted:
         handles.append(
             Line2D([], [], color=style.subset_colour(keys.CAR), linestyle=(0, (6, 2)), linewidth=1.0)

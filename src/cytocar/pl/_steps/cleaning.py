@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import BEAD, DEAD, DEBRIS, DOUBLET
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, rows_of
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 SAMPLES_PER_PAGE = 6
 _LINE = "#D55E00"
 _WORDS = {
-    "bead": "beads",
-    "debris": "debris",
-    "dead": "dead cells",
-    "doublet": "doublets",
+    BEAD: "beads",
+    DEBRIS: "debris",
+    DEAD: "dead cells",
+    DOUBLET: "doublets",
     "doublet_length": "doublets by size",
 }
 _NEEDED = (

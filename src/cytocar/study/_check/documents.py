@@ -33,7 +33,7 @@ def document_problems(where: str, tree: DocumentTree, parts: StudyParts) -> Iter
     """
     car, host = (tree.compartments.get(role) for role in (keys.CAR, keys.HOST))
     if (car is None) != (host is None):
-        known, other = ("car", "host") if host is None else ("host", "car")
+        known, other = (keys.CAR, keys.HOST) if host is None else (keys.HOST, keys.CAR)
         names = ", ".join(one.name for one in tree.expanded())
         yield Problem(
             where,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytocar._core import keys
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,7 +21,7 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
     samples = score["samples"]
     counts = pd.DataFrame(
         {
-            "sample": samples["sample_id"],
+            "sample": samples[keys.SAMPLE],
             "CAR-T true": samples["n_car_true"],
             "found": samples["n_car_found"],
             "% of CD45+ true": [f"{value:.3f}" for value in samples["pct_true"]],
@@ -32,11 +34,11 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
     net = _net_dn(results)
     shares = pd.DataFrame(
         {
-            "sample": samples["sample_id"],
+            "sample": samples[keys.SAMPLE],
             "DN of CAR-T true": [f"{100 * value:.1f} %" for value in samples["car_dn_true"]],
             "found": [f"{100 * value:.1f} %" for value in samples["car_dn_found"]],
             "without expected false": [
-                f"{100 * net.get(name, float('nan')):.1f} %" for name in samples["sample_id"]
+                f"{100 * net.get(name, float('nan')):.1f} %" for name in samples[keys.SAMPLE]
             ],
             "DN of host T true": [f"{100 * value:.2f} %" for value in samples["host_dn_true"]],
             "found ": [f"{100 * value:.2f} %" for value in samples["host_dn_found"]],
@@ -56,7 +58,7 @@ def found_against_true(study: Path, results: Path) -> list[tuple[str, pd.DataFra
             called=signs["call"].replace("", "not compared"),
             agrees=signs["agrees"].map({True: "yes", False: "no"}),
         )
-        .groupby(["comparison", "subset", "expected", "called", "agrees"], sort=False)["marker"]
+        .groupby(["comparison", keys.SUBSET, "expected", "called", "agrees"], sort=False)["marker"]
         .agg(", ".join)
         .reset_index()
     )

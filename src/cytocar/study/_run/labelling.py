@@ -106,7 +106,7 @@ def _tasks(part: AnnData, config: StudyConfig) -> list[_Labelling]:
     clustering = config.clustering
     markers = None if clustering.markers == "clustering" else list(clustering.markers)
     common: dict[str, Any] = {"markers": markers, "seed": config.seed}
-    asked = {"phenograph": {"k": clustering.k}, "flowsom": {"metaclusters": clustering.metaclusters}}
+    asked = {keys.PHENOGRAPH: {"k": clustering.k}, keys.FLOWSOM: {"metaclusters": clustering.metaclusters}}
     tasks = [
         _Labelling(method, part.copy(), {**common, **own}, clustering.stability)
         for method, own in asked.items()

@@ -373,7 +373,7 @@ _NOTED = {"beads": "", "time_quality": "", "cleaning": "criterion", "thresholds"
 def _notes(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [{"sample_id": "", "note": str(remark)} for remark in remarks]
+    rows = [{keys.SAMPLE: "", "note": str(remark)} for remark in remarks]
     for result in results:
         for name, what in _NOTED.items():
             table = result.tables.get(name)
@@ -392,8 +392,8 @@ def _notes(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFr
                 for _, row in table.iterrows()
                 if isinstance(row["note"], str) and row["note"]
             )
-            rows += [{"sample_id": result.sample_id, "note": note} for note in told]
-    return pd.DataFrame(rows, columns=["sample_id", "note"])
+            rows += [{keys.SAMPLE: result.sample_id, "note": note} for note in told]
+    return pd.DataFrame(rows, columns=[keys.SAMPLE, "note"])
 
 
 def _write_cells(cells: AnnData, results: Sequence[SampleResult], path: Path) -> None:

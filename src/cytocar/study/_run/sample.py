@@ -12,6 +12,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.files import sha256
 from cytocar._core.seeds import generator
+from cytocar._core.vocabulary import CELL
 from cytocar.panel.names import marker_key
 from cytocar.study._tasks import SampleResult, SampleTask, Settings
 
@@ -78,10 +79,10 @@ def _set_apart(adata: AnnData) -> None:
     classes = (
         adata.obs[keys.EVENT_CLASS].astype(str)
         if keys.EVENT_CLASS in adata.obs
-        else pd.Series("cell", index=adata.obs_names)
+        else pd.Series(CELL, index=adata.obs_names)
     )
-    apart = (classes == "cell") & ~adata.obs[STABLE].to_numpy(dtype=bool)
-    names = [*dict.fromkeys(["cell", *classes]), UNSTABLE]
+    apart = (classes == CELL) & ~adata.obs[STABLE].to_numpy(dtype=bool)
+    names = [*dict.fromkeys([CELL, *classes]), UNSTABLE]
     adata.obs[keys.EVENT_CLASS] = pd.Categorical(np.where(apart, UNSTABLE, classes), names)
 
 
@@ -192,7 +193,7 @@ def process_sample(task: SampleTask) -> SampleResult:
         tables[name] = table
     cells, shares = _kept_cells(adata, task)
     file = {
-        "sample_id": task.sample_id,
+        keys.SAMPLE: task.sample_id,
         "file": task.path.name,
         "sha256": sha256(task.path),
         "bytes": task.path.stat().st_size,

@@ -13,6 +13,7 @@ from typing import Final
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, Problem, StudyError
 from cytocar._core.files import write_text
+from cytocar._core.vocabulary import PATIENT_ROLE
 from cytocar.io._fcs.header import FcsHeader, read_header
 from cytocar.panel import Panel
 from cytocar.panel.names import channel_isotope
@@ -230,11 +231,11 @@ def _samples_text(
     writer = csv.writer(text, lineterminator="\n")
     columns: dict[str, list[str]] = {
         "file": [_address(header.path, out) for header in headers],
-        "sample_id": [guess.sample_id for guess in guesses],
-        "patient_id": [guess.patient_id for guess in guesses],
-        "timepoint": [guess.timepoint for guess in guesses],
-        "months": ["" if guess.months is None else f"{guess.months:g}" for guess in guesses],
-        "role": ["patient"] * len(guesses),
+        keys.SAMPLE: [guess.sample_id for guess in guesses],
+        keys.PATIENT: [guess.patient_id for guess in guesses],
+        keys.TIMEPOINT: [guess.timepoint for guess in guesses],
+        keys.MONTHS: ["" if guess.months is None else f"{guess.months:g}" for guess in guesses],
+        "role": [PATIENT_ROLE] * len(guesses),
     }
     if any(guess.group for guess in guesses):
         columns["group"] = [guess.group for guess in guesses]
@@ -257,9 +258,9 @@ def _left_to_the_user(guesses: Sequence[Guess]) -> list[str]:
     empty = [
         name
         for name, values in (
-            ("patient_id", [guess.patient_id for guess in guesses]),
-            ("timepoint", [guess.timepoint for guess in guesses]),
-            ("months", ["" if guess.months is None else "0" for guess in guesses]),
+            (keys.PATIENT, [guess.patient_id for guess in guesses]),
+            (keys.TIMEPOINT, [guess.timepoint for guess in guesses]),
+            (keys.MONTHS, ["" if guess.months is None else "0" for guess in guesses]),
         )
         if not all(values)
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import CONTROL_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ def methods_of(cells: AnnData) -> list[str]:
 def _interesting(cells: AnnData) -> np.ndarray:
     """Return which cells are clustered: no CAR-T gate of a tube without CAR-T cells holds any."""
     inside = np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
-    control = np.asarray(cells.obs[keys.ROLE].astype(str)) == "negative_control"
+    control = np.asarray(cells.obs[keys.ROLE].astype(str)) == CONTROL_ROLE
     return np.asarray(inside & ~control)
 
 
@@ -163,8 +164,8 @@ def _with_spread(
         method = row["method"]
         name = given.get((method, row["cluster"]), row["cluster"])
         if (method, name) not in merged:
-            limits[(row["sample_id"], method, name)] = (row["low_stability"], row["high_stability"])
-    at = zip(clusters["sample_id"], clusters["method"], clusters["cluster"], strict=True)
+            limits[(row[keys.SAMPLE], method, name)] = (row["low_stability"], row["high_stability"])
+    at = zip(clusters[keys.SAMPLE], clusters["method"], clusters["cluster"], strict=True)
     found = [limits.get(key, (np.nan, np.nan)) for key in at]
     return clusters.assign(
         low_stability=[low for low, _ in found], high_stability=[high for _, high in found]

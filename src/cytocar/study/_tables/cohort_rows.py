@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.ordering import timepoint_order
-from cytocar._core.vocabulary import CONTROL_ROLE
+from cytocar._core.vocabulary import CONTROL_ROLE, DOWN, INCONCLUSIVE, UNCHANGED, UP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,7 +235,7 @@ def _call(row: Any, margin: float) -> str:
     """
     clear = row["p_adjusted"] <= FALSE_DISCOVERY_RATE and row["p_minimum"] <= FALSE_DISCOVERY_RATE
     if clear and abs(row["effect"]) > margin:
-        return "up" if row["effect"] > 0 else "down"
+        return UP if row["effect"] > 0 else DOWN
     if row["effect_low"] > -margin and row["effect_high"] < margin:
-        return "unchanged"
-    return "inconclusive"
+        return UNCHANGED
+    return INCONCLUSIVE

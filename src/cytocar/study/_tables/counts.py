@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import NOT_DETECTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def _add_plan(frequency: pd.DataFrame) -> None:
         expected = float(row["background_expected"])
         false = expected / n if n and np.isfinite(expected) else 0.0
         share = row["n_car"] / n - false if n else 0.0
-        found = row["call"] != "not_detected" and share > 0
+        found = row["call"] != NOT_DETECTED and share > 0
         plan = tl.plan_acquisition(share, background_rate=false) if found else None
         needed.append(np.nan if plan is None else float(plan["cells_needed"].iloc[0]))
     frequency["cells_to_quantify"] = needed

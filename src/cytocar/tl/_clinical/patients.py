@@ -8,9 +8,8 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem, StudyError
-from cytocar._core.vocabulary import CONTROL, DAYS_PER_MONTH
+from cytocar._core.vocabulary import CONTROL_ROLE, DAYS_PER_MONTH, NOT_DETECTED
 from cytocar.tl import _counts
-from cytocar.tl._rare.detection import NOT_DETECTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +138,7 @@ def follow_up(patients: pd.DataFrame, *, start: str, event: str, last: str) -> p
     found = patients.copy()
     if event == "event":
         found["event_date"] = patients[event]
-    found["months"] = months
+    found[keys.MONTHS] = months
     found["event"] = seen.to_numpy().astype(np.int64)
     return found
 
@@ -188,7 +187,7 @@ def persistence(
 
     _counts.require_columns(frequency, (on, keys.MONTHS, "call"), "the table of frequencies")
     months, call = _counts.number(frequency, keys.MONTHS), _counts.text(frequency, "call")
-    use = (months >= 0) & (call != "") & (_counts.text(frequency, "role") != CONTROL)
+    use = (months >= 0) & (call != "") & (_counts.text(frequency, "role") != CONTROL_ROLE)
     if not use.any():
         raise ParameterError("the table of frequencies has no sample with a month of at least 0 and a call")
     who, months, there = _names(frequency, on)[use], months[use], call[use] != NOT_DETECTED

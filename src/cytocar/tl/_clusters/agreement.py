@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import NO_CLUSTER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +76,7 @@ def _labels(adata: AnnData, key: str) -> pd.Series:
     return adata.obs[key]
 
 
-def agreement_table(adata: AnnData, a: str = "phenograph", b: str = "flowsom") -> pd.DataFrame:
+def agreement_table(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOWSOM) -> pd.DataFrame:
     """Count the cells in each pair of clusters of two methods.
 
     Parameters
@@ -117,7 +119,7 @@ def agreement_table(adata: AnnData, a: str = "phenograph", b: str = "flowsom") -
     return table.astype(np.int64)
 
 
-def agreement(adata: AnnData, a: str = "phenograph", b: str = "flowsom") -> pd.DataFrame:
+def agreement(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOWSOM) -> pd.DataFrame:
     """Measure how far two groupings of the same cells agree, whatever their groups are called.
 
     The adjusted Rand index (Hubert & Arabie 1985, doi:10.1007/BF01908075) compares pairs of cells and is 0 on average
@@ -154,7 +156,7 @@ def agreement(adata: AnnData, a: str = "phenograph", b: str = "flowsom") -> pd.D
     first, second = _labels(adata, a), _labels(adata, b)
     both = (first.notna() & second.notna()).to_numpy()
     left, right = first[both].astype(str).to_numpy(object), second[both].astype(str).to_numpy(object)
-    placed = (left != "-1") & (right != "-1")
+    placed = (left != NO_CLUSTER) & (right != NO_CLUSTER)
     left, right = left[placed].astype(str), right[placed].astype(str)
     if not len(left):
         raise ParameterError(f"no cell has a cluster in both {a!r} and {b!r}; there is nothing to compare")

@@ -110,12 +110,12 @@ def cluster_profiles(
                     "median": median,
                     "scaled": np.clip((median - low) / width, 0.0, 1.0),
                     "fraction_positive": (x[inside] >= limits).mean(axis=0),
-                    "subset": _majority(subsets[inside]),
+                    keys.SUBSET: _majority(subsets[inside]),
                 }
             )
         )
     rank = {name: place for place, name in enumerate((*keys.SUBSETS, ""))}
-    frames.sort(key=lambda frame: rank.get(frame["subset"].iloc[0], len(keys.SUBSETS)))
+    frames.sort(key=lambda frame: rank.get(frame[keys.SUBSET].iloc[0], len(keys.SUBSETS)))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -175,7 +175,7 @@ def cluster_frequencies(adata: AnnData, groupby: str, *, sample_key: str = keys.
     low, high = clopper_pearson(counts.ravel(), np.repeat(totals, len(clusters)))
     return pd.DataFrame(
         {
-            "sample_id": np.repeat(np.array(sample_names, object)[present], len(clusters)),
+            keys.SAMPLE: np.repeat(np.array(sample_names, object)[present], len(clusters)),
             "method": groupby,
             "cluster": clusters * int(present.sum()),
             "n": counts.ravel(),

@@ -13,6 +13,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._groups import _grouping
 
@@ -379,9 +380,9 @@ def map_to_reference(
             _by_node(x, reference, method, n_jobs) if method in reference.codes else _majority(labels, near)
         )
         found = np.where(same, labels[near[:, 0]], found)
-        found = np.where(fits, found, "-1")
-        order = [name for name in reference.categories[method] if name != "-1"]
-        result.obs[method] = pd.Categorical(found.astype(object), [*order, "-1"])
+        found = np.where(fits, found, NO_CLUSTER)
+        order = [name for name in reference.categories[method] if name != NO_CLUSTER]
+        result.obs[method] = pd.Categorical(found.astype(object), [*order, NO_CLUSTER])
     for basis, places in reference.maps.items():
         placed = np.median(places[near[:, : min(5, reference.k)]], axis=1)
         result.obsm[basis] = np.where(same[:, None], places[near[:, 0]], placed).astype(np.float32)

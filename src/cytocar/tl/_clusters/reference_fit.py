@@ -71,7 +71,7 @@ def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFr
     low, high = clopper_pearson(out, n)
     return pd.DataFrame(
         {
-            "sample_id": names,
+            keys.SAMPLE: names,
             "n": n,
             "n_outside": out,
             "share_outside": out / n,

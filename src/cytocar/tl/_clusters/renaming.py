@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl._groups import _grouping
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # labels of cells that are in no cluster; they keep them
-NOWHERE: Final = ("-1", "")
+NOWHERE: Final = (NO_CLUSTER, "")
 NAMES_COLUMNS: Final = ("cluster", "name")
 
 

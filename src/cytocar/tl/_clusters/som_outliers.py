@@ -144,16 +144,16 @@ def flowsom_outliers(
         sample = np.full(adata.n_obs, keys.ALL)
     label = stored.array("node_labels")
     cells = pd.DataFrame(
-        {"sample_id": sample.astype(object), "node": stored.node.astype(np.int64), "outlier": outlier}
+        {keys.SAMPLE: sample.astype(object), "node": stored.node.astype(np.int64), "outlier": outlier}
     )
     cells["cluster"] = label[stored.node]
     cells = cells[sample != ""]
     within = {"node": ["node", "cluster"], "cluster": ["cluster"], "sample": []}[by]
-    grouped = cells.groupby(["sample_id", *within], sort=False)["outlier"]
+    grouped = cells.groupby([keys.SAMPLE, *within], sort=False)["outlier"]
     table = grouped.agg(cells="size", outliers="sum").reset_index()
     # samples in the order in which they come, the rest by number
     place = {name: number for number, name in enumerate(dict.fromkeys(sample.tolist()))}
-    table = table.iloc[np.lexsort([*(table[name] for name in within[::-1]), table["sample_id"].map(place)])]
+    table = table.iloc[np.lexsort([*(table[name] for name in within[::-1]), table[keys.SAMPLE].map(place)])]
     table = table.reset_index(drop=True).astype({"cells": np.int64, "outliers": np.int64})
     table["fraction"] = table["outliers"] / table["cells"]
     if by == "node":

@@ -13,6 +13,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl import _input, _threads
 from cytocar.tl._clusters.agreement import adjusted_rand, contingency
 from cytocar.tl._clusters.profiles import cluster_frequencies
@@ -29,7 +30,7 @@ DISSOLVED: Final = 0.5
 LOW: Final = 0.1
 SPREAD: Final = (0.05, 0.95)
 # cells of these labels are in no cluster
-_NOWHERE: Final = ("", "-1")
+_NOWHERE: Final = ("", NO_CLUSTER)
 # where a result says what it asked for beside what it found, the repeats ask for the same
 _AUTO: Final = {"metaclusters": ("chosen", "n_clusters")}
 
@@ -384,7 +385,7 @@ def _frequencies(
     table = table[~table["cluster"].isin(_NOWHERE)].reset_index(drop=True)
     low, high = [], []
     for row in table.to_dict(orient="records"):
-        at = (str(row["sample_id"]), str(row["cluster"]))
+        at = (str(row[keys.SAMPLE]), str(row["cluster"]))
         values = [shift[at] for shift in shifts if at in shift]
         a, b = np.quantile(values, SPREAD) if values else (np.nan, np.nan)
         low.append(float(np.clip(row["fraction"] + np.minimum(a, 0.0), 0, 1)))

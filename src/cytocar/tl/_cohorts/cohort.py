@@ -11,6 +11,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import CONTROL_ROLE
 from cytocar.tl._cohorts import design as _design
 from cytocar.tl._cohorts.design import Contrast, Design
 from cytocar.tl._statistics.tests import benjamini_hochberg
@@ -84,9 +85,7 @@ def matching_sheet(samples: pd.DataFrame, found: Iterable[str]) -> pd.DataFrame:
             shown = ", ".join(map(str, samples.columns))
             raise ParameterError(f"samples has no column {keys.SAMPLE!r}; its columns are {shown}")
         samples = samples.reset_index()
-    sheet = (
-        samples[samples["role"].astype(str) != "negative_control"] if "role" in samples.columns else samples
-    )
+    sheet = samples[samples["role"].astype(str) != CONTROL_ROLE] if "role" in samples.columns else samples
     sheet = sheet.reset_index(drop=True)
     if not len(sheet):
         raise ParameterError("samples has no row of a patient: there is nothing to compare")

@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.vocabulary import CONTROL_ROLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,7 @@ def confounding(
     if not 0.0 < strong <= 1.0:
         raise ParameterError(f"strong is {strong!r}; it must be above 0 and at most 1")
     if "role" in samples.columns:
-        samples = samples[samples["role"].astype(str) != "negative_control"]
+        samples = samples[samples["role"].astype(str) != CONTROL_ROLE]
     if not len(samples):
         raise ParameterError("samples has no row of a patient: there is nothing to look at")
     present = [name for name in factors if name in samples.columns]

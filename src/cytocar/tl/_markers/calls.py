@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, UNCHANGED, UP
 from cytocar.tl._markers.groups import Effect, Group
 from cytocar.tl._markers.staining import take_off
 from cytocar.tl._statistics.tests import benjamini_hochberg
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-UP, DOWN, UNCHANGED, INCONCLUSIVE = "up", "down", "unchanged", "inconclusive"
 
 # What a call needs, chosen by benchmarks/calibrate_calls.py. Evidence: among the differences called in a family of rows
 # no more than a tenth is expected to be none. Size: beyond the margin with a confidence of 80 %; the error of

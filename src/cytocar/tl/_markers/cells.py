@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar._core.vocabulary import CONTROL
+from cytocar._core.vocabulary import CONTROL_ROLE
 from cytocar.tl import _counts
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Cells:
             raise ParameterError("none of the markers is in these data: " + "; ".join(absent.values()))
         obs = adata.obs
         months = _counts.number(obs, keys.MONTHS)
-        use = _counts.text(obs, "role") != CONTROL
+        use = _counts.text(obs, "role") != CONTROL_ROLE
         if np.isfinite(months).any():
             # A tube without a time after infusion is a control.
             use &= np.isfinite(months)

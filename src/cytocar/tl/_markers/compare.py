@@ -186,7 +186,7 @@ def _table(rows: list[dict[str, object]], settings: Settings) -> pd.DataFrame:
 
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if settings.p_values and len(table):
-        family = ["patient_id", "comparison", "compartment", "timepoint"]
+        family = [keys.PATIENT, "comparison", keys.COMPARTMENT, keys.TIMEPOINT]
         for _, part in table.groupby(family, sort=False):
             table.loc[part.index, "p_adjusted"] = benjamini_hochberg(part["p_value"].to_numpy(dtype=float))
     return table

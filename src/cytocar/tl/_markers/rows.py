@@ -27,10 +27,10 @@ from cytocar.tl._markers.host import MIN_HOST, difference_in_differences, host_p
 from cytocar.tl._statistics.tests import mann_whitney, smallest_p
 
 COLUMNS = (
-    "comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b",
-    "n_patients_a", "n_patients_b", "median_a", "median_b", "effect", "effect_low", "effect_high", "cliffs_delta",
-    "unit", "p_value", "p_adjusted", "p_minimum", "call", "patient_id", "technical_shift", "shift_low",
-    "shift_high", "adjusted", "adjusted_low", "adjusted_high", "margin", "note", "adjusted_mean",
+    "comparison", keys.COMPARTMENT, keys.TIMEPOINT, keys.SUBSET, "marker", "group_a", "group_b", "n_cells_a",
+    "n_cells_b", "n_patients_a", "n_patients_b", "median_a", "median_b", "effect", "effect_low", "effect_high",
+    "cliffs_delta", "unit", "p_value", "p_adjusted", "p_minimum", "call", keys.PATIENT, "technical_shift",
+    "shift_low", "shift_high", "adjusted", "adjusted_low", "adjusted_high", "margin", "note", "adjusted_mean",
     "adjusted_mean_low", "adjusted_mean_high", "delta_low", "delta_high", "host_effect", "did", "did_low", "did_high",
     "did_host",
 )  # fmt: skip
@@ -414,9 +414,9 @@ class _Rows:
         row: dict[str, object] = dict.fromkeys(COLUMNS, np.nan)
         row |= {
             "comparison": self.comparison,
-            "compartment": self.compartment,
-            "timepoint": self.timepoint,
-            "subset": self.subset,
+            keys.COMPARTMENT: self.compartment,
+            keys.TIMEPOINT: self.timepoint,
+            keys.SUBSET: self.subset,
             "marker": marker,
             "group_a": self.group_a,
             "group_b": self.group_b,
@@ -426,7 +426,7 @@ class _Rows:
             "n_patients_b": int(n_b > 0),
             "unit": "cell",
             "call": INCONCLUSIVE,
-            "patient_id": self.patient,
+            keys.PATIENT: self.patient,
             "margin": self.settings.margin,
             "note": note,
             "did_host": "",

@@ -8,7 +8,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar._core.vocabulary import CONTROL
+from cytocar._core.vocabulary import CONTROL_ROLE, DETECTED, NOT_DETECTED, PATIENT_ROLE, QUANTIFIED
 from cytocar.tl import _counts
 from cytocar.tl._rare.limits import events_for_cv, limit_of_blank, limit_of_detection
 from cytocar.tl._statistics.intervals import clopper_pearson, upper_limit
@@ -16,8 +16,6 @@ from cytocar.tl._statistics.intervals import clopper_pearson, upper_limit
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
-
-NOT_DETECTED, DETECTED, QUANTIFIED = "not_detected", "detected", "quantified"
 
 
 _WHAT = "the table of counts"
@@ -164,7 +162,7 @@ def detection(
         "lod_events": lod,
         "loq_events": loq,
         "call": call,
-        "role": _counts.text(table, "role", "patient"),
+        "role": _counts.text(table, "role", PATIENT_ROLE),
         "background_expected": expected,
         "background_rate": rate,
         "background_source": source,
@@ -191,12 +189,12 @@ def _rates(
         if not 0.0 <= given < 1.0:
             raise ParameterError(f"background_rate is {given!r}; it must be from 0 to below 1")
         return np.full(n, given), np.full(n, given), np.full(n, "given", dtype=object)
-    is_control = _counts.text(table, "role") == CONTROL
+    is_control = _counts.text(table, "role") == CONTROL_ROLE
     blank = float((n_car + n_host)[is_control].sum())
     if blank > 0:
         false = float(n_car[is_control].sum())
         upper = float(upper_limit(false, blank))
-        return np.full(n, false / blank), np.full(n, upper), np.full(n, CONTROL, dtype=object)
+        return np.full(n, false / blank), np.full(n, upper), np.full(n, CONTROL_ROLE, dtype=object)
     rate, upper_rate = np.full(n, np.nan), np.full(n, np.nan)
     source = np.full(n, "unknown", dtype=object)
     if {"n_negative", "n_negative_above"} <= set(table.columns):

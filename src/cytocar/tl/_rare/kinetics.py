@@ -12,9 +12,8 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.seeds import generator
-from cytocar._core.vocabulary import CONTROL, DAYS_PER_MONTH
+from cytocar._core.vocabulary import CONTROL_ROLE, DAYS_PER_MONTH, NOT_DETECTED, QUANTIFIED
 from cytocar.tl import _counts
-from cytocar.tl._rare.detection import NOT_DETECTED, QUANTIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,7 +124,7 @@ def kinetics(
         )
     sd_log = float(np.sqrt(np.log1p(technical_cv**2)))
     months = _counts.number(frequency, keys.MONTHS)
-    use = np.isfinite(months) & (months >= 0) & (_counts.text(frequency, "role") != CONTROL)
+    use = np.isfinite(months) & (months >= 0) & (_counts.text(frequency, "role") != CONTROL_ROLE)
     use &= np.isfinite(_counts.number(frequency, "pct_of_cd45"))
     table = frequency[use].reset_index(drop=True)
     patient = _counts.text(table, keys.PATIENT)
