@@ -1,6 +1,6 @@
-"""The command line: arguments, progress and exit codes; no science.
+"""Floor 8: the command line. Arguments, progress and exit codes; no science.
 
-Exit codes: 0 done; 2 the user can mend it (one clear message, no traceback); 1 a bug of ours.
+Exit codes: 0 done; 2 the user can fix it (one clear message, no traceback); 1 a bug of ours.
 """
 
 from __future__ import annotations

@@ -49,8 +49,9 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 def read_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[Problem]]:
     """Read a YAML file that holds one mapping.
 
-    Returns ------- The mapping (None where there are problems), the line of each key by its path from the
-    top, and the problems.
+    Returns
+    -------
+    The mapping (None where there are problems), the line of each key by its path from the top, and the problems.
     """
     lines: dict[Key, int] = {}
     try:

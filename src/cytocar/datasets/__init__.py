@@ -1,4 +1,4 @@
-"""The simulated LEGEND-2-like study: raw events with known truth, and how well a run finds it."""
+"""Floor 3: the simulated LEGEND-2-like study: raw events with known truth, and how well a run finds it."""
 
 from cytocar.datasets._legend2 import legend2, write_legend2
 from cytocar.datasets._score import gate_losses, score_legend2

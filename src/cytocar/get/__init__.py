@@ -1,4 +1,4 @@
-"""Floor 4: numbers out of an `AnnData` by marker name, however the name is spelled."""
+"""Floor 2: numbers out of an `AnnData` by marker name, however the name is spelled."""
 
 from cytocar.get._matrix import columns, counts, markers, matrix
 

@@ -129,8 +129,10 @@ class Panel:
         cofactor
             Cofactor of the arcsinh of every mass channel, above 0.
 
-        Returns ------- The panel; its `channel` is ``$PnN``, or the isotope in the instrument's spelling
-        where ``$PnN`` holds the marker.
+        Returns
+        -------
+        The panel; its `channel` is ``$PnN``, or the isotope in the instrument's spelling where ``$PnN`` holds the
+        marker.
         """
         rows = [_guess(pnn, pns or "", cofactor) for pnn, pns in channels]
         _make_unique(rows)
@@ -204,9 +206,10 @@ class Panel:
         where
             What to call the file in problems.
 
-        Returns ------- The column of each row of the panel (-1 where the file has none), the other columns,
-        problems (a mass channel is missing or ambiguous) and notes (matched by mass only, another marker in
-        ``$PnS``).
+        Returns
+        -------
+        The column of each row of the panel (-1 where the file has none), the other columns, problems (a mass
+        channel is missing or ambiguous) and notes (matched by mass only, another marker in ``$PnS``).
         """
         wanted = [
             Wanted(row[keys.CHANNEL], row[keys.MARKER], row[keys.ROLE], _row_isotope(row))

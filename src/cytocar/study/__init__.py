@@ -1,1 +1,1 @@
-"""Floor 6: a study from its folder to its results: scaffold it, check it, run it."""
+"""Floor 7: a study from its folder to its results: scaffold it, check it, run it."""
