@@ -3,7 +3,8 @@
 from cytocar.gate._apply.apply import apply, control_values
 from cytocar.gate._apply.load import car_t, load, strategy_names
 from cytocar.gate._apply.pin import pin
-from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
+from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.hierarchy import DocumentPopulation
 from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import GateError, StateError
-from cytocar.gate._documents.document import GatingDocument, _Columns
-from cytocar.gate._shapes.shapes import FROM_FILE, UNCOMPENSATED, Dimension
-from cytocar.gate._shapes.transforms import Asinh
+from cytocar._core.errors import GateError
+from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.values import Channels
+from cytocar.gate._shapes.shapes import Dimension
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,7 +41,7 @@ def document_masks(adata: AnnData, tree: DocumentTree, rows: Any, sample: str) -
     """
     document = tree.document
     file = version_for(document, adata, sample)
-    channels = _Channels(adata, document)
+    channels = Channels(adata, document.transformations, document.matrices)
     given: dict[Dimension, NDArray[Any]] = {}
     needed: dict[str, NDArray[Any]] = {}
     for axis in document.axes(file):
@@ -69,68 +68,16 @@ def version_for(document: GatingDocument, adata: AnnData, sample: str) -> str:
     return document.name_in(*(name for name in (file_of(adata, sample), sample) if name))
 
 
-class _Channels:
-    """The columns of an AnnData by the names of channels."""
-
-    def __init__(self, adata: AnnData, document: GatingDocument) -> None:
-        import pandas as pd
-
-        self._adata = adata
-        self._names = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
-        self._others = [
-            str(name)
-            for name in adata.obs.columns
-            if pd.api.types.is_numeric_dtype(adata.obs[name]) and name not in (keys.EVENT_INDEX, keys.MONTHS)
-        ]
-        self._columns = _Columns(document, [*self._names, *self._others], None)
-
-    def transformed(self, axis: Dimension) -> NDArray[Any] | None:
-        """Return X where it is the values on an axis."""
-        scale = self._columns.document.transformations.get(axis.transformation)
-        plain = isinstance(scale, Asinh) and scale.bound_min is None and scale.bound_max is None
-        if not plain or axis.compensation not in (UNCOMPENSATED, FROM_FILE) or not axis.channel:
-            return None
-        position = self._columns.position(axis.channel)
-        if position >= len(self._names) or keys.COFACTOR not in self._adata.var:
-            return None
-        cofactor = float(self._adata.var[keys.COFACTOR].iloc[position])
-        same = (
-            isinstance(scale, Asinh)
-            and math.isclose(scale.cofactor, cofactor, rel_tol=1e-9)
-            and math.isclose(scale.unit, 1.0, rel_tol=1e-9)
-            and scale.offset == 0
-        )
-        return _column(self._adata.X, position) if same else None
-
-    def counts(self, name: str) -> NDArray[Any]:
-        """Return the values of a channel as the gates of a file mean them."""
-        position = self._columns.position(name)
-        if position >= len(self._names):
-            return np.asarray(self._adata.obs[self._others[position - len(self._names)]])
-        if keys.COUNTS not in self._adata.layers:
-            raise StateError(
-                f"gates need the counts of channel {name!r}, and there is no layer {keys.COUNTS!r}; "
-                "transform with cytocar.pp.arcsinh, which keeps them"
-            )
-        return _column(self._adata.layers[keys.COUNTS], position)
-
-
-def _column(matrix: Any, position: int) -> NDArray[Any]:
-    column = matrix[:, position]
-    dense = column.toarray() if hasattr(column, "toarray") else column
-    return np.asarray(dense).ravel()
-
-
 def lacking_channels(document: GatingDocument, channels: Sequence[str]) -> dict[str, str]:
     """Return the channels of gates that a list of channels does not have, with the reason for each."""
-    columns = _Columns(document, list(channels), None)
-    found: dict[str, str] = {}
+    columns = document.columns(channels)
+    lacking: dict[str, str] = {}
     for name in document.channels:
         try:
             columns.position(name)
         except GateError as error:
-            found[name] = str(error)
-    return found
+            lacking[name] = str(error)
+    return lacking
 
 
 def file_of(adata: AnnData, sample: str | None = None) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
+from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.hierarchy import DocumentPopulation
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate
 from cytocar.panel.names import channel_isotope
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError
-from cytocar.gate._documents.apply import _column, version_for
-from cytocar.gate._documents.document import GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.apply import version_for
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
+from cytocar.gate._documents.values import Axes, column
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Scale
 from cytocar.gate._strategy.parts import ROOT
@@ -48,13 +49,13 @@ class Pictures:
     def __init__(self, adata: AnnData, tree: DocumentTree) -> None:
         self._adata, self._tree, self._document = adata, tree, tree.document
         self._channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
-        self._columns = _Columns(self._document, self._channels, None)
+        self._columns = self._document.columns(self._channels)
         cofactors = adata.var.get(keys.COFACTOR)
         self._cofactors = None if cofactors is None else np.asarray(cofactors, dtype=float)
         self._found: dict[tuple[tuple[str, ...], frozenset[int]], Biaxial] = {}
         for file in dict.fromkeys((*self._document.files, "")):
             with contextlib.suppress(GateError):  # a document may have gates for its own files only
-                panels, _ = panels_of(self._document, self._document._for_file(file))
+                panels, _ = panels_of(self._document, self._document.gates_for(file))
                 for panel in panels:
                     self._add(panel, panels)
 
@@ -94,13 +95,13 @@ class Pictures:
 
     def _values(self, axis: Dimension, position: int, rows: Any) -> NDArray[np.floating]:
         if axis.compensation not in self._document.matrices:
-            return _column(self._adata.X, position)[rows]
+            return column(self._adata.X, position)[rows]
         names = list(self._document.sources(axis))
         events = np.column_stack(
-            [_column(self._adata.layers[keys.COUNTS], self._columns.position(name))[rows] for name in names]
+            [column(self._adata.layers[keys.COUNTS], self._columns.position(name))[rows] for name in names]
         )
         plain = dataclasses.replace(axis, transformation="")
-        counts = _Axes(self._document, _Columns(self._document, names, None), events, {}).values(plain)
+        counts = Axes(self._document.columns(names), events).values(plain)
         return np.asarray(np.arcsinh(counts / self._cofactor(position)))
 
     def _cofactor(self, position: int) -> float:
@@ -118,7 +119,7 @@ class Pictures:
         ends
             Where lines of open gates end.
         """
-        members = self._document._for_file(version_for(self._document, self._adata, sample))
+        members = self._document.gates_for(version_for(self._document, self._adata, sample))
         for panel in panels_of(self._document, members)[0]:
             key = self._key(panel)
             one = self._found.get(key) if key is not None else None

@@ -10,7 +10,8 @@ from typing import Any, Final, NoReturn
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
-from cytocar.gate._documents.document import DocumentPopulation, GatingDocument
+from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.hierarchy import DocumentPopulation
 from cytocar.gate._shapes.shapes import Combination, Gate
 from cytocar.gate._strategy.parts import ROOT
 from cytocar.gate._strategy.rules import FrozenDict

@@ -14,7 +14,7 @@ import numpy as np
 
 from cytocar._core.errors import CytocarError, GateError, ParameterError
 from cytocar._core.files import write_text
-from cytocar.gate._documents.document import GatingDocument, _Columns
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.flowjo_gates import DISPLAY, HELPER
 from cytocar.gate._exchange.flowjo_tree import FlowJoNode, tree_of
 from cytocar.gate._exchange.gatingml_write import SPACE, attribute_text, number
@@ -169,9 +169,9 @@ class _SampleWriter:
 
     def __init__(self, document: GatingDocument, sample: FlowJoSample, place: int, *, shared: bool) -> None:
         self._document, self._sample, self.place, self._shared = document, sample, place, shared
-        self._gates = document._for_file(sample.name)
+        self._gates = document.gates_for(sample.name)
         self._keywords, self._channels = _header(sample.file)
-        self._columns = _Columns(document, self._channels, None) if self._channels else None
+        self._columns = document.columns(self._channels) if self._channels else None
         self._matrix: tuple[str, SpectrumMatrix] | None = None
         self._axes: dict[str, tuple[Scale | None, float, float]] = {}
         self._count = 0
@@ -202,7 +202,7 @@ class _SampleWriter:
 
     def template(self) -> str:
         """Return the gates that hold for files without versions of their own."""
-        self._gates = self._document._for_file(None)
+        self._gates = self._document.gates_for(None)
         tree = tree_of(self._document, self._gates)
         populations = "".join(self._node(node, "", "      ", own=False) for node in tree)
         return f"      <Subpopulations>\n{populations}      </Subpopulations>\n"

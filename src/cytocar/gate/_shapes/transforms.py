@@ -226,6 +226,14 @@ class Asinh(Scale):
         """Place of 0 on the axis."""
         return self.a / (self.m + self.a)
 
+    def equals_arcsinh(self, cofactor: float) -> bool:
+        """Return whether positions on the axis are arcsinh(x / cofactor), bounds apart."""
+        return (
+            math.isclose(self.cofactor, cofactor, rel_tol=1e-9)
+            and math.isclose(self.unit, 1.0, rel_tol=1e-9)
+            and self.offset == 0
+        )
+
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         scaled = np.arcsinh(values * (math.sinh(self.m * LN10) / self.t))
         return (scaled + self.a * LN10) / ((self.m + self.a) * LN10)

@@ -10,10 +10,11 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError
-from cytocar.gate._documents.apply import _Channels, version_for
-from cytocar.gate._documents.document import GatingDocument, _Axes, _Columns
+from cytocar.gate._documents.apply import version_for
+from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._documents.tree import DocumentTree
+from cytocar.gate._documents.values import Axes, Channels, Columns
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Linear, Scale
 from cytocar.gate._strategy.parts import ROOT
@@ -34,7 +35,7 @@ class _Values:
 
     def __init__(self, adata: AnnData, document: GatingDocument, rows: Any) -> None:
         self._document, self._rows = document, rows
-        self._channels = _Channels(adata, document)
+        self._channels = Channels(adata, document.transformations, document.matrices)
         self._found: dict[Dimension, NDArray[np.floating]] = {}
 
     def __call__(self, axis: Dimension) -> NDArray[np.floating]:
@@ -46,7 +47,7 @@ class _Values:
     def _made(self, axis: Dimension) -> NDArray[np.floating]:
         names = list(self._document.sources(axis))
         events = np.column_stack([self._channels.counts(name)[self._rows] for name in names])
-        return _Axes(self._document, _Columns(self._document, names, None), events, {}).values(axis)
+        return Axes(self._document.columns(names), events).values(axis)
 
 
 def steps(
@@ -62,10 +63,10 @@ def steps(
 
     rows = rows_by_sample(adata, keys.SAMPLE)[sample]
     document = tree.document
-    members = document._for_file(version_for(document, adata, sample))
+    members = document.gates_for(version_for(document, adata, sample))
     panels, rest = panels_of(document, members)
     channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
-    columns = _Columns(document, channels, None)
+    columns = document.columns(channels)
     names = dict(zip(channels, map(str, adata.var_names), strict=True))
     values = _Values(adata, document, rows)
     label_of = {one.path: tree.labels[one.id] for one in document.populations}
@@ -99,7 +100,7 @@ def _axis(
     values: NDArray[np.floating],
     panel: Panel,
     names: Mapping[str, str],
-    columns: _Columns,
+    columns: Columns,
 ) -> Axis:
     low, high = raster.ends_of(values, least=1e-3)
     for _, gate in panel.members:
