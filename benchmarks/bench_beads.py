@@ -17,7 +17,7 @@ import pandas as pd
 
 from cytocar import datasets, pp
 from cytocar.datasets._instrument import PAUSE_AT, PAUSE_S, gain
-from cytocar.pp._beads import find_in
+from cytocar.pp._beads.normalize import find_in
 
 GAINS = {"P1_2mo": 1.0, "P1_1yr": 0.85, "P1_3yr": 1.1, "P1_5yr": 0.95}
 

@@ -11,7 +11,7 @@ from cytocar import ParameterError
 from cytocar.datasets._layout import layout
 from cytocar.datasets._single_stains import as_measured
 from cytocar.pp import Spillover
-from cytocar.pp._spill_matrix import interaction
+from cytocar.pp._spillover.matrix import interaction
 
 
 @pytest.fixture(scope="module")

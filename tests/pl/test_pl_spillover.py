@@ -13,7 +13,7 @@ from cytocar import ParameterError
 from cytocar.panel import Panel
 from cytocar.panel.names import parse_isotope
 from cytocar.pp import Spillover
-from cytocar.pp._spill_matrix import interaction
+from cytocar.pp._spillover.matrix import interaction
 
 
 def largest_panel() -> Spillover:

@@ -18,8 +18,8 @@ from scipy.sparse import csr_matrix
 from cytocar import pp
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
-from cytocar.pp import _arcsinh
-from cytocar.pp._arcsinh import arcsinh_values
+from cytocar.pp._arcsinh import arcsinh as _arcsinh
+from cytocar.pp._arcsinh.arcsinh import arcsinh_values
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")

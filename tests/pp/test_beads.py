@@ -16,8 +16,8 @@ from cytocar import datasets, io, pl, pp
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
 from cytocar.datasets._instrument import PAUSE_AT, gain
-from cytocar.pp import _beads_kernels as kernels
-from cytocar.pp._beads import find_in
+from cytocar.pp._beads import drift as kernels
+from cytocar.pp._beads.normalize import find_in
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")

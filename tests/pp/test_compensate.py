@@ -15,8 +15,8 @@ from scipy.optimize import nnls
 import cytocar as cc
 from cytocar import ParameterError, StateError
 from cytocar.pp import Spillover
-from cytocar.pp import _compensate as compensate_module
-from cytocar.pp._compensate import solve
+from cytocar.pp._spillover import compensate as compensate_module
+from cytocar.pp._spillover.compensate import solve
 
 GOLDEN = Path(__file__).parent / "golden"
 CHANNELS = ("Nd145Di", "Nd146Di", "Dy162Di", "Er170Di")

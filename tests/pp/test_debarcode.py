@@ -20,7 +20,7 @@ from cytocar._core.provenance import steps
 from cytocar.io._fcs.data import read_events
 from cytocar.io._fcs.header import read_header
 from cytocar.io._fcs.write import write_events
-from cytocar.pp._debarcode_kernels import cutoffs, estimate_cutoff
+from cytocar.pp._barcodes.assign import cutoffs, estimate_cutoff
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")

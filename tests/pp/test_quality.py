@@ -9,7 +9,7 @@ import pytest
 
 from cytocar import datasets, pp
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.pp._quality import profile_over_time, time_bins
+from cytocar.pp._time.profile import profile_over_time, time_bins
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")

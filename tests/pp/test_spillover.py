@@ -16,8 +16,8 @@ import cytocar as cc
 from cytocar import ParameterError, StateError, StudyError
 from cytocar.panel.names import Isotope
 from cytocar.pp import Spillover
-from cytocar.pp._spill_matrix import interaction, load_spillover
-from cytocar.pp._spillover import trimmed_mean
+from cytocar.pp._spillover.estimate import trimmed_mean
+from cytocar.pp._spillover.matrix import interaction, load_spillover
 
 NAMES = ("Yb171Di", "Yb172Di", "Yb173Di")
 MATRIX = np.array([[1, 0.04, 0.005], [0.01, 1, 0.03], [0, 0.02, 1.0]])

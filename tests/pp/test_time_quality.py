@@ -14,7 +14,7 @@ import pytest
 from cytocar import datasets, io, pl, pp
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
-from cytocar.pp import _time_quality_kernels as kernels
+from cytocar.pp._time import judge as kernels
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")

@@ -1,19 +1,19 @@
 """Floor 3: counts to clean counts, counts to arcsinh values."""
 
-from cytocar.pp._arcsinh import arcsinh
-from cytocar.pp._beads import bead_baseline, bead_table, bead_traces, bead_values, normalize_beads
-from cytocar.pp._car_audit import car_audit
-from cytocar.pp._clean import clean, clean_limits, clean_losses, clean_table
-from cytocar.pp._clean_plots import clean_plots
-from cytocar.pp._compensate import compensate, spillover_table
-from cytocar.pp._debarcode import barcode_table, barcode_yields, debarcode
-from cytocar.pp._debarcode_key import read_barcode_key
-from cytocar.pp._files_beads import normalize_files
-from cytocar.pp._files_compensate import compensate_files
-from cytocar.pp._files_debarcode import debarcode_file
-from cytocar.pp._spill_matrix import Spillover, read_spillover
-from cytocar.pp._spillover import estimate_spillover
-from cytocar.pp._time_quality import time_quality, time_quality_table
+from cytocar.pp._arcsinh.arcsinh import arcsinh
+from cytocar.pp._barcodes.debarcode import barcode_table, barcode_yields, debarcode
+from cytocar.pp._barcodes.files import debarcode_file
+from cytocar.pp._barcodes.key import read_barcode_key
+from cytocar.pp._beads.files import normalize_files
+from cytocar.pp._beads.normalize import bead_baseline, bead_table, bead_traces, bead_values, normalize_beads
+from cytocar.pp._cleaning.clean import clean, clean_limits, clean_losses, clean_table
+from cytocar.pp._cleaning.plots import clean_plots
+from cytocar.pp._spillover.car_audit import car_audit
+from cytocar.pp._spillover.compensate import compensate, spillover_table
+from cytocar.pp._spillover.estimate import estimate_spillover
+from cytocar.pp._spillover.files import compensate_files
+from cytocar.pp._spillover.matrix import Spillover, read_spillover
+from cytocar.pp._time.time_quality import time_quality, time_quality_table
 
 __all__ = [
     "Spillover",

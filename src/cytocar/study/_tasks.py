@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cytocar.gate import DocumentTree, GateTree
     from cytocar.panel import Panel
-    from cytocar.pp._spill_matrix import Spillover
+    from cytocar.pp._spillover.matrix import Spillover
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def barcode_separation(adata: AnnData, *, ax: Axes | None = None) -> Figure | Ax
     >>> barcode_separation(pool).axes[0].get_xlabel()
     'barcode separation'
     """
-    from cytocar.pp._debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
+    from cytocar.pp._barcodes.debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
 
     found = kept(adata)
     separation = adata.obs[SEPARATION].to_numpy(dtype=float)
@@ -225,9 +225,9 @@ def barcode_events(
     >>> [axes.get_label() for axes in barcode_events(pool).axes]
     ['A', 'B']
     """
+    from cytocar.pp._barcodes.assign import COFACTOR
+    from cytocar.pp._barcodes.debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
     from cytocar.pp._channels import counts_of
-    from cytocar.pp._debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
-    from cytocar.pp._debarcode_kernels import COFACTOR
 
     found = kept(adata)
     if max_events < 2:

@@ -19,7 +19,7 @@ from cytocar.study._check.settings import _remarks, _settings, _spillover
 
 if TYPE_CHECKING:
     from cytocar.gate import DocumentTree, GateTree
-    from cytocar.pp._spill_matrix import Spillover
+    from cytocar.pp._spillover.matrix import Spillover
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from cytocar.io import StudyConfig
     from cytocar.panel import Panel
-    from cytocar.pp._spill_matrix import Spillover
+    from cytocar.pp._spillover.matrix import Spillover
 
 
 def _spillover(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
     """Read the spillover matrix that the settings name; of a folder of single stains only that there are some."""
-    from cytocar.pp._spill_matrix import load_spillover
+    from cytocar.pp._spillover.matrix import load_spillover
 
     if parts.config is None or parts.config.compensation == "off":
         return None, []

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from cytocar.gate import DocumentTree, GateTree
     from cytocar.io import StudyFolder
-    from cytocar.pp._spill_matrix import Spillover
+    from cytocar.pp._spillover.matrix import Spillover
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how many of its parts are done, and how many there are."""
@@ -248,7 +248,7 @@ def _not_measured(spillover: Spillover | None, folder: StudyFolder) -> list[str]
 def _with_baseline(tasks: list[SampleTask], folder: StudyFolder, workers: int) -> list[SampleTask]:
     """Give every file the bead signal it is normalised to: a stored one, or the median over all beads of the study."""
     from cytocar import pp
-    from cytocar.pp._files_beads import read_baseline
+    from cytocar.pp._beads.files import read_baseline
 
     config = folder.config
     if config.beads == "off":

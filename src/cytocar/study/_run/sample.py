@@ -152,7 +152,7 @@ def process_sample(task: SampleTask) -> SampleResult:
         With a note that names the sample.
     """
     from cytocar import gate
-    from cytocar.pp import _quality
+    from cytocar.pp._time import profile
     from cytocar.study._tables.robustness import robustness_tables
 
     began = time.perf_counter()
@@ -172,7 +172,7 @@ def process_sample(task: SampleTask) -> SampleResult:
         "densities": gate.densities(adata),
         "gating_plots": gate.plots(adata),
         "reference": gate.reference_counts(adata),
-        "quality": _quality.profile_over_time(adata),
+        "quality": profile.profile_over_time(adata),
         "subsets": _subset_counts(adata),
         **robustness_tables(adata, controls=task.controls, others=task.others),
         **_preprocessing_tables(adata, task.settings),

@@ -15,8 +15,8 @@ from cytocar._core.density import find_valley
 from cytocar._core.errors import ParameterError
 from cytocar.panel.names import Isotope, marker_key, parse_isotope
 from cytocar.pp._channels import counts_in_x
-from cytocar.pp._compensate import isotopes_of
-from cytocar.pp._spill_matrix import Spillover, interaction
+from cytocar.pp._spillover.compensate import isotopes_of
+from cytocar.pp._spillover.matrix import Spillover, interaction
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,7 +12,7 @@ import numpy as np
 from cytocar._core import keys, matching, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own
-from cytocar.pp._arcsinh_numpy import Workspace, limit_bits, transform_chunk
+from cytocar.pp._arcsinh.arcsinh_numpy import Workspace, limit_bits, transform_chunk
 from cytocar.pp._channels import counts_in_x
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _COPIED = 1 << 16
 # Loading the compiled loop takes longer than transforming fewer values without it.
 _WORTH_COMPILING = 20_000_000
 _WORTH_COMPILED = 100_000
-_KERNELS = "cytocar.pp._arcsinh_kernels"
+_KERNELS = "cytocar.pp._arcsinh.arcsinh_kernels"
 
 
 def arcsinh_values(
@@ -78,7 +78,7 @@ def _compiled(n_values: int) -> Callable[..., int] | None:
     """Return the compiled loop where it is there already or worth its loading."""
     if n_values < (_WORTH_COMPILED if _KERNELS in sys.modules else _WORTH_COMPILING):
         return None
-    from cytocar.pp._arcsinh_kernels import transform
+    from cytocar.pp._arcsinh.arcsinh_kernels import transform
 
     return cast("Callable[..., int]", transform)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar.pp._clean_limits import Limit, bead_dna_limit, bead_limit, meets, not_judged
+from cytocar.pp._cleaning.limits import Limit, bead_dna_limit, bead_limit, meets, not_judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,8 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import CytocarError, ParameterError, StateError
-from cytocar.pp._beads import (
+from cytocar.pp._beads.drift import Found
+from cytocar.pp._beads.normalize import (
     STEP,
     SampleBeads,
     apply,
@@ -23,7 +24,6 @@ from cytocar.pp._beads import (
     find_in,
     values_of,
 )
-from cytocar.pp._beads_kernels import Found
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,11 +10,11 @@ import numpy as np
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own
-from cytocar.pp._arcsinh import arcsinh_values
+from cytocar.pp._arcsinh.arcsinh import arcsinh_values
 from cytocar.pp._channels import counts_in_x, technical
-from cytocar.pp._clean import _samples
-from cytocar.pp._clean_limits import COFACTOR
-from cytocar.pp._time_quality_kernels import (
+from cytocar.pp._cleaning.clean import _samples
+from cytocar.pp._cleaning.limits import COFACTOR
+from cytocar.pp._time.judge import (
     FEWEST_BINS,
     FEWEST_EVENTS,
     RATE,

@@ -1,4 +1,4 @@
-"""The compiled arcsinh: the same operations in the same order as `cytocar.pp._arcsinh_numpy`, in one pass."""
+"""The compiled arcsinh: the same operations in the same order as `cytocar.pp._arcsinh.arcsinh_numpy`, in one pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from cytocar.pp._arcsinh_numpy import (
+from cytocar.pp._arcsinh.arcsinh_numpy import (
     C3,
     C5,
     C7,

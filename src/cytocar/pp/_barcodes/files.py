@@ -14,7 +14,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem
-from cytocar.pp._debarcode import (
+from cytocar.pp._barcodes.debarcode import (
     BARCODE,
     DEFAULT_SEPARATION,
     DISTANCE,
@@ -24,7 +24,7 @@ from cytocar.pp._debarcode import (
     debarcode,
     kept,
 )
-from cytocar.pp._debarcode_key import as_key
+from cytocar.pp._barcodes.key import as_key
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,7 @@ import numpy as np
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
 from cytocar._core.samples import own
-from cytocar.pp._channels import counts_in_x
-from cytocar.pp._debarcode_kernels import (
+from cytocar.pp._barcodes.assign import (
     FEWEST_FOR_AUTO,
     assign,
     cutoffs,
@@ -23,7 +22,8 @@ from cytocar.pp._debarcode_kernels import (
     squared_distances,
     yields,
 )
-from cytocar.pp._debarcode_key import Key, as_key, match_channels
+from cytocar.pp._barcodes.key import Key, as_key, match_channels
+from cytocar.pp._channels import counts_in_x
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.pp._compensate import compensate
-from cytocar.pp._spill_matrix import Spillover, read_spillover
+from cytocar.pp._spillover.compensate import compensate
+from cytocar.pp._spillover.matrix import Spillover, read_spillover
 
 
 def compensate_files(
@@ -82,7 +82,7 @@ def compensate_files(
         raise ParameterError(f"{', '.join(there[:5])} exists already; give another folder, or remove it")
     if not isinstance(spillover, Spillover):
         if Path(spillover).is_dir():
-            from cytocar.pp._spillover import estimate_spillover
+            from cytocar.pp._spillover.estimate import estimate_spillover
 
             spillover = estimate_spillover(spillover)
         else:

@@ -10,7 +10,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.panel.names import parse_isotope
-from cytocar.pp._spill_matrix import Spillover
+from cytocar.pp._spillover.matrix import Spillover
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own
 from cytocar.panel.names import marker_key, parse_isotope
-from cytocar.pp._beads_kernels import (
+from cytocar.pp._beads.drift import (
     FEWEST_BEADS,
     Drift,
     Found,
@@ -25,8 +25,8 @@ from cytocar.pp._beads_kernels import (
     together,
 )
 from cytocar.pp._channels import _bead_sets, counts_in_x, strongest, technical, with_role
-from cytocar.pp._clean import _samples
-from cytocar.pp._clean_limits import COFACTOR
+from cytocar.pp._cleaning.clean import _samples
+from cytocar.pp._cleaning.limits import COFACTOR
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from cytocar._core.errors import ParameterError, StateError, did_you_mean
 from cytocar._core.samples import own
 from cytocar.panel.names import Isotope, parse_isotope
 from cytocar.pp._channels import counts_in_x
-from cytocar.pp._clean import _samples
-from cytocar.pp._spill_matrix import Spillover, read_spillover
+from cytocar.pp._cleaning.clean import _samples
+from cytocar.pp._spillover.matrix import Spillover, read_spillover
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def solve(
             result[rows] = counts[rows].astype(np.float64) @ inverse
 
     else:
-        from cytocar.pp._compensate_kernels import solve_block
+        from cytocar.pp._spillover.compensate_kernels import solve_block
 
         above = matrix != 0
         starts = np.concatenate([[0], np.cumsum(above.sum(axis=1))]).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Debarcoding: the key of a pool, the sample of each event, one file per sample."""

@@ -1,0 +1,1 @@
+"""Bead normalisation: beads found, their drift over time, files on one baseline."""

@@ -1,0 +1,1 @@
+"""Clean-up: limits between cells, beads, debris, doublets and dead cells."""

@@ -1,0 +1,1 @@
+"""Spillover: the matrix, its estimation from single stains, compensation and its audit."""
