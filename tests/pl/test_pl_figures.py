@@ -26,7 +26,6 @@ Draw = Callable[[anndata.AnnData, SimpleNamespace], Figure]
 FIGURES: dict[str, Draw] = {
     "cluster_frequencies": lambda c, t: pl.cluster_frequencies(t.clusters, t.profiles, samples=t.frequency),
     "compare": lambda c, t: pl.compare(t.comparisons),
-    "comparisons": lambda c, t: pl.comparisons(t.comparisons),
     "detection": lambda c, t: pl.detection(t.frequency),
     "flowsom": lambda c, t: pl.flowsom(cars(c)),
     "gating": lambda c, t: pl.gating(t.plots, t.thresholds, t.ledger),
@@ -38,13 +37,13 @@ FIGURES: dict[str, Draw] = {
     "subsets": lambda c, t: pl.subsets(t.subsets, t.frequency),
     "thresholds": lambda c, t: pl.thresholds(t.densities, t.thresholds),
     "tsne": lambda c, t: pl.tsne(cars(c), color="CD4", split_by="timepoint"),
-    "tsne_clusters": lambda c, t: pl.tsne_clusters(cars(c)),
-    "tsne_markers": lambda c, t: pl.tsne_markers(cars(c), markers=["cd4", "CD8a", "gzmb"]),
-    "tsne_timepoints": lambda c, t: pl.tsne_timepoints(cars(c)),
+    "map_clusters": lambda c, t: pl.map_clusters(cars(c)),
+    "map_markers": lambda c, t: pl.map_markers(cars(c), markers=["cd4", "CD8a", "gzmb"]),
+    "map_timepoints": lambda c, t: pl.map_timepoints(cars(c)),
     "umap": lambda c, t: pl.umap(cars(c)),
-    "umap_clusters": lambda c, t: pl.umap_clusters(cars(c)),
-    "umap_markers": lambda c, t: pl.umap_markers(cars(c), markers=["cd4"]),
-    "umap_timepoints": lambda c, t: pl.umap_timepoints(cars(c)),
+    "map_clusters on UMAP": lambda c, t: pl.map_clusters(cars(c), basis="umap"),
+    "map_markers on UMAP": lambda c, t: pl.map_markers(cars(c), markers=["cd4"], basis="umap"),
+    "map_timepoints on UMAP": lambda c, t: pl.map_timepoints(cars(c), basis="umap"),
     "violin": lambda c, t: pl.violin(cars(c), ["cd27", "CD28"], groupby="timepoint"),
     "violins_car_vs_host": lambda c, t: pl.violins_car_vs_host(c),
     "violins_subsets": lambda c, t: pl.violins_subsets(c),
@@ -91,7 +90,9 @@ ELSEWHERE = {
 def test_every_public_function_that_draws_is_tested_here_or_beside_its_step() -> None:
     clinical = {name for name in pl.__all__ if f"pl.{name}(" in _text("pl/test_pl_clinical.py")}
     no_figures = {"BESIDE_HOST", "save", "gating_pages"}
-    assert set(FIGURES) == set(pl.__all__) - no_figures - set(ELSEWHERE) - clinical
+    assert {name.removesuffix(" on UMAP") for name in FIGURES} == set(pl.__all__) - no_figures - set(
+        ELSEWHERE
+    ) - clinical
     for name, file in ELSEWHERE.items():
         assert f"pl.{name}(" in _text(file), name
 
@@ -140,12 +141,12 @@ HARD = [
 ]
 DRAWN = {
     "thirty timepoints": [
-        "cluster_frequencies", "detection", "kinetics", "quality", "subsets", "tsne_timepoints", "violin",
+        "cluster_frequencies", "detection", "kinetics", "quality", "subsets", "map_timepoints", "violin",
     ],
-    "27 clusters": ["cluster_frequencies", "heatmap", "tsne_clusters", "tsne_timepoints"],
-    "a dozen cells": ["cluster_frequencies", "heatmap", "subsets", "tsne_clusters", "violin", "violins_car_vs_host"],
+    "27 clusters": ["cluster_frequencies", "heatmap", "map_clusters", "map_timepoints"],
+    "a dozen cells": ["cluster_frequencies", "heatmap", "subsets", "map_clusters", "violin", "violins_car_vs_host"],
     "long names": [
-        "cluster_frequencies", "detection", "gating", "quality", "subsets", "thresholds", "tsne_timepoints", "violin",
+        "cluster_frequencies", "detection", "gating", "quality", "subsets", "thresholds", "map_timepoints", "violin",
     ],
 }  # fmt: skip
 
@@ -181,7 +182,7 @@ def test_pyplot_is_not_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", ["heatmap", "kinetics", "tsne_clusters", "violins_car_vs_host", "gating"])
+@pytest.mark.parametrize("name", ["heatmap", "kinetics", "map_clusters", "violins_car_vs_host", "gating"])
 def test_the_same_figure_is_the_same_bytes(
     name: str, cells: anndata.AnnData, tables: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -205,7 +206,7 @@ def test_the_same_figure_is_the_same_bytes(
 def test_points_are_an_image_within_the_svg(
     cells: anndata.AnnData, tables: SimpleNamespace, tmp_path: Path
 ) -> None:
-    figure = pl.tsne_clusters(cars(cells))
+    figure = pl.map_clusters(cars(cells))
     text = pl.save(figure, tmp_path / "map")[1].read_text(encoding="utf-8")
     assert "<image" in text
     n_shapes = text.count("<use") + text.count("<path")
@@ -264,7 +265,7 @@ def test_the_same_cluster_and_subset_have_one_colour_everywhere(
     }
     assert {name: in_heat[name] for name in wanted} == wanted
 
-    on_map = FIGURES["tsne_clusters"](cells, tables)
+    on_map = FIGURES["map_clusters"](cells, tables)
     legends = [
         dict(
             zip(

@@ -175,7 +175,7 @@ def test_a_bin_that_holds_a_pause_stands_alone(tables: SimpleNamespace) -> None:
 
 def test_comparisons_show_effects_intervals_and_calls(tables: SimpleNamespace) -> None:
     table = tables.comparisons
-    figure = pl.comparisons(table)
+    figure = pl.compare(table)
     assert [axes.get_label() for axes in figure.axes] == ["CD4", "CD8", "DN", "all"]
     axes = by_label(figure)["DN"]
     order = [t.get_text() for t in figure.axes[0].get_yticklabels()]
@@ -201,13 +201,13 @@ def test_comparisons_show_effects_intervals_and_calls(tables: SimpleNamespace) -
 
 
 def test_markers_are_sorted_by_the_effect_in_the_largest_subset(tables: SimpleNamespace) -> None:
-    order = [t.get_text() for t in pl.comparisons(tables.comparisons).axes[0].get_yticklabels()]
+    order = [t.get_text() for t in pl.compare(tables.comparisons).axes[0].get_yticklabels()]
     lead = tables.comparisons.query("compartment == 'car' and subset == 'DN'").sort_values(
         "effect", ascending=False
     )
     assert order == lead["marker"].tolist()
     asked = ["PD-1", "Ki67"]
-    figure = pl.comparisons(tables.comparisons, markers=asked)
+    figure = pl.compare(tables.comparisons, markers=asked)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == asked
 
 
@@ -217,7 +217,7 @@ def test_an_effect_far_off_is_written_at_the_edge(tables: SimpleNamespace) -> No
         (table["compartment"] == "car") & (table["subset"] == "all") & (table["marker"] == "CD8a")
     ][0]
     table.loc[row, ["effect", "effect_low", "effect_high", "call"]] = [-25.0, -26.0, -24.0, "down"]
-    axes = by_label(pl.comparisons(table))["all"]
+    axes = by_label(pl.compare(table))["all"]
     assert axes.get_xlim()[1] < 6
     assert "◂ -25.0" in {t.get_text() for t in axes.texts}
 
@@ -235,15 +235,15 @@ def test_car_vs_host_shows_one_timepoint(tables: SimpleNamespace) -> None:
         for time, effect in (("2mo", 0.1), ("5yr", 0.3))
     ]
     table = pd.concat([tables.comparisons, *parts])
-    axes = pl.comparisons(table, comparison="car vs host").axes[1]
+    axes = pl.compare(table, comparison="car vs host").axes[1]
     assert {x for line in axes.lines if line.get_label() in ("up", "down", "unchanged", "inconclusive")
             for x in line.get_xdata()} == {0.3}  # fmt: skip
     with pytest.raises(ParameterError, match="there is no timepoint '3yr'"):
-        pl.comparisons(table, comparison="car vs host", timepoint="3yr")
+        pl.compare(table, comparison="car vs host", timepoint="3yr")
     with pytest.raises(
         ParameterError, match="the table has no comparison '5y vs 2mo'; did you mean '5yr vs 2mo'"
     ):
-        pl.comparisons(table, comparison="5y vs 2mo")
+        pl.compare(table, comparison="5y vs 2mo")
 
 
 def test_a_subset_without_cells_says_so(tables: SimpleNamespace) -> None:
@@ -251,4 +251,4 @@ def test_a_subset_without_cells_says_so(tables: SimpleNamespace) -> None:
     empty = (table["subset"] == "CD4") & (table["compartment"] == "car")
     table.loc[empty, ["effect", "effect_low", "effect_high"]] = np.nan
     table.loc[empty, "call"] = "inconclusive"
-    assert "too few cells\nto compare" in {t.get_text() for t in by_label(pl.comparisons(table))["CD4"].texts}
+    assert "too few cells\nto compare" in {t.get_text() for t in by_label(pl.compare(table))["CD4"].texts}

@@ -24,7 +24,7 @@ def layer(axes: object, name: str) -> object:
 
 
 def test_every_cell_with_a_place_is_drawn_once_in_the_colour_of_its_cluster(cells: anndata.AnnData) -> None:
-    axes = pl.tsne_clusters(cells).axes[0]
+    axes = pl.map_clusters(cells).axes[0]
     points = layer(axes, "cells")
     drawn = pd.DataFrame(np.asarray(points.get_offsets()), columns=["x", "y"])
     drawn["colour"] = [tuple(np.round(c, 6)) for c in points.get_facecolors()]
@@ -41,18 +41,18 @@ def test_every_cell_with_a_place_is_drawn_once_in_the_colour_of_its_cluster(cell
 
 
 def test_no_cluster_lies_on_top_of_all_others(cars: anndata.AnnData) -> None:
-    points = np.asarray(layer(pl.tsne_clusters(cars).axes[0], "cells").get_offsets())
+    points = np.asarray(layer(pl.map_clusters(cars).axes[0], "cells").get_offsets())
     where = {tuple(p): i for i, p in enumerate(cars.obsm["X_tsne"].astype(float).tolist())}
     order = [where[tuple(p)] for p in points.tolist()]
     assert abs(np.corrcoef(order, np.arange(len(order)))[0, 1]) < 0.2
 
 
 def test_points_are_rasterised(cars: anndata.AnnData) -> None:
-    assert all(c.get_rasterized() for axes in pl.tsne_timepoints(cars).axes for c in axes.collections)
+    assert all(c.get_rasterized() for axes in pl.map_timepoints(cars).axes for c in axes.collections)
 
 
 def test_timepoints_in_order_of_months_with_their_cells(cars: anndata.AnnData) -> None:
-    figure = pl.tsne_timepoints(cars)
+    figure = pl.map_timepoints(cars)
     names = [axes.get_label() for axes in figure.axes]
     times = ["2mo", "1yr", "3yr", "5yr"]
     assert names == [f"{column} {time}" for column in ("phenograph", "subset") for time in times]
@@ -80,7 +80,7 @@ def test_months_decide_where_labels_name_no_time(cars: anndata.AnnData) -> None:
 
 
 def test_markers_show_values_with_high_ones_on_top(cars: anndata.AnnData) -> None:
-    figure = pl.tsne_markers(cars, markers=["gzmb", "CD69"])
+    figure = pl.map_markers(cars, markers=["gzmb", "CD69"])
     gzmb, cd69, _ = figure.axes
     shown = np.asarray(gzmb.collections[0].get_array())
     values = np.sort(np.asarray(cars[:, "GZMB"].X).ravel())
@@ -100,16 +100,28 @@ def test_one_panel_coloured_by_a_marker_names_its_unit(cars: anndata.AnnData) ->
 
 
 def test_umap_is_drawn_from_its_own_coordinates(cars: anndata.AnnData) -> None:
-    points = np.asarray(layer(pl.umap_clusters(cars).axes[0], "cells").get_offsets())
+    points = np.asarray(layer(pl.map_clusters(cars, basis="umap").axes[0], "cells").get_offsets())
     assert points[:, 0].max() == pytest.approx(cars.obsm["X_umap"][:, 0].max())
     assert pl.umap(cars).axes[0].get_xlabel() == "UMAP 1"
+
+
+@pytest.mark.parametrize("basis", ["tsne", "umap"])
+@pytest.mark.parametrize("what", ["clusters", "timepoints", "markers"])
+def test_former_names_warn_and_draw_the_map_they_name(cars: anndata.AnnData, basis: str, what: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{basis}_{what} is now called map_{what}"):
+        figure = getattr(pl, f"{basis}_{what}")(cars)
+    now = getattr(pl, f"map_{what}")(cars, basis=basis)
+    for former, axes in zip(figure.axes, now.axes, strict=True):
+        assert former.get_label() == axes.get_label()
+        assert former.get_xlim() == axes.get_xlim()
+    assert f"{basis}_{what}" not in pl.__all__
 
 
 def test_errors_name_what_is_missing(cars: anndata.AnnData) -> None:
     with pytest.raises(ParameterError, match="'timepiont' is not a column of obs; did you mean 'timepoint'"):
         pl.tsne(cars, split_by="timepiont")
     with pytest.raises(ParameterError, match="basis is 'pca'"):
-        pl.tsne_clusters(cars, basis="pca")
+        pl.map_clusters(cars, basis="pca")
     del cars.obsm["X_umap"]
     with pytest.raises(
         ParameterError, match=r"obsm has no 'X_umap': run cytocar\.tl\.umap first; it has X_tsne"
@@ -117,7 +129,7 @@ def test_errors_name_what_is_missing(cars: anndata.AnnData) -> None:
         pl.umap(cars)
     del cars.obs["phenograph"], cars.obs["flowsom"]
     with pytest.raises(ParameterError, match=r"run cytocar\.tl\.phenograph"):
-        pl.tsne_timepoints(cars)
+        pl.map_timepoints(cars)
     cars.obsm["X_tsne"][:] = np.nan
     with pytest.raises(ParameterError, match="no cell has coordinates"):
         pl.tsne(cars, color="subset")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 
 from cytocar._core import keys
 from cytocar.pl._page import fitted_text, style
+
+HOME = Path(style.__file__).parents[1]
 
 # linear-light simulation of full colour blindness (Machado, Oliveira, Fernandes 2009, doi 10.1109/TVCG.2009.113)
 VISION = {
@@ -47,6 +51,14 @@ def seen(colour: str, vision: str) -> np.ndarray:
 def nearest(colours: list[str], vision: str) -> float:
     places = [seen(colour, vision) for colour in colours]
     return min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(places, 2))
+
+
+def test_every_colour_is_named_once_and_in_one_file() -> None:
+    codes = {path: re.findall(r'"(#[0-9A-Fa-f]{6})"', path.read_text("utf-8")) for path in HOME.rglob("*.py")}
+    palette = codes.pop(HOME / "_page" / "style.py")
+    assert not [path.name for path, own in codes.items() if own]
+    named = [name for name in palette if name not in ("#332288", "#DDCC77")]  # both stand in an example, too
+    assert len(named) == len(set(named))
 
 
 @pytest.mark.parametrize("vision", VISION)

@@ -1,5 +1,6 @@
 """Floor 5: figures. Every function only reads what it is given, and returns the Figure or Axes it drew."""
 
+from cytocar._core.deprecation import renamed
 from cytocar.pl._clusters.cluster_frequencies import cluster_frequencies
 from cytocar.pl._clusters.cluster_groups import cluster_groups
 from cytocar.pl._clusters.flowsom_stars import flowsom_stars
@@ -15,16 +16,14 @@ from cytocar.pl._gates.robustness import robustness
 from cytocar.pl._gates.strategy import strategy
 from cytocar.pl._gates.thresholds import thresholds
 from cytocar.pl._maps.maps import (
+    map_clusters,
+    map_markers,
+    map_timepoints,
+    on_umap,
     tsne,
-    tsne_clusters,
-    tsne_markers,
-    tsne_timepoints,
     umap,
-    umap_clusters,
-    umap_markers,
-    umap_timepoints,
 )
-from cytocar.pl._markers.comparisons import compare, comparisons
+from cytocar.pl._markers.compare import compare
 from cytocar.pl._markers.violins import (
     BESIDE_HOST,
     violin,
@@ -57,7 +56,6 @@ __all__ = [
     "cluster_frequencies",
     "cluster_groups",
     "compare",
-    "comparisons",
     "delta_area",
     "detection",
     "flowsom",
@@ -68,6 +66,9 @@ __all__ = [
     "heatmap",
     "kaplan_meier",
     "kinetics",
+    "map_clusters",
+    "map_markers",
+    "map_timepoints",
     "multiverse",
     "phenograph",
     "quality",
@@ -82,15 +83,18 @@ __all__ = [
     "thresholds",
     "time_quality",
     "tsne",
-    "tsne_clusters",
-    "tsne_markers",
-    "tsne_timepoints",
     "umap",
-    "umap_clusters",
-    "umap_markers",
-    "umap_timepoints",
     "violin",
     "violins_car_vs_host",
     "violins_subsets",
     "violins_supplement",
 ]
+
+# Former names.
+comparisons = renamed("comparisons", compare)
+tsne_clusters = renamed("tsne_clusters", map_clusters)
+tsne_markers = renamed("tsne_markers", map_markers)
+tsne_timepoints = renamed("tsne_timepoints", map_timepoints)
+umap_clusters = renamed("umap_clusters", on_umap(map_clusters))
+umap_markers = renamed("umap_markers", on_umap(map_markers))
+umap_timepoints = renamed("umap_timepoints", on_umap(map_timepoints))

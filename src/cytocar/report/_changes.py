@@ -144,7 +144,7 @@ def _comparisons(run: FinishedRun) -> Any:
     from cytocar import pl
 
     table = run.tables["comparisons"]
-    return pl.comparisons(table[table["unit"] == "cell"])
+    return pl.compare(table[table["unit"] == "cell"])
 
 
 FIGURES: tuple[FigureOfRun, ...] = (

@@ -260,21 +260,21 @@ def _maps(basis: str, name: str) -> list[FigureOfRun]:
             f"{name} by timepoint",
             _words_of_times,
             lambda run: _mapped(key)(run) and _several_times(run),
-            _map("tsne_timepoints", basis),
+            _map("map_timepoints", basis),
         ),
         FigureOfRun(
             f"{basis}_clusters",
             f"{name} by cluster",
             _words_of_map,
             _mapped(key),
-            _map("tsne_clusters", basis),
+            _map("map_clusters", basis),
         ),
         FigureOfRun(
             f"{basis}_markers",
             f"{name} by marker",
             "Expression in arcsinh units, each marker on its own scale from its 1st to its 99th percentile.",
             _mapped(key),
-            _map("tsne_markers", basis),
+            _map("map_markers", basis),
         ),
     ]
 

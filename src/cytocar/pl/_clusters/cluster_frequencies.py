@@ -175,7 +175,7 @@ def _stacked(axes: Axes, share: np.ndarray, clusters: Sequence[str], colours: di
         tops = np.nan_to_num(100 * share[:, place])
         axes.bar(
             range(len(share)), tops, bottom=base, width=0.78, color=colours[cluster], linewidth=0.3,
-            edgecolor="white", label=fitted_text.label(cluster, 12),
+            edgecolor=style.WHITE, label=fitted_text.label(cluster, 12),
         )  # fmt: skip
         if len(share) <= 12:
             for x in np.flatnonzero(tops >= 7):

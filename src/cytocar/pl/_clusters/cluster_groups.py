@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKS = ("o", "^", "s", "D", "v", "P")
 _MOST = 24
 
@@ -113,7 +112,7 @@ def cluster_groups(
     width = min(style.WIDTH_MM - left - 3, columns * 34.0)
     lines = rows_of(len(clusters), columns)
     sheet = Sheet(top + lines * height + (lines - 1) * gap_y + 8)
-    colours = {group: COLOURS[i % len(COLOURS)] for i, group in enumerate(groups)}
+    colours = {group: style.GROUP_COLOURS[i % len(style.GROUP_COLOURS)] for i, group in enumerate(groups)}
     _key(sheet, left, shapes if len(shapes) > 1 else [], batch, p_of)
     boxes = grid(
         len(clusters),

@@ -25,7 +25,16 @@ RAYS = 8
 """Markers that can be told apart by colour."""
 
 # Okabe and Ito, the black one last.
-_RAY_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#262626")
+_RAY_COLOURS = (
+    style.ORANGE,
+    style.SKY,
+    style.GREEN,
+    style.YELLOW,
+    style.BLUE,
+    style.VERMILION,
+    style.PURPLE,
+    style.INK,
+)
 _SMALLEST = 0.22
 """Radius of a node with a single cell, as a share of the largest."""
 
@@ -202,7 +211,7 @@ def _stars(
             PatchCollection(
                 wedges,
                 facecolor=_RAY_COLOURS[ray],
-                edgecolor="white",
+                edgecolor=style.WHITE,
                 linewidths=0.15,
                 zorder=2,
                 label=f"ray {ray}",

@@ -155,7 +155,7 @@ def _draw(
     # white lines between the cells let the eye follow rows and columns
     main.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
     main.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
-    main.grid(which="minor", color="white", linewidth=0.5)
+    main.grid(which="minor", color=style.WHITE, linewidth=0.5)
     main.tick_params(which="minor", length=0)
     sheet.text(
         2,

@@ -22,10 +22,10 @@ _MEASURES = {
     "ambiguous": "share of pairs of nodes neither\nalways nor never together",
     "modularity": "modularity of the cells\nin their graph",
 }
-_CHOSEN = "#D55E00"
+_CHOSEN = style.VERMILION
 _STABLE, _DISSOLVED = 0.75, 0.5
 _NOT = {"seed": "seeds", "resample": "fewer cells"}
-_SPOTS = {"seed": "#0072B2", "resample": "#E69F00"}
+_SPOTS = {"seed": style.BLUE, "resample": style.ORANGE}
 
 
 @style.styled

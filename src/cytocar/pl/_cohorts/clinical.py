@@ -28,7 +28,6 @@ _FOREST = (
     "i2_pct",
     "tau2",
 )
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 @style.styled
@@ -77,7 +76,7 @@ def kaplan_meier(
     handles = []
     for place, name in enumerate(names):
         part = curve[curve["group"].astype(str) == name]
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = style.GROUP_COLOURS[place % len(style.GROUP_COLOURS)]
         handles += _steps(axes, part, name, colour)
     axes.set(xlim=(0, last * 1.03), ylim=(0, 102), yticks=[0, 25, 50, 75, 100])
     axes.set_xlabel(xlabel)
@@ -101,7 +100,7 @@ def kaplan_meier(
             below.text(tick, place + 0.5, f"{int(leaving[when >= tick].sum()):,}", ha="center", va="center")
         sheet.text(
             left - 4.0, top + height + 14 + row * (place + 0.5), fitted_text.label(name, 12), ha="right", va="center",
-            color=_COLOURS[place % len(_COLOURS)],
+            color=style.GROUP_COLOURS[place % len(style.GROUP_COLOURS)],
         )  # fmt: skip
     return sheet.figure
 
@@ -186,7 +185,7 @@ def forest(table: pd.DataFrame, *, xlabel: str = "share, %") -> Figure:
             axes.fill(
                 [low, middle, high, middle],
                 [y, y - 0.28, y, y + 0.28],
-                color=_COLOURS[0],
+                color=style.GROUP_COLOURS[0],
                 label=found["study"],
             )
         else:

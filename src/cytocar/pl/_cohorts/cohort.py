@@ -24,7 +24,7 @@ _EFFECT = (
     "contrast", "cluster", "group_a", "group_b", "effect", "effect_low", "effect_high", "effect_unit", "p_value",
     "p_adjusted", "p_minimum", "n_patients_a", "n_patients_b",
 )  # fmt: skip
-_UP, _DOWN = "#D55E00", "#0072B2"
+_UP, _DOWN = style.VERMILION, style.BLUE
 _MOST = 40
 _CONTRASTS = 4
 _SEPARATOR = "\x1f"
@@ -248,7 +248,7 @@ def _panel(axes: Axes, part: pd.DataFrame, reach: float) -> None:
         adjusted = float(row["p_adjusted"])
         clear = np.isfinite(adjusted) and adjusted <= CLEAR
         axes.plot(
-            [effect], [place], "o", markersize=3.6, color=colour, markerfacecolor=colour if clear else "white",
+            [effect], [place], "o", markersize=3.6, color=colour, markerfacecolor=colour if clear else style.WHITE,
             markeredgewidth=0.9, label="clear" if clear else "not clear",
         )  # fmt: skip
 
@@ -280,7 +280,7 @@ def _key(sheet: Sheet, left: float, shown: int, known: int) -> None:
         [
             Line2D([], [], color=_UP, **look),
             Line2D([], [], color=_DOWN, **look),
-            Line2D([], [], color=style.SOFT, markerfacecolor="white", **look),
+            Line2D([], [], color=style.SOFT, markerfacecolor=style.WHITE, **look),
         ],
         ["more in the first named", "less", "adjusted p above 0.05"],
         ncols=3,

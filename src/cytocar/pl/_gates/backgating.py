@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cytocar.gate import GateTree
 
-_POINT, _GATE = "#D55E00", style.INK
+_POINT, _GATE = style.VERMILION, style.INK
 
 
 @style.styled

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-LINE = "#D55E00"
+LINE = style.VERMILION
 MOST_POINTS = 3000
 """Cells of a population that are drawn one by one; of more, lines of their density."""
 HELD = (0.5, 0.8, 0.95)
@@ -121,7 +121,7 @@ def draw(axes: Axes, step: Step, *, shade: str = "log", grey: bool = False, line
     axes.imshow(
         np.ma.masked_invalid(raster.shade(step.counts, shade)), origin="lower",
         extent=(step.x.low, step.x.high, step.y.low, step.y.high), aspect="auto", vmin=-0.35 if grey else 0, vmax=1,
-        cmap="Greys" if grey else "viridis", interpolation="nearest",
+        cmap=style.BACKGROUND_MAP if grey else style.DENSITY_MAP, interpolation="nearest",
     )  # fmt: skip
     axes.set(xlim=(step.x.low, step.x.high), ylim=(step.y.low, step.y.high))
     drawn = set()
@@ -217,7 +217,7 @@ def _name(axes: Axes, step: Step, region: Region, taken: list[NDArray[np.float64
     axes.annotate(
         "\n".join(lines), (x, y), xycoords="axes fraction", ha="center", va="center", size=style.SMALL,
         linespacing=1.05, annotation_clip=False,
-        bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75},
+        bbox={"boxstyle": "square,pad=0.1", "fc": style.WHITE, "ec": "none", "alpha": 0.75},
     )  # fmt: skip
 
 

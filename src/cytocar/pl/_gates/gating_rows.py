@@ -289,8 +289,8 @@ def _panel(
     high = low + n_bins * step
     axes.imshow(
         np.ma.masked_invalid(image), origin="lower", extent=(low, high, low, high), aspect="auto",
-        norm=LogNorm(0.2 if grey else 1, max(most, 2) * (4 if grey else 1)), cmap="Greys" if grey else "viridis",
-        interpolation="nearest",
+        norm=LogNorm(0.2 if grey else 1, max(most, 2) * (4 if grey else 1)),
+        cmap=style.BACKGROUND_MAP if grey else style.DENSITY_MAP, interpolation="nearest",
     )  # fmt: skip
     axes.set(xlim=(low, high), ylim=(low, high))
     for path in gates:

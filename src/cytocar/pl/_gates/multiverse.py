@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (keys.SAMPLE, "universe", "measure", "result", "low", "high")
 _RULE = "rule_"
-_FOUND = "#D55E00"
+_FOUND = style.VERMILION
 _FAR = 4.0
 _MOST = 80
 """Universes drawn with their rules; of more, the two ends and every so-manieth between."""

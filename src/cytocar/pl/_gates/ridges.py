@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _OVERLAP = 1.7
 _HIGHEST = 3.0
-_HILL = "#C9D6DF"
-_RANGE = "#F0C9A8"
+_HILL = style.HILL
+_RANGE = style.SAND
 
 
 @style.styled
@@ -143,7 +143,7 @@ def _hill(
         base,
         base + y,
         facecolor=_HILL,
-        edgecolor="white",
+        edgecolor=style.WHITE,
         linewidth=0.6,
         zorder=zorder,
         label=f"density {label}",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOWER, HIGHER = "#0072B2", "#E69F00"
+LOWER, HIGHER = style.BLUE, style.ORANGE
 """Colours of a threshold that is moved down and up."""
 
 _COLUMNS = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FOUND, STATED, SECOND = style.INK, "#0072B2", "#D55E00"
+FOUND, STATED, SECOND = style.INK, style.BLUE, style.VERMILION
 """Colours of a threshold that the first rule found, that was stated, that a fallback rule gave."""
 
 _OVERLAP = 1.35
@@ -155,7 +155,7 @@ def _panel(
             y = np.sqrt(np.clip(y, 0, None))
             y = _OVERLAP * y / y.max() if y.max() > 0 else y
             axes.fill_between(
-                x, base, base + y, facecolor="#C9D6DF", edgecolor="white", linewidth=0.5, zorder=2 * place,
+                x, base, base + y, facecolor=style.HILL, edgecolor=style.WHITE, linewidth=0.5, zorder=2 * place,
                 label=f"density {sample}",
             )  # fmt: skip
         if sample in rows:
@@ -196,7 +196,7 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
     axes.annotate(
         words, (value, base + 0.9), xytext=(2.5 * side, 0), textcoords="offset points", va="top",
         ha="left" if side > 0 else "right", size=style.SMALL, color=colour, zorder=zorder,
-        bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.75},
+        bbox={"boxstyle": "square,pad=0.05", "fc": style.WHITE, "ec": "none", "alpha": 0.75},
     )  # fmt: skip
 
 

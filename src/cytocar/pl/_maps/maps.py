@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -152,7 +153,7 @@ def umap(adata: AnnData, *, color: str | None = None, split_by: str | None = Non
 
 
 @style.styled
-def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
+def map_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
     """Draw the whole map twice: coloured by cluster, with the cluster's number on it, and by subset.
 
     Parameters
@@ -179,7 +180,7 @@ def tsne_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = 
     >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"),
     ...                         obs=pandas.DataFrame({"phenograph": ["1", "1", "2", "2"]}, index=list("abcd")))
     >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
-    >>> [axes.get_label() for axes in tsne_clusters(cells).axes]
+    >>> [axes.get_label() for axes in map_clusters(cells).axes]
     ['clusters']
     """
     cells = Map(adata, basis)
@@ -227,7 +228,7 @@ def _grouping(adata: AnnData, groupby: str | None) -> str:
 
 
 @style.styled
-def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
+def map_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None = None) -> Figure:
     """Draw the map once a timepoint, the cells of the timepoint coloured by cluster, and again by subset.
 
     Cells of the other timepoints lie below in pale grey, so that every panel shows the whole map.
@@ -256,7 +257,7 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
     >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), obs=pandas.DataFrame(
     ...     {"phenograph": ["1", "1", "2", "2"], "timepoint": ["5yr", "2mo", "2mo", "5yr"]}, index=list("abcd")))
     >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
-    >>> [axes.get_label() for axes in tsne_timepoints(cells).axes]
+    >>> [axes.get_label() for axes in map_timepoints(cells).axes]
     ['phenograph 2mo', 'phenograph 5yr']
     """
     cells = Map(adata, basis)
@@ -317,7 +318,7 @@ def tsne_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None 
 
 
 @style.styled
-def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis: str = "tsne") -> Figure:
+def map_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis: str = "tsne") -> Figure:
     """Draw the map once a marker, coloured by expression from the marker's 1st to its 99th percentile.
 
     The two ends of a scale are at least 2 arcsinh units apart, so that noise about zero does not look like signal.
@@ -348,7 +349,7 @@ def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis:
     >>> import anndata, numpy, pandas
     >>> cells = anndata.AnnData(numpy.eye(4, 2, dtype="float32"), var=pandas.DataFrame(index=["CD4", "Ki67"]))
     >>> cells.obsm["X_tsne"] = numpy.arange(8.0).reshape(4, 2)
-    >>> [axes.get_label() for axes in tsne_markers(cells, markers=["ki-67"]).axes]
+    >>> [axes.get_label() for axes in map_markers(cells, markers=["ki-67"]).axes]
     ['Ki67', 'scale']
     """
     cells = Map(adata, basis)
@@ -406,16 +407,12 @@ def tsne_markers(adata: AnnData, *, markers: Sequence[str] | None = None, basis:
     return sheet.figure
 
 
-def umap_clusters(adata: AnnData, *, groupby: str | None = None) -> Figure:
-    """Draw the UMAP map coloured by cluster and by subset; see `tsne_clusters`."""
-    return tsne_clusters(adata, basis="umap", groupby=groupby)
+def on_umap(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return a function that draws as `draw` does, on the UMAP map."""
 
+    @functools.wraps(draw)
+    def drawn(adata: AnnData, **settings: Any) -> Figure:
+        return draw(adata, basis="umap", **settings)
 
-def umap_timepoints(adata: AnnData, *, groupby: str | None = None) -> Figure:
-    """Draw the UMAP map once a timepoint; see `tsne_timepoints`."""
-    return tsne_timepoints(adata, basis="umap", groupby=groupby)
-
-
-def umap_markers(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:
-    """Draw the UMAP map once a marker; see `tsne_markers`."""
-    return tsne_markers(adata, markers=markers, basis="umap")
+    drawn.__name__ = f"{draw.__name__}(basis='umap')"
+    return drawn

@@ -119,7 +119,7 @@ def number_groups(
     for name, text, (x, y) in zip(names, texts, places, strict=True):
         axes.text(
             x, y, text, size=style.SMALL, ha="center", va="center", color=style.ink_on(colours[name]),
-            bbox={"boxstyle": "round,pad=0.22", "fc": colours[name], "ec": "white", "lw": 0.6},
+            bbox={"boxstyle": "round,pad=0.22", "fc": colours[name], "ec": style.WHITE, "lw": 0.6},
         )  # fmt: skip
 
 

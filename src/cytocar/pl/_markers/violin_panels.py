@@ -77,7 +77,9 @@ def _draw_violins(axes: Axes, violins: Sequence[Violin], mark: float) -> None:
         medians.append((x, median))
     if outlines:
         axes.add_collection(
-            PolyCollection(outlines, facecolors=faces, edgecolors="white", linewidths=0.4, label="violins")
+            PolyCollection(
+                outlines, facecolors=faces, edgecolors=style.WHITE, linewidths=0.4, label="violins"
+            )
         )
         axes.add_collection(
             LineCollection(bars, colors=style.INK, linewidths=1.1 * mark, zorder=3, label="quartiles")
@@ -87,7 +89,7 @@ def _draw_violins(axes: Axes, violins: Sequence[Violin], mark: float) -> None:
             x,
             y,
             s=7 * mark**2,
-            color="white",
+            color=style.WHITE,
             edgecolors=style.INK,
             linewidths=0.6 * mark,
             zorder=4,

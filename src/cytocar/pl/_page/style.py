@@ -36,33 +36,61 @@ DPI: Final = 200
 FONT: Final = 7.0
 SMALL: Final = 6.0
 TITLE: Final = 7.5
+
+# Okabe and Ito, by the names that they gave; black is the ink.
+BLUE: Final = "#0072B2"
+VERMILION: Final = "#D55E00"
+GREEN: Final = "#009E73"
+PURPLE: Final = "#CC79A7"
+ORANGE: Final = "#E69F00"
+SKY: Final = "#56B4E9"
+YELLOW: Final = "#F0E442"
+
+# Greys, from dark to light.
 INK: Final = "#262626"
+DARK: Final = "#5B5B5B"
 SOFT: Final = "#6E6E6E"
+DIM: Final = "#A8A8A8"
+GREY: Final = "#B8B8B8"
 PALE: Final = "#DADADA"
+FAINT: Final = "#EFEFEF"
+FAINTEST: Final = "#F3F3F3"
+WHITE: Final = "#FFFFFF"
 
+HILL: Final = "#C9D6DF"
+"""Area below a density."""
+SAND: Final = "#F0C9A8"
+"""Range of a number, behind its line."""
 
-NO_CLUSTER_COLOUR: Final = "#B8B8B8"
+DENSITY_MAP: Final = "viridis"
+BACKGROUND_MAP: Final = "Greys"
+"""Colour maps of matplotlib for a density that is looked at, and for one that lies behind something else."""
+
+GROUP_COLOURS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+"""Colours of groups of patients, in their order."""
+
+NO_CLUSTER_COLOUR: Final = GREY
 
 SUBSET_COLOURS: Final[Mapping[str, str]] = {
-    "CD4": "#0072B2",
-    "CD8": "#D55E00",
-    "DN": "#009E73",
-    "DP": "#CC79A7",
-    keys.CAR: "#E69F00",
-    keys.HOST: "#56B4E9",
-    keys.CELLS: "#56B4E9",
-    keys.ALL: "#5B5B5B",
-    "": "#B8B8B8",
+    "CD4": BLUE,
+    "CD8": VERMILION,
+    "DN": GREEN,
+    "DP": PURPLE,
+    keys.CAR: ORANGE,
+    keys.HOST: SKY,
+    keys.CELLS: SKY,
+    keys.ALL: DARK,
+    "": GREY,
 }
 
 CALL_COLOURS: Final[Mapping[str, str]] = {
-    UP: "#D55E00",
-    DOWN: "#0072B2",
-    UNCHANGED: "#6E6E6E",
-    INCONCLUSIVE: "#FFFFFF",
-    QUANTIFIED: "#009E73",
-    DETECTED: "#E69F00",
-    NOT_DETECTED: "#FFFFFF",
+    UP: VERMILION,
+    DOWN: BLUE,
+    UNCHANGED: SOFT,
+    INCONCLUSIVE: WHITE,
+    QUANTIFIED: GREEN,
+    DETECTED: ORANGE,
+    NOT_DETECTED: WHITE,
 }
 
 CALL_MARKERS: Final[Mapping[str, str]] = {
@@ -131,7 +159,7 @@ _STYLE: Final[Mapping[str, Any]] = {
     "lines.markersize": 3.5,
     "patch.linewidth": 0.5,
     "savefig.dpi": DPI,
-    "savefig.facecolor": "white",
+    "savefig.facecolor": WHITE,
     "svg.fonttype": "none",  # texts stay texts: small files that can be searched and edited
     "svg.hashsalt": "cytocar",  # otherwise the ids in the file are random
     "text.color": INK,
@@ -247,7 +275,7 @@ def timepoint_colours(labels: Iterable[object]) -> dict[str, str]:
     from matplotlib.colors import to_hex
 
     names = list(dict.fromkeys(str(label) for label in labels))
-    ramp = matplotlib.colormaps["viridis"]
+    ramp = matplotlib.colormaps[DENSITY_MAP]
     last = max(len(names) - 1, 1)
     return {name: to_hex(ramp(0.02 + 0.84 * place / last)) for place, name in enumerate(names)}
 
@@ -283,4 +311,4 @@ def ink_on(colour: str) -> str:
     ('#FFFFFF', '#262626')
     """
     red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.52 else "#FFFFFF"
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.52 else WHITE

@@ -21,8 +21,8 @@ _COLUMNS = (
 )  # fmt: skip
 _LIMITS = (
     ("lob_events", "limit of blank", "|", style.SOFT),
-    ("lod_events", "limit of detection", "d", "#CC79A7"),
-    ("loq_events", "limit of quantitation", "s", "#0072B2"),
+    ("lod_events", "limit of detection", "d", style.PURPLE),
+    ("loq_events", "limit of quantitation", "s", style.BLUE),
 )
 
 

@@ -219,7 +219,7 @@ def _name_points(axes: Axes, x: np.ndarray, top: np.ndarray, names: Sequence[str
         free_from = middle + half
         axes.annotate(
             text, (x[place], top[place]), xytext=(0, 3.5), textcoords="offset points", ha="center", size=style.SMALL,
-            bbox={"boxstyle": "square,pad=0.08", "fc": "white", "ec": "none", "alpha": 0.85}, zorder=3,
+            bbox={"boxstyle": "square,pad=0.08", "fc": style.WHITE, "ec": "none", "alpha": 0.85}, zorder=3,
         )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ _ROWS = (
 )
 _SPACE = 0.06
 # Lines of Okabe and Ito, in the order of mass.
-_COLOURS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
+_COLOURS = (style.BLUE, style.SKY, style.GREEN, style.ORANGE, style.VERMILION, style.PURPLE)
 
 
 @style.styled

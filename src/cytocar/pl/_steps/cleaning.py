@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAMPLES_PER_PAGE = 6
-_LINE = "#D55E00"
+_LINE = style.VERMILION
 _WORDS = {
     BEAD: "beads",
     DEBRIS: "debris",
@@ -140,7 +140,7 @@ def _panel(axes: Axes, part: pd.DataFrame, reach: dict[str, Any], side: float) -
     image[row, column] = part["n"].to_numpy(dtype=float)
     axes.imshow(
         np.ma.masked_invalid(image), origin="lower", extent=(low_x, high_x, low_y, high_y), aspect="auto",
-        norm=LogNorm(1, reach["most"]), cmap="viridis", interpolation="nearest",
+        norm=LogNorm(1, reach["most"]), cmap=style.DENSITY_MAP, interpolation="nearest",
     )  # fmt: skip
     first = part.iloc[0]
     x_limit, y_limit = float(first["x_limit"]), float(first["y_limit"])

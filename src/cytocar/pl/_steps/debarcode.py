@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CURVE: Final = "#0072B2"
-_CUTOFF: Final = "#D55E00"
+_CURVE: Final = style.BLUE
+_CUTOFF: Final = style.VERMILION
 _COLUMNS: Final = 5
 _BINS: Final = 100
 _EVENTS: Final = 400
@@ -100,7 +100,7 @@ def barcode_yields(yields: pd.DataFrame, table: pd.DataFrame | None = None) -> F
             told = f"{fitted_text.count(float(part['events'].max()))} events"
         axes.text(
             0.97, 0.97, told, transform=axes.transAxes, ha="right", va="top", size=style.SMALL, linespacing=1.1,
-            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
+            bbox={"facecolor": style.WHITE, "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 105)

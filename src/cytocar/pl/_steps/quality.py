@@ -23,7 +23,7 @@ _MEASURES = (
     ("bead_median", "beads,\nmedian counts"),
     ("cd45_median", "CD45,\nmedian counts"),
 )
-_COLOURS = ("#0072B2", "#D55E00")
+_COLOURS = (style.BLUE, style.VERMILION)
 _SPACE = 0.06
 
 

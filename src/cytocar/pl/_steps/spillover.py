@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LOWEST: Final = 0.01
 _HIGHEST: Final = 10.0
 _LARGEST: Final = 12
-_UNKNOWN: Final = "#F3F3F3"
+_UNKNOWN: Final = style.FAINTEST
 # A number of three signs at 6 points is 4 mm wide.
 _ROOM_FOR_NUMBER: Final = 4.6
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {"IT": "#D55E00", "MAD": "#E69F00", "consecutive": "#B8B8B8"}
+_COLOURS = {"IT": style.VERMILION, "MAD": style.ORANGE, "consecutive": style.GREY}
 _WORDS = {"IT": "apart from most bins (IT)", "MAD": "beyond the MAD", "consecutive": "between bad bins"}
-_LINE = "#0072B2"
+_LINE = style.BLUE
 _PAUSE_MIN = 5 / 60
 _PAUSE_TIMES = 10.0
 # so that mere noise does not fill the panel

@@ -27,7 +27,7 @@ _ORDER = (*keys.SUBSETS, keys.ALL)
 
 
 @style.styled
-def comparisons(
+def compare(
     table: pd.DataFrame,
     *,
     comparison: str | None = None,
@@ -72,7 +72,7 @@ def comparisons(
     ...     "comparison": ["5yr vs 2mo"], "compartment": "car", "timepoint": "", "subset": "DN", "marker": "PD-1",
     ...     "group_a": "2mo", "group_b": "5yr", "n_cells_a": 780, "n_cells_b": 230, "effect": -0.9,
     ...     "effect_low": -1.0, "effect_high": -0.8, "call": "down"})
-    >>> comparisons(found).axes[0].get_xlabel()
+    >>> compare(found).axes[0].get_xlabel()
     '5yr minus 2mo, arcsinh units'
     """
     inputs.require(table, _COLUMNS, "the table of comparisons")
@@ -193,12 +193,12 @@ def _panel(
     axes: Axes, rows: pd.DataFrame, beside: pd.DataFrame | None, margin: float | None, reach: float
 ) -> None:
     if margin:
-        axes.axvspan(-margin, margin, color="#EFEFEF", linewidth=0, zorder=0)
+        axes.axvspan(-margin, margin, color=style.FAINT, linewidth=0, zorder=0)
     axes.axvline(0, color=style.SOFT, linewidth=0.6, zorder=1)
     place = np.arange(len(rows))
     if beside is not None:
         low, high = (beside[c].to_numpy(dtype=float) for c in ("effect_low", "effect_high"))
-        axes.hlines(place + 0.28, low, high, color="#A8A8A8", linewidth=1.6, label="host", zorder=1)
+        axes.hlines(place + 0.28, low, high, color=style.DIM, linewidth=1.6, label="host", zorder=1)
     effect, low, high = (rows[c].to_numpy(dtype=float) for c in ("effect", "effect_low", "effect_high"))
     calls = rows["call"].astype(object).astype(str).to_numpy()
     colours = [style.CALL_COLOURS[UNCHANGED] if c not in (UP, DOWN) else style.CALL_COLOURS[c] for c in calls]
@@ -219,12 +219,12 @@ def _panel(
             side * reach, float(row), f"{effect[row]:+.1f} ▸" if side > 0 else f"◂ {effect[row]:+.1f}",
             size=style.SMALL,
             color=colours[row], ha="right" if side > 0 else "left", va="center", zorder=3,
-            bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none"},
+            bbox={"boxstyle": "square,pad=0.05", "fc": style.WHITE, "ec": "none"},
         )  # fmt: skip
     if not np.isfinite(effect).any():
         axes.text(
             0.5, 0.5, "too few cells\nto compare", transform=axes.transAxes, ha="center", va="center",
-            color=style.SOFT, bbox={"boxstyle": "square,pad=0.3", "fc": "white", "ec": "none"},
+            color=style.SOFT, bbox={"boxstyle": "square,pad=0.3", "fc": style.WHITE, "ec": "none"},
         )  # fmt: skip
 
 
@@ -241,11 +241,6 @@ def _key(sheet: Sheet, left: float, host: bool) -> None:
     ]  # fmt: skip
     names: list[str] = list(MARKER_CALLS)
     if host:
-        handles.append(Line2D([], [], color="#A8A8A8", linewidth=1.6))
+        handles.append(Line2D([], [], color=style.DIM, linewidth=1.6))
         names.append("host T cells of the same tubes")
     sheet.legend(left, 6.0, handles, names, ncols=len(names))
-
-
-def compare(table: pd.DataFrame, *, comparison: str | None = None) -> Figure:
-    """Draw the table of `cytocar.tl.compare`; see `comparisons`."""
-    return comparisons(table, comparison=comparison)
