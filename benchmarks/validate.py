@@ -20,7 +20,7 @@ import pandas as pd
 from cytocar import datasets, gate, pp
 from cytocar._core import tables as tables_of
 from cytocar.io import read_study
-from cytocar.study._run.run import run
+from cytocar.study import run
 
 STUDIES = ("published", "no_spill", "gone", "equal", "host_dn")
 

@@ -34,7 +34,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a finished run of `study`."""
-    from cytocar.study._run.run import run
+    from cytocar.study import run
 
     out = tmp_path_factory.mktemp("finished") / "results"
     run(study, out)

@@ -14,8 +14,7 @@ import pytest
 
 from cytocar import tl
 from cytocar._core import tables as tables_of
-from cytocar.study._check.check import check
-from cytocar.study._run.run import run
+from cytocar.study import check, run
 
 WORKFLOWS = Path(__file__).parents[1] / "workflows"
 

@@ -63,9 +63,9 @@ def demo(
     workers: Workers = 1,
 ) -> None:
     """Simulate a small LEGEND-2-like study with known truth, run it, and compare what was found with the truth."""
+    from cytocar.study import run as run_study
     from cytocar.study._run.demo import found_against_true
     from cytocar.study._run.folder import require_free
-    from cytocar.study._run.run import run as run_study
 
     require_free(out)
     study, results = out / "study", out / "results"
@@ -132,7 +132,7 @@ def init(
     ] = None,
 ) -> None:
     """Scaffold a study folder from the headers of FCS files."""
-    from cytocar.study._scaffold.init import init as init_study
+    from cytocar.study import init as init_study
 
     notes = init_study(fcs_dir, out, panel=panel)
     for note in notes:
@@ -146,7 +146,7 @@ def check(
     study: Annotated[Path, typer.Argument(help="A study folder, or its study.yaml.", metavar="STUDY")],
 ) -> None:
     """Print every problem of a study at once, from headers only; exit 2 if there is any."""
-    from cytocar.study._check.check import check as check_study
+    from cytocar.study import check as check_study
 
     result = check_study(study)
     for note in result.notes:
@@ -165,7 +165,7 @@ def run(
     workers: Workers = 1,
 ) -> None:
     """Run a study: from raw FCS files to tables, cells, gates, figures and the report."""
-    from cytocar.study._run.run import run as run_study
+    from cytocar.study import run as run_study
 
     with _progress() as progress:
         summary = run_study(study, out, workers=workers, progress=progress)
@@ -329,7 +329,7 @@ def gate(
 ) -> None:
     """Gate FCS files: counts of every population, and FCS files of chosen ones."""
     from cytocar.gate._apply.load import DOCUMENTS
-    from cytocar.study._run.gate_files import gate_files
+    from cytocar.study import gate_files
 
     if strategy.lower().endswith(DOCUMENTS):
         _say(

@@ -10,7 +10,7 @@ import pytest
 from cytocar import gate
 from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
-from cytocar.study._check.check import CheckResult, check
+from cytocar.study import CheckResult, check
 
 LEGEND2 = [
     (row["channel"], f"{row['mass']}{row['metal']}_{row['marker']}" if row["metal"] else "")

@@ -15,7 +15,7 @@ import pytest
 from cytocar import StudyError
 from cytocar._core import tables as tables_of
 from cytocar._core.errors import ParameterError
-from cytocar.study._check.check import check
+from cytocar.study import check
 from cytocar.study._run.run import _process_all, _silent, run
 
 QUICK = "\nembedding: off\nhost_sample: 200\n"

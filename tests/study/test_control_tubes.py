@@ -11,7 +11,7 @@ import pytest
 
 from cytocar import datasets, gate
 from cytocar.io import read_fcs, write_fcs
-from cytocar.study._check.check import check
+from cytocar.study import check
 from cytocar.study._run import run as run_module
 from cytocar.study._tasks import SampleResult
 

@@ -17,7 +17,7 @@ from cytocar.gate import Asinh, Dimension, GatingDocument, Rectangle, SpectrumMa
 from cytocar.gate._shapes.flowjo_scales import Biex
 from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
-from cytocar.study._check.check import check
+from cytocar.study import check
 from cytocar.study._run.run import _process_all, _silent, run
 
 SCALES = {"arcsinh": Asinh.of_cofactor(5.0), "biex": Biex()}

@@ -9,7 +9,7 @@ import pytest
 
 from cytocar import GateError, ParameterError, gate, pp
 from cytocar.io import read_fcs, write_fcs
-from cytocar.study._run.gate_files import gate_files
+from cytocar.study import gate_files
 
 
 def test_counts_and_files_of_a_strategy(study, tmp_path):

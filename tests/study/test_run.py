@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from cytocar import StudyError, datasets
 from cytocar._core import tables as tables_of
 from cytocar.io import read_fcs, write_fcs
-from cytocar.study._run.run import run
+from cytocar.study import run
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

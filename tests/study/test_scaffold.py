@@ -12,9 +12,8 @@ from cytocar import StudyError
 from cytocar.io import StudyConfig, load_config
 from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
-from cytocar.study._check.check import check
+from cytocar.study import check, init
 from cytocar.study._scaffold.file_names import guess_samples, guess_time
-from cytocar.study._scaffold.init import init
 
 
 def write_file(path: Path, *channels: tuple[str, str], rows: int = 4) -> None:

@@ -13,9 +13,9 @@ from cytocar.io._study.folder import (
     StudyFolder,
     load_parts,
 )
-from cytocar.study._check.files import _files
-from cytocar.study._check.gating import _strategy
-from cytocar.study._check.settings import _remarks, _settings, _spillover
+from cytocar.study._check.files import file_problems
+from cytocar.study._check.gating import load_strategy
+from cytocar.study._check.settings import load_spillover_matrix, setting_problems, study_notes
 
 if TYPE_CHECKING:
     from cytocar.gate import DocumentTree, GateTree
@@ -70,14 +70,14 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
     path = Path(study).expanduser()
     file = path / CONFIG_NAME if path.is_dir() else path
     if parts.config is not None:
-        strategy, found = _strategy(file, parts, notes)
+        strategy, found = load_strategy(file, parts, notes)
         problems += found
-        problems += _settings(file, parts.config, parts)
-        spillover, found = _spillover(parts)
+        problems += setting_problems(file, parts.config, parts)
+        spillover, found = load_spillover_matrix(parts)
         problems += found
-        notes += _remarks(parts)
+        notes += study_notes(parts)
     if parts.samples is not None:
-        problems += _files(parts.samples, parts.panel, notes)
+        problems += file_problems(parts.samples, parts.panel, notes)
     whole = parts.config is not None and parts.panel is not None and parts.samples is not None
     if problems or not whole:
         return CheckResult(tuple(problems), tuple(notes))

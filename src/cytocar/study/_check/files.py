@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cytocar.panel import Panel
 
 
-def _files(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) -> list[Problem]:
+def file_problems(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) -> list[Problem]:
     """Read the header of every file; return what is wrong with it, and append to `notes` what was tolerated."""
     from cytocar.io._fcs.header import read_header
 

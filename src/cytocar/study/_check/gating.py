@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cytocar.panel import Panel
 
 
-def _strategy(
+def load_strategy(
     file: Path, parts: StudyParts, notes: list[str]
 ) -> tuple[GateTree | DocumentTree | None, list[Problem]]:
     """Load the strategy; find the markers that it needs in the panel, and the thresholds that the settings state."""

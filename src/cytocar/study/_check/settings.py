@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cytocar.pp._spillover.matrix import Spillover
 
 
-def _spillover(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
+def load_spillover_matrix(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
     """Read the spillover matrix that the settings name; of a folder of single stains only that there are some."""
     from cytocar.pp._spillover.matrix import load_spillover
 
@@ -40,7 +40,7 @@ def _spillover(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
     ]
 
 
-def _settings(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Problem]:
+def setting_problems(file: Path, config: StudyConfig, parts: StudyParts) -> Iterator[Problem]:
     """Find settings that name what the panel or the sheet does not have."""
     if parts.panel is not None:
         yield from _markers(file, config, parts.panel)
@@ -123,7 +123,7 @@ def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]
         )
 
 
-def _remarks(parts: StudyParts) -> Iterator[str]:
+def study_notes(parts: StudyParts) -> Iterator[str]:
     """Say what the study cannot answer, without it being a fault."""
     if parts.samples is not None:
         patients = parts.samples[parts.samples["role"] == PATIENT_ROLE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,14 @@ def _label(task: _Labelling) -> _Found:
     """Run one method; keep just what it added."""
     from cytocar import tl
 
+    methods: dict[str, Callable[..., None]] = {
+        keys.PHENOGRAPH: tl.phenograph,
+        keys.FLOWSOM: tl.flowsom,
+        "tsne": tl.tsne,
+        "umap": tl.umap,
+    }
     before = _names(task.cells)
-    getattr(tl, task.method)(task.cells, **task.settings)
+    methods[task.method](task.cells, **task.settings)
     stability: tuple[pd.DataFrame, ...] = ()
     if task.stability:
         stability = tuple(tl.stability(task.cells, task.method, seed=task.settings["seed"]))

@@ -24,6 +24,7 @@ from cytocar._core.vocabulary import FMO_ROLE
 from cytocar.io._fcs.header import read_header
 from cytocar.study._check.check import check
 from cytocar.study._run.folder import building, require_free
+from cytocar.study._run.labelling import label_cells
 from cytocar.study._run.pool import check_workers, run_all
 from cytocar.study._run.sample import (
     bead_values,
@@ -127,7 +128,7 @@ def run(
         cells = tabulate.join_cells(results, folder.samples)
         remarks = [*checked.notes, *_not_measured(spillover, folder)]
         say("clusters and maps", 0, 1)
-        labelled = tabulate.label_cells(cells, folder.config, folder.path, workers=workers)
+        labelled = label_cells(cells, folder.config, folder.path, workers=workers)
         remarks += labelled.remarks
         say("clusters and maps", 1, 1)
         times["clusters and maps"] = time.perf_counter() - clock

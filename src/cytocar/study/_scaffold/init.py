@@ -84,7 +84,7 @@ def init(
 
     Examples
     --------
-    >>> from cytocar.study._scaffold.init import init
+    >>> from cytocar.study import init
     >>> init("runs", "my_study")  # doctest: +SKIP
     """
     fcs_dir, out = Path(fcs_dir).expanduser(), Path(out).expanduser()

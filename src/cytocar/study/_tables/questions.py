@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar._core.ordering import timepoint_order
+from cytocar._core.ordering import natural, timepoint_order
 from cytocar._core.vocabulary import CONTROL_ROLE
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _between_groups(patients: pd.DataFrame, config: StudyConfig, remarks: list[s
     times = timepoint_order(named)
     for label in times:
         part = named[named[keys.TIMEPOINT] == label].reset_index(drop=True)
-        here = sorted(set(part[GROUP]), key=_natural)
+        here = sorted(set(part[GROUP]), key=natural)
         if len(here) < 2:
             if len(times) > 1:
                 remarks.append(
@@ -168,7 +168,7 @@ def _changes_of_groups(patients: pd.DataFrame, config: StudyConfig) -> Iterator[
     if kept.empty or kept.groupby(keys.PATIENT)[GROUP].nunique().max() > 1:
         return
     members = kept.groupby(GROUP)[keys.PATIENT].nunique()
-    enough = sorted(members.index[members > 1], key=_natural)
+    enough = sorted(members.index[members > 1], key=natural)
     for a, b in combinations(enough, 2) if len(enough) <= PAIRS_OF_AT_MOST else ():
         yield Question(
             kept[kept[GROUP].isin([a, b])].reset_index(drop=True),
@@ -235,9 +235,3 @@ def designed(question: Question) -> tuple[Any, Any]:
 
     made = make_design(question.sheet, question.formula, None)
     return made, find_contrasts(made, question.asked or None)
-
-
-def _natural(text: str) -> list[Any]:
-    from cytocar.tl._cohorts.design import _natural as by_number
-
-    return by_number(text)

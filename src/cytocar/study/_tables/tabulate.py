@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar.study._run.labelling import label_cells
 from cytocar.study._tables.clusters import cluster_tables, methods_of
 from cytocar.study._tables.cohorts import cohort_tables
 from cytocar.study._tables.counts import count_tables, false_cells
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from cytocar.gate import DocumentTree, GateTree
     from cytocar.io import StudyConfig
     from cytocar.study._tasks import SampleResult
-
-__all__ = ["join_cells", "label_cells", "tabulate"]
 
 
 def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnData:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.ordering import natural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,13 +249,7 @@ def _levels(sheet: pd.DataFrame, name: str) -> tuple[str, ...]:
     if name == keys.TIMEPOINT and keys.MONTHS in sheet.columns and _is_number(sheet[keys.MONTHS]):
         months = sheet[keys.MONTHS].groupby(column.astype(str)).median()
         return tuple(str(level) for level in months.sort_values(kind="stable", na_position="first").index)
-    return tuple(sorted(occurring, key=_natural))
-
-
-def _natural(text: str) -> list[tuple[bool, str]]:
-    """Sort texts by name, numbers in them by value."""
-    parts = re.split(r"(\d+)", text)
-    return [(not part.isdigit(), part.zfill(12) if part.isdigit() else part) for part in parts]
+    return tuple(sorted(occurring, key=natural))
 
 
 def _expand(design: Design, sheet: pd.DataFrame) -> tuple[Floats, tuple[str, ...]]:
