@@ -67,18 +67,25 @@ def test_cells_that_fit_nowhere_are_left_out(cells: ad.AnnData) -> None:
 
 
 def test_the_table_keeps_the_order_of_clusters(cells: ad.AnnData) -> None:
-    table = cc.tl.agreement_table(cells)
+    table = cc.tl.contingency_table(cells)
     assert list(table.index) == ["1", "2", "10", "-1"]
     assert list(table.columns) == ["1", "2"]
     assert table.to_numpy().tolist() == [[2, 1], [0, 2], [1, 0], [1, 0]]
     assert (table.index.name, table.columns.name) == ("phenograph", "flowsom")
 
 
+def test_the_former_name_of_the_contingency_table_warns_and_works(cells: ad.AnnData) -> None:
+    with pytest.warns(DeprecationWarning, match="agreement_table is now called contingency_table"):
+        former = cc.tl.agreement_table(cells)
+    assert former.equals(cc.tl.contingency_table(cells))
+    assert "agreement_table" not in cc.tl.__all__
+
+
 def test_columns_that_are_not_there_are_named(cells: ad.AnnData) -> None:
     with pytest.raises(ParameterError, match="obs has no column 'flowsum'; did you mean 'flowsom'"):
         cc.tl.agreement(cells, b="flowsum")
     with pytest.raises(ParameterError, match="obs has no column 'leiden'"):
-        cc.tl.agreement_table(cells, a="leiden")
+        cc.tl.contingency_table(cells, a="leiden")
     cells.obs["phenograph"] = "-1"
     with pytest.raises(ParameterError, match="no cell has a cluster in both 'phenograph' and 'flowsom'"):
         cc.tl.agreement(cells)

@@ -11,9 +11,9 @@ from scipy import stats
 import cytocar as cc
 from cytocar import ParameterError, StateError
 from cytocar.tl import compare
-from cytocar.tl._markers import calls as rules
+from cytocar.tl._markers import calls, staining
 from cytocar.tl._markers import host as host_cells
-from cytocar.tl._markers import staining
+from cytocar.tl._markers.groups import DifferenceInDifferences, Effect, Group
 from cytocar.tl._statistics import tests
 
 CONTRACT = [
@@ -45,10 +45,10 @@ def test_cliffs_delta_is_the_slow_loop(ties: bool) -> None:
     a, b = rng.normal(0, 1, (3, 40)), rng.normal(0.4, 2, (3, 25))
     if ties:
         a, b = np.maximum(np.round(a), 0), np.maximum(np.round(b), 0)
-    delta, low, high = rules.cliffs_delta(rules.Group.of(ordered(*a)), ordered(*b))
+    delta, low, high = calls.cliffs_delta(Group.of(ordered(*a)), ordered(*b))
     np.testing.assert_allclose(delta, [slow_delta(x, y) for x, y in zip(a, b, strict=True)], atol=1e-12)
     assert ((low < delta) & (delta < high)).all()
-    back = rules.cliffs_delta(rules.Group.of(ordered(*b)), ordered(*a))
+    back = calls.cliffs_delta(Group.of(ordered(*b)), ordered(*a))
     np.testing.assert_allclose(back[0], -delta, atol=1e-12)
     np.testing.assert_allclose(back[1], -high, atol=1e-12)
 
@@ -56,13 +56,13 @@ def test_cliffs_delta_is_the_slow_loop(ties: bool) -> None:
 def test_interval_of_cliffs_delta_covers_and_stays_inside() -> None:
     rng = np.random.default_rng(1)
     truth = 2 * stats.norm.cdf(1.2 / np.sqrt(2)) - 1
-    _, low, high = rules.cliffs_delta(
-        rules.Group.of(np.sort(rng.normal(0, 1, (500, 40)), axis=1)),
+    _, low, high = calls.cliffs_delta(
+        Group.of(np.sort(rng.normal(0, 1, (500, 40)), axis=1)),
         np.sort(rng.normal(1.2, 1, (500, 25)), axis=1),
     )
     assert 0.92 < ((low < truth) & (truth < high)).mean() < 0.98
-    apart, low, high = rules.cliffs_delta(
-        rules.Group.of(ordered([1, 2, 3, 4, 5, 6.0])), ordered([7, 8, 9, 10, 11.0])
+    apart, low, high = calls.cliffs_delta(
+        Group.of(ordered([1, 2, 3, 4, 5, 6.0])), ordered([7, 8, 9, 10, 11.0])
     )
     z2 = stats.norm.ppf(0.975) ** 2
     assert (apart[0], high[0]) == (1, 1)
@@ -73,7 +73,7 @@ def test_interval_of_cliffs_delta_covers_and_stays_inside() -> None:
 def test_drawn_medians_are_those_of_a_bootstrap(n: int) -> None:
     rng = np.random.default_rng(2)
     cells = np.sort(rng.normal(0, 1, n))
-    drawn = rules.Group.of(cells[None]).drawn_medians(20_000, rng)[0]
+    drawn = Group.of(cells[None]).drawn_medians(20_000, rng)[0]
     slow = np.median(rng.choice(cells, (20_000, n)), axis=1)
     levels = np.linspace(0.02, 0.98, 25)
     reach = [np.mean(drawn <= q) for q in np.quantile(cells, levels)]
@@ -85,8 +85,8 @@ def test_effect_and_interval_against_scipy() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.normal(1, 0.5, 80), rng.normal(2, 0.7, 41)
     zero = np.zeros(1)
-    found = rules.contrast(
-        rules.Group.of(ordered(a)), rules.Group.of(ordered(b)),
+    found = calls.contrast(
+        Group.of(ordered(a)), Group.of(ordered(b)),
         shift=zero, error=zero, margin=0.2, level=0.95, n_boot=5000, rng=rng,
     )  # fmt: skip
     assert found.effect[0] == pytest.approx(np.median(b) - np.median(a))
@@ -102,9 +102,9 @@ def test_effect_and_interval_against_scipy() -> None:
     assert found.p[0] == pytest.approx(stats.ttest_ind(b, a).pvalue)
 
 
-def contrasted(a: np.ndarray, b: np.ndarray, shift: float = 0.0, error: float = 0.0) -> rules.Effect:
-    return rules.contrast(
-        rules.Group.of(ordered(a)), rules.Group.of(ordered(b)), shift=np.array([shift]), error=np.array([error]),
+def contrasted(a: np.ndarray, b: np.ndarray, shift: float = 0.0, error: float = 0.0) -> Effect:
+    return calls.contrast(
+        Group.of(ordered(a)), Group.of(ordered(b)), shift=np.array([shift]), error=np.array([error]),
         margin=0.2, level=0.95, n_boot=2000, rng=np.random.default_rng(0),
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def test_a_standardised_group_is_a_replicated_one() -> None:
     rng = np.random.default_rng(4)
     small, large, b = rng.normal(0, 1, 30), rng.normal(3, 1, 60), rng.normal(1, 1, 25)
     weights = np.array([0.75, 0.25])
-    group = rules.Group((ordered(small), ordered(large)), weights)
+    group = Group((ordered(small), ordered(large)), weights)
     # 30 cells with weight 0.75 and 60 with 0.25: each of the first stands for six of the second.
     copies = np.concatenate([np.repeat(small, 6), large])
     assert group.median()[0] == pytest.approx(np.median(copies), abs=0.05)
@@ -145,7 +145,7 @@ def test_a_standardised_group_is_a_replicated_one() -> None:
     cell, mean = group.variance()
     assert cell[0] == pytest.approx(copies.var(), rel=0.03)
     assert mean[0] == pytest.approx(0.75**2 * small.var(ddof=1) / 30 + 0.25**2 * large.var(ddof=1) / 60)
-    delta = rules.cliffs_delta(group, ordered(b))[0][0]
+    delta = calls.cliffs_delta(group, ordered(b))[0][0]
     assert delta == pytest.approx(slow_delta(copies, b))
     slow = [
         np.median(np.concatenate([np.repeat(rng.choice(small, 30), 6), rng.choice(large, 60)]))
@@ -158,7 +158,7 @@ def test_a_standardised_group_is_a_replicated_one() -> None:
 def test_mann_whitney_and_adjustment_against_scipy() -> None:
     rng = np.random.default_rng(5)
     a, b = np.round(rng.normal(0, 1, (6, 30)), 1), np.round(rng.normal(0.3, 1, (6, 20)), 1)
-    delta = rules.cliffs_delta(rules.Group.of(ordered(*a)), ordered(*b))[0]
+    delta = calls.cliffs_delta(Group.of(ordered(*a)), ordered(*b))[0]
     p = tests.mann_whitney(ordered(*a), ordered(*b), delta)
     expected = [stats.mannwhitneyu(x, y, method="asymptotic").pvalue for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(p, expected)
@@ -178,13 +178,13 @@ def test_calls_need_size_and_evidence_in_the_family() -> None:
     p = np.array([0.001, 0.02, 0.06, 0.3, 1.0, 1.0])
     direction = np.array([1, -1, 1, -1, 0, 0])
     within = np.array([False, False, False, False, True, False])
-    assert list(rules.decide(p, direction, within)) == [
+    assert list(calls.decide(p, direction, within)) == [
         "up", "down", "inconclusive", "inconclusive", "unchanged", "inconclusive",
     ]  # fmt: skip
     # The same row alone, or among more that show nothing.
-    assert rules.decide(p[2:3], direction[2:3], within[2:3])[0] == "up"
+    assert calls.decide(p[2:3], direction[2:3], within[2:3])[0] == "up"
     many = np.concatenate([[0.001], np.ones(200)])
-    assert rules.decide(many, np.ones(201, int), np.zeros(201, bool))[0] == "inconclusive"
+    assert calls.decide(many, np.ones(201, int), np.zeros(201, bool))[0] == "inconclusive"
 
 
 # ---- staining
@@ -294,7 +294,7 @@ def table(planted: anndata.AnnData) -> pd.DataFrame:
     return compare(planted)
 
 
-def calls(table: pd.DataFrame, comparison: str, subset: str, **where: str) -> pd.Series:
+def calls_of(table: pd.DataFrame, comparison: str, subset: str, **where: str) -> pd.Series:
     part = table[(table["comparison"] == comparison) & (table["subset"] == subset)]
     for column, value in where.items():
         part = part[part[column] == value]
@@ -318,14 +318,14 @@ def test_columns_of_the_contract_come_first(table: pd.DataFrame) -> None:
 
 
 def test_planted_changes_of_double_negative_cells(table: pd.DataFrame) -> None:
-    found = calls(table, "5yr vs 2mo", "DN", compartment="car")
+    found = calls_of(table, "5yr vs 2mo", "DN", compartment="car")
     assert set(found[["HLADR", "CCR7", "CD27", "CD28", "CD107a"]]) == {"up"}
     assert set(found[["GZMB", "PD1", "TIM3"]]) == {"down"}
     assert set(found[["Ki67", "CD38"]]) <= {"unchanged", "inconclusive"}
 
 
 def test_planted_changes_of_twenty_cd8_cells(table: pd.DataFrame) -> None:
-    found = calls(table, "5yr vs 2mo", "CD8", compartment="car")
+    found = calls_of(table, "5yr vs 2mo", "CD8", compartment="car")
     assert set(found[["GZMB", "PD1"]]) == {"down"}
     assert set(found[["Ki67", "HLADR"]]) <= {"unchanged", "inconclusive"}
     part = table[(table["subset"] == "CD8") & (table["n_cells_b"] < 30)]
@@ -333,7 +333,7 @@ def test_planted_changes_of_twenty_cd8_cells(table: pd.DataFrame) -> None:
 
 
 def test_planted_differences_from_host(table: pd.DataFrame) -> None:
-    found = calls(table, "car vs host", "all", timepoint="5yr")
+    found = calls_of(table, "car vs host", "all", timepoint="5yr")
     assert set(found[["PD1", "CD57", "GZMB", "CD107a"]]) == {"down"}
     assert found["Ki67"] == "up"
     part = table[
@@ -604,10 +604,10 @@ def test_impurity_is_what_taking_host_cells_out_again_gives() -> None:
     rng = np.random.default_rng(5)
     true, host = rng.normal(2.0, 0.4, (1, 400)), rng.normal(0.3, 0.2, (1, 5000))
     mixed = np.sort(np.concatenate([true, host[:, :100]], axis=1), axis=1)
-    rise = rules.impurity_of(rules.Group.of(mixed), rules.Group.of(np.sort(host, axis=1)), 100 / 500)
+    rise = calls.impurity_of(Group.of(mixed), Group.of(np.sort(host, axis=1)), 100 / 500)
     assert mixed.mean() + rise[0] == pytest.approx(true.mean(), abs=0.01)
-    assert rules.impurity_of(rules.Group.of(mixed), None, 0.2).tolist() == [0.0]
-    assert rules.impurity_of(rules.Group.of(mixed), rules.Group.of(host), 0.0).tolist() == [0.0]
+    assert calls.impurity_of(Group.of(mixed), None, 0.2).tolist() == [0.0]
+    assert calls.impurity_of(Group.of(mixed), Group.of(host), 0.0).tolist() == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -745,9 +745,9 @@ def test_without_a_host_of_the_subset_both_others_count_alike() -> None:
 def test_all_four_groups_vary_in_the_bootstrap_of_the_difference_in_differences() -> None:
     rng = np.random.default_rng(4)
     cells = [np.sort(rng.gamma(3.0, 0.5, (1, n)), axis=1) for n in (81, 60, 50, 71)]
-    groups = [rules.Group.of(values) for values in cells]
+    four = [Group.of(values) for values in cells]
     found = host_cells.difference_in_differences(
-        (groups[0], groups[1]), (groups[2], groups[3]), level=0.9, n_boot=20_000, rng=rng
+        (four[0], four[1]), (four[2], four[3]), level=0.9, n_boot=20_000, rng=rng
     )
     slow = [
         sign * np.median(rng.choice(values[0], (4000, values.shape[1])), axis=1)
@@ -762,9 +762,9 @@ def test_the_interval_of_the_difference_in_differences_covers() -> None:
     held = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        groups = [rules.Group.of(np.sort(rng.gamma(3.0, 0.5, (20, n)), axis=1)) for n in (80, 60, 50, 70)]
+        four = [Group.of(np.sort(rng.gamma(3.0, 0.5, (20, n)), axis=1)) for n in (80, 60, 50, 70)]
         found = host_cells.difference_in_differences(
-            (groups[0], groups[1]), (groups[2], groups[3]), level=0.95, n_boot=400, rng=rng
+            (four[0], four[1]), (four[2], four[3]), level=0.95, n_boot=400, rng=rng
         )
         held.append((found.low <= 0) & (found.high >= 0))
     # 1,200 intervals, binomial SD 0.6 %; percentile intervals of medians are a little wide.
@@ -779,9 +779,9 @@ def test_without_host_cells_of_any_subset_there_is_no_difference_in_differences(
 
 
 def test_unchanged_needs_the_difference_in_differences_within_the_margin_too() -> None:
-    effect = rules.contrast(
-        rules.Group.of(np.sort(np.random.default_rng(0).normal(2, 0.1, (3, 900)), axis=1)),
-        rules.Group.of(np.sort(np.random.default_rng(1).normal(2, 0.1, (3, 900)), axis=1)),
+    effect = calls.contrast(
+        Group.of(np.sort(np.random.default_rng(0).normal(2, 0.1, (3, 900)), axis=1)),
+        Group.of(np.sort(np.random.default_rng(1).normal(2, 0.1, (3, 900)), axis=1)),
         shift=np.zeros(3),
         error=np.zeros(3),
         margin=0.2,
@@ -791,14 +791,14 @@ def test_unchanged_needs_the_difference_in_differences_within_the_margin_too() -
     )
     assert effect.within.all()
     nan = np.nan
-    did = host_cells.Did(
+    did = DifferenceInDifferences(
         np.zeros(3),
         np.array([0.0, 0.0, nan]),
         np.array([-0.1, -0.3, nan]),
         np.array([0.1, 0.1, nan]),
         ("",) * 3,
     )
-    assert rules.within_both(effect, did, 0.2).within.tolist() == [True, False, True]
+    assert calls.within_both(effect, did, 0.2).within.tolist() == [True, False, True]
 
 
 def test_host_cells_without_a_value_are_not_host_cells_at_0() -> None:

@@ -154,7 +154,7 @@ def test_no_more_than_5000_cells_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     x = generator.normal(5 * np.eye(6)[generator.integers(0, 4, 7000)], 1.0).astype("float32")
     found = _som.flowsom_map(x, grid=(6, 6), rlen=5)
-    cuts, _ = _metaclusters.cut_nodes(found, 20, "average_cells", 0)
+    cuts, _ = _metaclusters.cut_nodes(found.codes, found.node, 20, "average_cells", 0)
     sizes = []
 
     def counted(rows: np.ndarray, k: int, **settings: object) -> tuple[np.ndarray, str]:

@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 import cytocar as cc
 from cytocar._core import seeds
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.tl import _input, _neighbours
+from cytocar.tl import _groups, _neighbours
 from cytocar.tl._clusters import phenograph as _phenograph
 from cytocar.tl._clusters.graph_kernels import modularity
 from cytocar.tl._clusters.louvain_kernels import louvain
@@ -191,8 +191,8 @@ def test_small_clusters_are_no_clusters(blobs: ad.AnnData) -> None:
 
 def test_labels_count_from_the_largest() -> None:
     groups = np.array([5, 5, 2, 2, 2, 9, 0, 0])
-    assert _input.labels_by_size(groups).tolist() == [2, 2, 1, 1, 1, 4, 3, 3]
-    assert _input.labels_by_size(groups, 3).tolist() == [-1, -1, 1, 1, 1, -1, -1, -1]
+    assert _groups.labels_by_size(groups).tolist() == [2, 2, 1, 1, 1, 4, 3, 3]
+    assert _groups.labels_by_size(groups, 3).tolist() == [-1, -1, 1, 1, 1, -1, -1, -1]
 
 
 def test_markers_in_any_spelling_decide_the_clusters(blobs: ad.AnnData) -> None:

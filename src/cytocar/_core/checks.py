@@ -59,3 +59,11 @@ def number_between(value: object, name: str, low: float, high: float, *, below: 
         domain = f"at least {low:g} and below {high:g}" if below else f"a number from {low:g} to {high:g}"
         raise ParameterError(f"{name} is {value!r}; it must be {domain}")
     return number
+
+
+def proportion(value: object, name: str, *, example: float = 0.95) -> float:
+    """Return `value` as a float if it is a number above 0 and below 1, else raise `ParameterError`."""
+    fits = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not fits or not isinstance(value, numbers.Real) or not 0.0 < float(value) < 1.0:
+        raise ParameterError(f"{name} is {value!r}; it must be above 0 and below 1, such as {example:g}")
+    return float(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import decisions, keys
 from cytocar.report._figures_cohort import FIGURES
 from cytocar.report._format import METHODS, Row, SmallTable, percent, records
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "MOST", "chapter", "samples"]
 
-FALSE_DISCOVERY_RATE = 0.05
 SHOWN = 15
 """So many markers of clusters are shown of a question; all are in the table."""
 MOST = 0.5
@@ -123,7 +122,7 @@ def sentences(run: FinishedRun) -> list[str]:
             continue
         found.append(f"{contrast}{_when(run, str(timepoint))} ({_who(rows)}): " + "; ".join(said) + ".")
         least = rows["p_minimum"].min()
-        if least > FALSE_DISCOVERY_RATE:
+        if least > decisions.BETWEEN_PATIENTS_FDR:
             found[-1] += (
                 f" By exchanging labels this design cannot give a p below {_p(least)}: take a small p here as a hint."
             )
@@ -137,7 +136,7 @@ def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
     kind = _kind(first)
     if tested.empty:
         return f"{kind}: no test ({first.note})" if isinstance(first.note, str) and first.note else ""
-    clear = tested[tested["p_adjusted"] <= FALSE_DISCOVERY_RATE].sort_values("p_value")
+    clear = tested[tested["p_adjusted"] <= decisions.BETWEEN_PATIENTS_FDR].sort_values("p_value")
     if clear.empty:
         return (
             f"none of {len(tested)} {kind} differs"
@@ -249,7 +248,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
             *tested,
             note,
         )
-        found.append(Row(cells, "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else ""))
+        found.append(Row(cells, "clear" if row.p_adjusted <= decisions.BETWEEN_PATIENTS_FDR else ""))
     head = (
         "share of",
         f"% in {a}" if a else "%",
@@ -295,14 +294,14 @@ def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
                 _difference(row),
                 *_tested(row),
             ),
-            "clear" if row.p_adjusted <= FALSE_DISCOVERY_RATE else "",
+            "clear" if row.p_adjusted <= decisions.BETWEEN_PATIENTS_FDR else "",
         )
         for row in records(shown)
     ]
     a, b = str(rows["group_a"].iloc[0]), str(rows["group_b"].iloc[0])
     head = ("cluster", "marker", f"median in {a}", f"median in {b}", "difference (95 % interval)", *_TESTED)
     clear, tested = (
-        int((rows["p_adjusted"] <= FALSE_DISCOVERY_RATE).sum()),
+        int((rows["p_adjusted"] <= decisions.BETWEEN_PATIENTS_FDR).sum()),
         int(rows["p_value"].notna().sum()),
     )
     title = f"{clear} of {tested} markers of clusters differ; those with the smallest p"

@@ -1,12 +1,13 @@
 """Floor 4: populations -> results: clusters, maps, frequencies, comparisons, as labels and tidy tables."""
 
+from cytocar._core.deprecation import renamed
 from cytocar.tl._clinical.cox import cox
 from cytocar.tl._clinical.group_tests import group_test
 from cytocar.tl._clinical.patients import follow_up, join_patients, persistence
 from cytocar.tl._clinical.pooled import pooled_proportions
 from cytocar.tl._clinical.survival import kaplan_meier, log_rank, median_survival, survival_at
 from cytocar.tl._clinical.table_tests import table_test
-from cytocar.tl._clusters.agreement import agreement, agreement_table
+from cytocar.tl._clusters.agreement import agreement, contingency_table
 from cytocar.tl._clusters.flowsom import flowsom
 from cytocar.tl._clusters.metaclusters import metacluster_table, metaclusters
 from cytocar.tl._clusters.names import describe_clusters
@@ -38,11 +39,11 @@ __all__ = [
     "Stability",
     "abundance",
     "agreement",
-    "agreement_table",
     "cluster_frequencies",
     "cluster_profiles",
     "compare",
     "confounding",
+    "contingency_table",
     "cox",
     "describe_clusters",
     "detection",
@@ -79,3 +80,5 @@ __all__ = [
     "tsne",
     "umap",
 ]
+
+agreement_table = renamed("agreement_table", contingency_table)

@@ -12,7 +12,6 @@ from cytocar._core.checks import require_finite
 from cytocar._core.errors import ParameterError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -57,34 +56,3 @@ def marker_matrix(
             "there is nothing to tell them apart by"
         )
     return x, names
-
-
-def labels_by_size(groups: NDArray[np.integer], min_size: int = 1) -> NDArray[np.int64]:
-    """Number groups from 1 by size, largest first; groups of fewer than `min_size` cells become -1.
-
-    Groups of one size come in the order of their first cell.
-
-    Examples
-    --------
-    >>> labels_by_size(np.array([7, 3, 3, 3, 7, 9]), min_size=2).tolist()
-    [2, 1, 1, 1, 2, -1]
-    """
-    _, first, inverse, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
-    order = np.lexsort((first, -counts))
-    number = np.empty(len(counts), np.int64)
-    number[order] = np.arange(1, len(counts) + 1)
-    number[counts < min_size] = -1
-    return number[inverse]
-
-
-def as_categorical(labels: NDArray[np.integer]) -> pd.Categorical[str]:
-    """Return labels as text categories ``"1"``, ``"2"`` ... with ``"-1"`` last where it occurs."""
-    import pandas as pd
-
-    present, code = np.unique(labels, return_inverse=True)
-    last = bool(len(present)) and present[0] == -1
-    # -1 is the lowest number and the last category
-    order = np.roll(present, -1) if last else present
-    codes = (code - 1) % len(present) if last else code
-    categories = pd.Index([str(label) for label in order])
-    return pd.Categorical.from_codes(codes, categories=categories)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from cytocar._core import decisions
 from cytocar._core.errors import Problem, did_you_mean
 from cytocar._core.yaml import Key, read_yaml
 
@@ -75,7 +76,7 @@ class Compare(_Strict):
 
     reference: str | None = None
     against: str | None = None
-    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] = decisions.MARGIN
     p_values: bool = False
 
     @field_validator("reference", "against", mode="before")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys, ordering
+from cytocar._core import decisions, keys, ordering
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, MARKER_CALLS, UNCHANGED, UP
 from cytocar.pl._page import fitted_text, inputs, style
@@ -34,7 +34,7 @@ def compare(
     timepoint: str | None = None,
     compartment: str = keys.CAR,
     markers: Sequence[str] | None = None,
-    margin: float | None = 0.2,
+    margin: float | None = decisions.MARGIN,
 ) -> Figure:
     """Draw the difference of medians of every marker with its interval, one column of panels a subset.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import decisions, keys
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import CONTROL_ROLE, DOWN, INCONCLUSIVE, UNCHANGED, UP
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 WHOLE = "all cells"
 SUBSETS_OF = "subsets"
 CAR_VS_HOST = "car vs host"
-FALSE_DISCOVERY_RATE = 0.05
 RESTS_ON_THE_MODEL = "p is below what exchanging labels can give in this design: it rests on the model"
 MIN_CELLS = 10
 """The median of fewer cells is not used, as in `tl.state`."""
@@ -233,7 +232,10 @@ def _call(row: Any, margin: float) -> str:
     ``up`` or ``down``: at a false discovery rate of 5 %, beyond the margin, and in a design that could show it by
     exchanging labels (3 against 3 patients cannot: 0.1). ``unchanged``: the interval lies within the margin.
     """
-    clear = row["p_adjusted"] <= FALSE_DISCOVERY_RATE and row["p_minimum"] <= FALSE_DISCOVERY_RATE
+    clear = (
+        row["p_adjusted"] <= decisions.BETWEEN_PATIENTS_FDR
+        and row["p_minimum"] <= decisions.BETWEEN_PATIENTS_FDR
+    )
     if clear and abs(row["effect"]) > margin:
         return UP if row["effect"] > 0 else DOWN
     if row["effect_low"] > -margin and row["effect_high"] < margin:

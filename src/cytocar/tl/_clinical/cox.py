@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
 from cytocar.tl._clinical.survival import _scores, _times
@@ -73,8 +74,7 @@ def cox(
 
     if isinstance(covariates, str) or not covariates:
         raise ParameterError(f"covariates is {covariates!r}; give a list of columns, such as ['age']")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     months, seen, kept, left_out = _times(table, time, event, covariates)
     terms, design = _design(kept, covariates)
     _require_full_rank(design, terms)

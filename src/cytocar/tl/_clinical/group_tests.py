@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _counts
 from cytocar.tl._statistics import floors
@@ -73,8 +74,7 @@ def group_test(
     import pandas as pd
 
     _counts.require_columns(table, (value, groups), "the table of patients")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     for name in tests:
         if name not in _TESTS:
             raise ParameterError(f"tests has {name!r}; {did_you_mean(str(name), _TESTS)}")

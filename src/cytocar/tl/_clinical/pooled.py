@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
 from cytocar.tl._statistics import floors
@@ -73,8 +74,7 @@ def pooled_proportions(
     import pandas as pd
 
     _counts.require_columns(table, [c for c in (events, n, study, subgroup) if c is not None], _WHAT)
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     if not len(table):
         raise ParameterError(f"{_WHAT} has no rows")
     name = _counts.text(table, study)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
 from cytocar.tl._statistics import floors
@@ -71,8 +72,7 @@ def kaplan_meier(
     import pandas as pd
     from scipy.special import ndtri
 
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     months, seen, kept, left_out = _times(table, time, event, () if groups is None else (groups,))
     label = np.full(len(months), "all", dtype=object) if groups is None else _counts.text(kept, groups)
     z = float(ndtri((1 + level) / 2))

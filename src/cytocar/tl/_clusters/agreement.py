@@ -76,7 +76,7 @@ def _labels(adata: AnnData, key: str) -> pd.Series:
     return adata.obs[key]
 
 
-def agreement_table(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOWSOM) -> pd.DataFrame:
+def contingency_table(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOWSOM) -> pd.DataFrame:
     """Count the cells in each pair of clusters of two methods.
 
     Parameters
@@ -102,7 +102,7 @@ def agreement_table(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOW
     >>> cells = anndata.AnnData(numpy.zeros((3, 1), "float32"))
     >>> cells.obs["phenograph"] = pandas.Categorical(["1", "1", "2"])
     >>> cells.obs["flowsom"] = pandas.Categorical(["1", "2", "2"])
-    >>> agreement_table(cells).to_numpy().tolist()
+    >>> contingency_table(cells).to_numpy().tolist()
     [[1, 1], [0, 1]]
     """
     import pandas as pd

@@ -10,9 +10,8 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl import _input
-from cytocar.tl._clusters import consensus as _consensus
-from cytocar.tl._clusters.consensus import Linkage, growth
+from cytocar.tl import _groups, _input
+from cytocar.tl._clusters.consensus import LINKAGES, Linkage, growth
 from cytocar.tl._clusters.metaclusters import (
     choose_cut,
     cut_nodes,
@@ -134,8 +133,8 @@ def flowsom(
     sides = checked_grid(grid, x.shape[0])
     require_few(sides[0] * sides[1])
     form = checked_method(method, x.shape[0])
-    if linkage not in _consensus.LINKAGES:
-        raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
+    if linkage not in LINKAGES:
+        raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), LINKAGES)}")
     passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
     if isinstance(metaclusters, str) and metaclusters != "auto":
         raise ParameterError(f"metaclusters is {metaclusters!r}; it must be a whole number or 'auto'")
@@ -157,14 +156,14 @@ def flowsom(
         reason = f"nine tenths of the {used} nodes that have cells"
         asked = checks.whole_number(metaclusters, "metaclusters", 2, most, why=reason)
     largest = min(most, max(MOST_METACLUSTERS, asked or 0))
-    cuts, consensus = cut_nodes(found, largest, linkage, seed)
+    cuts, consensus = cut_nodes(found.codes, found.node, largest, linkage, seed)
     quality = cut_quality(x, found.node, cuts, seed, n_jobs=n_jobs)
     position = choose_cut(quality) if asked is None else asked - 2
     by_k = np.array([numbered(cut, node_cells) for cut in cuts])
     labels = by_k[position][found.node]
 
     result = adata.copy() if copy else adata
-    result.obs[key_added] = _input.as_categorical(labels)
+    result.obs[key_added] = _groups.as_categorical(labels)
     result.obs[f"{key_added}_node"] = found.node
     result.obs[f"{key_added}_distance"] = found.distance
     area = consensus.area()

@@ -8,17 +8,14 @@ import numpy as np
 
 from cytocar._core import checks, keys, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _input, _neighbours
-from cytocar.tl._clusters import consensus as _consensus
-from cytocar.tl._clusters.consensus import Consensus
+from cytocar.tl import _groups, _neighbours
+from cytocar.tl._clusters.consensus import SHARE, Consensus, consensus, resamples
 from cytocar.tl._clusters.som_result import stored_map
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
-
-    from cytocar.tl._clusters.som import SelfOrganisingMap
 
 # cells whose shared neighbours decide on the number of metaclusters, and the loss of modularity that is no loss
 JUDGES: Final = 5000
@@ -29,7 +26,7 @@ MOST_NODES: Final = 2500
 
 def largest_cut(used: int) -> int:
     """Return into how many metaclusters so many nodes with cells can be cut: as many as are drawn together."""
-    return int(np.floor(_consensus.SHARE * used + 1e-9))
+    return int(np.floor(SHARE * used + 1e-9))
 
 
 def require_few(nodes: int) -> None:
@@ -42,19 +39,22 @@ def require_few(nodes: int) -> None:
 
 
 def cut_nodes(
-    found: SelfOrganisingMap, largest: int, linkage: str, seed: int
+    codes: NDArray[np.float64], node: NDArray[np.int32], largest: int, linkage: str, seed: int
 ) -> tuple[NDArray[np.int64], Consensus]:
-    """Cut the nodes that have cells into 2 to `largest` metaclusters; an empty node goes with its nearest."""
+    """Cut the nodes that have cells into 2 to `largest` metaclusters; an empty node goes with its nearest.
+
+    `codes` are nodes x markers, `node` is the node of each cell.
+    """
     from scipy.spatial.distance import cdist
 
-    sizes = np.bincount(found.node, minlength=len(found.codes))
+    sizes = np.bincount(node, minlength=len(codes))
     used = np.flatnonzero(sizes)
     require_few(len(used))
-    samples = _consensus.resamples(len(used), seeds.generator(seed, "flowsom", "consensus"))
-    cut = _consensus.consensus(
-        cdist(found.codes[used], found.codes[used]), sizes[used].astype(np.float64), samples, largest, linkage
+    samples = resamples(len(used), seeds.generator(seed, "flowsom", "consensus"))
+    cut = consensus(
+        cdist(codes[used], codes[used]), sizes[used].astype(np.float64), samples, largest, linkage
     )
-    nearest = cdist(found.codes, found.codes[used]).argmin(axis=1)
+    nearest = cdist(codes, codes[used]).argmin(axis=1)
     nearest[used] = np.arange(len(used))
     return cut.labels[:, nearest], cut
 
@@ -132,7 +132,7 @@ def metaclusters(adata: AnnData, k: int, *, key: str = keys.FLOWSOM) -> pd.Serie
     ks = stored.array("ks")
     checks.whole_number(k, "k", int(ks.min()), int(ks.max()), why="the numbers of metaclusters kept")
     labels = stored.array("node_labels_by_k")[stored.node, int(np.flatnonzero(ks == k)[0])]
-    return pd.Series(_input.as_categorical(labels), index=adata.obs_names, name=f"{key}_meta{k}")
+    return pd.Series(_groups.as_categorical(labels), index=adata.obs_names, name=f"{key}_meta{k}")
 
 
 def metacluster_table(adata: AnnData, *, key: str = keys.FLOWSOM) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 from cytocar._core import checks, keys, provenance
 from cytocar.tl._clusters.profiles import known_thresholds
 from cytocar.tl._clusters.renaming import NOWHERE, fingerprint
-from cytocar.tl._groups import _grouping, _has_subsets, _majority
+from cytocar.tl._groups import grouping, has_subsets, majority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,11 +176,11 @@ def _lineages(
     for cluster in clusters:
         inside = subsets[labels == cluster]
         inside = inside[inside != ""]
-        first = _majority(inside)
+        first = majority(inside)
         if not first or (inside == first).mean() >= OF_ONE_SUBSET:
             words.append(first)
         else:
-            words.append(f"{first}/{_majority(inside[inside != first])} mixed")
+            words.append(f"{first}/{majority(inside[inside != first])} mixed")
     return words
 
 
@@ -243,14 +243,14 @@ def describe_clusters(
     from cytocar.panel.names import marker_key
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.describe_clusters")
-    labels, order = _grouping(adata, key)
+    labels, order = grouping(adata, key)
     clusters = [cluster for cluster in order if cluster not in NOWHERE]
     limits = known_thresholds(adata, thresholds)
     names = _markers(adata, key)
     x = get.matrix(adata, names)
     checks.require_finite(x[np.isin(labels, clusters)], names, "tl.describe_clusters", "remove those cells")
     signs = _signs(x, names, labels, clusters, limits)
-    subsets = _grouping(adata, keys.SUBSET)[0] if _has_subsets(adata) else None
+    subsets = grouping(adata, keys.SUBSET)[0] if has_subsets(adata) else None
     lineages = _lineages(subsets, labels, clusters, signs)
     told = {marker_key(name) for name in _SUBSET_MARKERS} if any(lineages) else set()
     skip = {place for place, name in enumerate(names) if marker_key(name) in told}

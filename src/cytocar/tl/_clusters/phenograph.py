@@ -16,7 +16,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _input, _neighbours, _threads
+from cytocar.tl import _groups, _input, _neighbours, _threads
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -304,9 +304,9 @@ def phenograph(
     else:
         raise ParameterError(f"engine is {engine!r}; it must be 'cytocar' or 'phenograph'")
 
-    labels = _input.labels_by_size(found.labels, min_size)
+    labels = _groups.labels_by_size(found.labels, min_size)
     result = adata.copy() if copy else adata
-    result.obs[key_added] = _input.as_categorical(labels)
+    result.obs[key_added] = _groups.as_categorical(labels)
     facts = {
         "k": neighbours,
         "resolution": gamma,

@@ -11,7 +11,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError
-from cytocar.tl._groups import _grouping, _has_subsets, _majority
+from cytocar.tl._groups import grouping, has_subsets, majority
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def cluster_profiles(
     from cytocar import get
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.cluster_profiles")
-    labels, clusters = _grouping(adata, groupby)
+    labels, clusters = grouping(adata, groupby)
     names = get.markers(adata, clustering=False) if keys.ROLE in adata.var else [*map(str, adata.var_names)]
     x = get.matrix(adata, names)
     limits = np.full(len(names), DEFAULT_THRESHOLD, np.float64)
@@ -96,7 +96,7 @@ def cluster_profiles(
 
     low, high = np.quantile(x, [0.01, 0.99], axis=0)
     width = np.where(high > low, high - low, 1.0)
-    subsets = _grouping(adata, keys.SUBSET)[0] if _has_subsets(adata) else np.full(adata.n_obs, "")
+    subsets = grouping(adata, keys.SUBSET)[0] if has_subsets(adata) else np.full(adata.n_obs, "")
     frames = []
     for cluster in clusters:
         inside = labels == cluster
@@ -110,7 +110,7 @@ def cluster_profiles(
                     "median": median,
                     "scaled": np.clip((median - low) / width, 0.0, 1.0),
                     "fraction_positive": (x[inside] >= limits).mean(axis=0),
-                    keys.SUBSET: _majority(subsets[inside]),
+                    keys.SUBSET: majority(subsets[inside]),
                 }
             )
         )
@@ -161,8 +161,8 @@ def cluster_frequencies(adata: AnnData, groupby: str, *, sample_key: str = keys.
 
     from cytocar.tl._statistics.intervals import clopper_pearson
 
-    labels, clusters = _grouping(adata, groupby)
-    samples, sample_names = _grouping(adata, sample_key)
+    labels, clusters = grouping(adata, groupby)
+    samples, sample_names = grouping(adata, sample_key)
     counts = np.array(
         [
             [((samples == sample) & (labels == cluster)).sum() for cluster in clusters]

@@ -15,7 +15,7 @@ from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl import _input, _neighbours
-from cytocar.tl._groups import _grouping
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -221,7 +221,7 @@ def make_reference(
     checks.whole_number(k, "k", 1, 100)
     checks.whole_number(max_cells, "max_cells", 100)
     share = checks.number_between(quantile, "quantile", 0.5, 1, below=True)
-    grouped = {name: _grouping(adata, name) for name in methods}
+    grouped = {name: grouping(adata, name) for name in methods}
     chosen = np.flatnonzero(np.all([labels != "" for labels, _ in grouped.values()], axis=0))
     if markers is None:
         stored = adata.uns.get(methods[0])
@@ -277,7 +277,7 @@ def _codes(
     return found
 
 
-def _majority(labels: NDArray[np.str_], near: NDArray[np.int32]) -> NDArray[np.str_]:
+def majority(labels: NDArray[np.str_], near: NDArray[np.int32]) -> NDArray[np.str_]:
     """Return the label most of the neighbours have; of several as frequent the one that comes nearest first."""
     names, codes = np.unique(labels, return_inverse=True)
     found = codes[near]
@@ -377,7 +377,7 @@ def map_to_reference(
     _forget(result, [*reference.labels, *reference.maps])
     for method, labels in reference.labels.items():
         found = (
-            _by_node(x, reference, method, n_jobs) if method in reference.codes else _majority(labels, near)
+            _by_node(x, reference, method, n_jobs) if method in reference.codes else majority(labels, near)
         )
         found = np.where(same, labels[near[:, 0]], found)
         found = np.where(fits, found, NO_CLUSTER)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar.tl._groups import _grouping
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFr
         raise ParameterError(
             "these cells were not put onto a reference; run cytocar.tl.map_to_reference first"
         )
-    samples, names = _grouping(adata, sample_key)
+    samples, names = grouping(adata, sample_key)
     outside = ~adata.obs["reference_fits"].to_numpy(bool)
     n = np.array([(samples == name).sum() for name in names])
     out = np.array([outside[samples == name].sum() for name in names])

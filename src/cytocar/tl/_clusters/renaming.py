@@ -11,7 +11,7 @@ import numpy as np
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.vocabulary import NO_CLUSTER
-from cytocar.tl._groups import _grouping
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def fingerprint(adata: AnnData, key: str) -> str:
     >>> len(first), first == fingerprint(cells, "flowsom")
     (12, False)
     """
-    labels, _ = _grouping(adata, key)
+    labels, _ = grouping(adata, key)
     digest = hashlib.sha256(key.encode())
     for cell, label in zip(adata.obs_names, labels, strict=True):
         if label:
@@ -184,7 +184,7 @@ def rename_clusters(
         if frame.empty:
             known = [method for method in dict.fromkeys(methods) if method]
             raise ParameterError(f"{where} has no rows of method {key!r}; {did_you_mean(key, known)}")
-    labels, clusters = _grouping(adata, key)
+    labels, clusters = grouping(adata, key)
     pairs = named_clusters(frame, clusters)
     prints = (
         [text for text in dict.fromkeys(_texts(frame["made_for"])) if text] if "made_for" in frame else []

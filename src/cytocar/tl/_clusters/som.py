@@ -13,8 +13,8 @@ import numpy as np
 from cytocar._core import checks, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _threads
-from cytocar.tl._clusters import consensus as _consensus
-from cytocar.tl._clusters.consensus import Linkage
+from cytocar.tl._clusters.consensus import LINKAGES, Linkage
+from cytocar.tl._clusters.metaclusters import cut_nodes, largest_cut, numbered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,16 +71,14 @@ class SelfOrganisingMap:
 
         ``found.metaclusters(9)[found.node]`` are the labels of the cells.
         """
-        from cytocar.tl._clusters.metaclusters import cut_nodes, largest_cut, numbered
-
-        if linkage not in _consensus.LINKAGES:
-            raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), _consensus.LINKAGES)}")
+        if linkage not in LINKAGES:
+            raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), LINKAGES)}")
         cells = np.bincount(self.node, minlength=len(self.codes))
         used = int((cells > 0).sum())
         k = checks.whole_number(
             k, "k", 2, largest_cut(used), why=f"nine tenths of the {used} nodes that have cells"
         )
-        return numbered(cut_nodes(self, k, linkage, seed)[0][-1], cells)
+        return numbered(cut_nodes(self.codes, self.node, k, linkage, seed)[0][-1], cells)
 
 
 def chebyshev(grid: tuple[int, int]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl._clusters.som_result import StoredMap, stored_map
-from cytocar.tl._groups import _grouping
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def flowsom_outliers(
     adata.obs[f"{key}_outlier"] = outlier
 
     if sample_key in adata.obs or sample_key != keys.SAMPLE:
-        sample = _grouping(adata, sample_key)[0]
+        sample = grouping(adata, sample_key)[0]
     else:
         sample = np.full(adata.n_obs, keys.ALL)
     label = stored.array("node_labels")

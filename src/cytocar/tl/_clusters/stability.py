@@ -17,7 +17,7 @@ from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl import _input, _threads
 from cytocar.tl._clusters.agreement import adjusted_rand, contingency
 from cytocar.tl._clusters.profiles import cluster_frequencies
-from cytocar.tl._groups import _grouping
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,7 +216,7 @@ def stability(
     import pandas as pd
 
     function, settings, markers = _result(adata, key)
-    labels, _ = _grouping(adata, key)
+    labels, _ = grouping(adata, key)
     labelled = np.flatnonzero(labels != "")
     checks.whole_number(n_seeds, "n_seeds", 0)
     checks.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
@@ -258,9 +258,9 @@ def stability(
     if not has_samples and sample_key != keys.SAMPLE:
         known = [str(column) for column in adata.obs.columns]
         raise ParameterError(f"obs has no column {sample_key!r}; {did_you_mean(sample_key, known)}")
-    samples = _grouping(adata, sample_key)[0][labelled] if has_samples else np.full(len(own), keys.ALL)
+    samples = grouping(adata, sample_key)[0][labelled] if has_samples else np.full(len(own), keys.ALL)
     matched = [_matched(own[repeat.cells], new) for repeat, new in resampled]
-    clusters = _clusters(key, own, _grouping(adata, key)[1], [jaccard for jaccard, _ in matched])
+    clusters = _clusters(key, own, grouping(adata, key)[1], [jaccard for jaccard, _ in matched])
     frequencies = _frequencies(
         adata[labelled],
         key,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl._cohorts import cohort as _cohort
 from cytocar.tl._cohorts.cohort import Arrangement
@@ -307,13 +307,13 @@ def _counted(
         if samples is None:
             raise ParameterError("a table of counts needs samples, the sheet that says which sample is whose")
     else:
-        from cytocar.tl._groups import _grouping
+        from cytocar.tl._groups import grouping
 
         if sample_key not in data.obs:
             raise ParameterError(
                 f"obs has no column {sample_key!r}; {did_you_mean(sample_key, map(str, data.obs.columns))}"
             )
-        labels, order = _grouping(data, groupby)
+        labels, order = grouping(data, groupby)
         wide = pd.crosstab(labels, data.obs[sample_key].astype(str).to_numpy()).reindex(order, fill_value=0)
         totals = data.obs[sample_key].astype(str).value_counts()
         if samples is None:
@@ -381,7 +381,6 @@ def _require(method: str, composition: str, level: float, min_cells: int) -> Non
         raise ParameterError(f"composition is {composition!r}; it must be 'total' or 'ratio'")
     if composition == "ratio" and method not in ("nb", "logit"):
         raise ParameterError(f"composition='ratio' is for method='nb' and 'logit'; method is {method!r}")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1")
+    checks.proportion(level, "level")
     if min_cells < 1:
         raise ParameterError(f"min_cells is {min_cells!r}; it must be at least 1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl._cohorts import cohort as _cohort
 from cytocar.tl._cohorts.cohort import Arrangement
@@ -131,8 +131,7 @@ def state(
         raise ParameterError(f"method is {method!r}; {did_you_mean(method, METHODS)}")
     if method == "mixed" and block_as == "auto":
         block_as = "random"
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1")
+    checks.proportion(level, "level")
     if min_cells < 1:
         raise ParameterError(f"min_cells is {min_cells!r}; it must be at least 1")
     rows, medians, sizes, sheet = _measured(data, samples, markers, groupby, sample_key)
@@ -312,14 +311,14 @@ def medians_of(
     import pandas as pd
 
     from cytocar import get
-    from cytocar.tl._groups import _grouping
+    from cytocar.tl._groups import grouping
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing medians")
     if sample_key not in adata.obs:
         raise ParameterError(
             f"obs has no column {sample_key!r}; {did_you_mean(sample_key, map(str, adata.obs.columns))}"
         )
-    labels, order = _grouping(adata, groupby)
+    labels, order = grouping(adata, groupby)
     asked: str | Sequence[str] | None = markers
     if markers is None:
         asked = get.markers(adata, clustering=False)

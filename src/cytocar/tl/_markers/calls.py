@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core.decisions import WITHIN_PATIENT_FDR
 from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, UNCHANGED, UP
-from cytocar.tl._markers.groups import Effect, Group
+from cytocar.tl._markers.groups import DifferenceInDifferences, Effect, Group
 from cytocar.tl._markers.staining import take_off
 from cytocar.tl._statistics.tests import benjamini_hochberg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cytocar.tl._markers.groups import Did
-
-    Floats = NDArray[np.float64]
+    from cytocar.tl._markers.groups import Floats
 
 
 # What a call needs, chosen by benchmarks/calibrate_calls.py. Evidence: among the differences called in a family of rows
 # no more than a tenth is expected to be none. Size: beyond the margin with a confidence of 80 %; the error of
 # staining, which more cells do not make smaller, counts with its 99 % there.
-FALSE_DISCOVERY_RATE = 0.1
 MARGIN_LEVEL = 0.6
 STAINING_LEVEL = 0.99
 
@@ -137,7 +135,7 @@ def impurity_of(cells: Group, host: Group | None, false_share: float) -> Floats:
     return np.asarray(share / (1.0 - share) * (cells.mean() - host.mean()))
 
 
-def within_both(effect: Effect, did: Did, margin: float) -> Effect:
+def within_both(effect: Effect, did: DifferenceInDifferences, margin: float) -> Effect:
     """Return the effects with ``unchanged`` only where the difference in differences is equivalent to 0 too.
 
     Equivalent: its interval lies within the margin on both sides (two one-sided tests; Schuirmann 1987,
@@ -162,7 +160,7 @@ def decide(p: Floats, direction: NDArray[np.intp], within: NDArray[np.bool_]) ->
     intervals lie `within` the margin.
     """
     call = np.where(within, UNCHANGED, INCONCLUSIVE).astype(object)
-    clear = benjamini_hochberg(p) <= FALSE_DISCOVERY_RATE
+    clear = benjamini_hochberg(p) <= WITHIN_PATIENT_FDR
     call[clear & (direction > 0)] = UP
     call[clear & (direction < 0)] = DOWN
     return call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cytocar._core import keys, provenance
+from cytocar._core import decisions, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl._markers.cells import Cells
 from cytocar.tl._markers.rows import COLUMNS, Settings, car_vs_host, decided, over_time, staining_between
@@ -23,7 +23,7 @@ def compare(
     reference: str | None = None,
     against: str | None = None,
     markers: str | Sequence[str] | None = None,
-    margin: float = 0.2,
+    margin: float = decisions.MARGIN,
     staining_sd: float = 0.1,
     min_cells: int = 5,
     level: float = 0.95,

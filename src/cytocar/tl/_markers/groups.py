@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _cell(uniform: Floats, n: int) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True)
-class Did:
+class DifferenceInDifferences:
     """Difference in differences, one number a marker: the change of CAR-T cells less that of host T cells.
 
     `host` is the host's own change, `words` say for each marker which host cells it is of. NaN where there are no such
@@ -142,12 +140,12 @@ class Did:
     words: tuple[str, ...]
 
     @classmethod
-    def none(cls, markers: int, words: str) -> Did:
+    def none(cls, markers: int, words: str) -> DifferenceInDifferences:
         """Return no number for any marker."""
         nothing = np.full(markers, np.nan)
         return cls(nothing, nothing, nothing, nothing, (words,) * markers)
 
-    def of(self, measured: NDArray[np.bool_]) -> Did:
+    def of(self, measured: NDArray[np.bool_]) -> DifferenceInDifferences:
         """Return the numbers of the markers that every host cell has a value of."""
         host, did, low, high = (
             np.where(measured, x, np.nan) for x in (self.host, self.did, self.low, self.high)
@@ -155,4 +153,4 @@ class Did:
         words = (
             w if m else "not measured in all host T cells" for w, m in zip(self.words, measured, strict=True)
         )
-        return Did(host, did, low, high, tuple(words))
+        return DifferenceInDifferences(host, did, low, high, tuple(words))

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from cytocar._core import keys
 from cytocar.tl._markers.cells import Cells, known
-from cytocar.tl._markers.groups import Did, Group
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+from cytocar.tl._markers.groups import DifferenceInDifferences, Group
 
 # Fewer host cells than this are gating errors more often than a subset.
 MIN_HOST = 20
@@ -27,7 +20,7 @@ def difference_in_differences(
     n_boot: int,
     rng: np.random.Generator,
     words: str = "",
-) -> Did:
+) -> DifferenceInDifferences:
     """Return (b - a of CAR-T) - (b - a of host T), differences of medians, with a percentile bootstrap interval.
 
     What changes all T cells of a tube alike cancels. All four groups vary in the bootstrap, since each is a sample of
@@ -53,7 +46,9 @@ def difference_in_differences(
     for group, sign in zip((*car, *host), signs, strict=True):
         drawn += sign * group.drawn_medians(n_boot, rng)
     low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=1)
-    return Did(of_host, did, np.minimum(low, did), np.maximum(high, did), (words,) * len(did))
+    return DifferenceInDifferences(
+        of_host, did, np.minimum(low, did), np.maximum(high, did), (words,) * len(did)
+    )
 
 
 def host_pair(

@@ -8,7 +8,7 @@ from numbers import Real
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.seeds import generator
 from cytocar.tl._markers import staining as _compare_staining
@@ -22,7 +22,7 @@ from cytocar.tl._markers.calls import (
     within_both,
 )
 from cytocar.tl._markers.cells import Cells, known
-from cytocar.tl._markers.groups import Did, Effect, Group
+from cytocar.tl._markers.groups import DifferenceInDifferences, Effect, Group
 from cytocar.tl._markers.host import MIN_HOST, difference_in_differences, host_pair, standardised
 from cytocar.tl._statistics.tests import mann_whitney, smallest_p
 
@@ -73,8 +73,7 @@ class Settings:
             raise ParameterError(
                 f"min_cells is {self.min_cells!r}; an interval needs at least 2 cells a group"
             )
-        if not 0.0 < self.level < 1.0:
-            raise ParameterError(f"level is {self.level!r}; it must be above 0 and below 1, such as 0.95")
+        checks.proportion(self.level, "level")
         if self.n_boot < 100:
             raise ParameterError(f"n_boot is {self.n_boot!r}; an interval needs at least 100 draws")
         for where, found in (self.false_cells or {}).items():
@@ -295,11 +294,11 @@ class _Rows:
             impurity=impurity,
         )
 
-    def did(self, a: np.ndarray, b: np.ndarray, labels: tuple[str, str]) -> Did:
+    def did(self, a: np.ndarray, b: np.ndarray, labels: tuple[str, str]) -> DifferenceInDifferences:
         """Return how much more the CAR-T cells changed than the host T cells of the same tubes."""
         host, words = host_pair(self.cells, self.patient, labels, self.subset)
         if host is None:
-            return Did.none(len(self.cells.names), words)
+            return DifferenceInDifferences.none(len(self.cells.names), words)
         found = difference_in_differences(
             (Group.of(known(a)), Group.of(known(b))),
             host,
@@ -329,7 +328,7 @@ class _Rows:
         *,
         n_a: int | None = None,
         weighted: bool = False,
-        did: Did | None = None,
+        did: DifferenceInDifferences | None = None,
     ) -> Iterator[dict[str, object]]:
         count_a, count_b = a.shape[1] if n_a is None else n_a, b.shape[1]
         measured_a, measured_b = np.isfinite(a).all(axis=1), np.isfinite(b).all(axis=1)

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
+    from cytocar.tl._markers.groups import Floats
 
 # Quantiles at which two distributions are laid beside each other.
 _GRID = (np.arange(200) + 0.5) / 200

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.seeds import generator
 from cytocar._core.vocabulary import CONTROL_ROLE, DAYS_PER_MONTH, NOT_DETECTED, QUANTIFIED
@@ -116,8 +116,7 @@ def kinetics(
     _counts.require_columns(frequency, (keys.PATIENT, keys.MONTHS, "pct_of_cd45"), _WHAT)
     if n_draws < 100:
         raise ParameterError(f"n_draws is {n_draws}; an interval needs at least 100 draws")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     if not (np.isfinite(technical_cv) and technical_cv >= 0.0):
         raise ParameterError(
             f"technical_cv is {technical_cv!r}; it must be a share of at least 0, such as 0.15"

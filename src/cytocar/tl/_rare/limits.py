@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar._core.errors import ParameterError
-from cytocar.tl._statistics.intervals import _plain, _require_share
+from cytocar.tl._statistics.intervals import scalar_or_array
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Floats = float | NDArray[np.float64]
     from numpy.typing import ArrayLike, NDArray
 
+    Floats = float | NDArray[np.float64]
 
 MOST_CELLS = 1e15
 """More than all cytometers together will ever measure, and few enough that every whole number is exact."""
@@ -51,13 +50,13 @@ def limit_of_blank(mu: ArrayLike, alpha: float = 0.05) -> Floats:
     from scipy.special import pdtr, pdtrik
 
     mean = _background(mu)
-    _require_share("alpha", alpha)
+    checks.proportion(alpha, "alpha", example=0.05)
     known = np.where(np.isnan(mean), 1.0, mean)
     limit = np.ceil(np.maximum(pdtrik(1.0 - alpha, np.maximum(known, 1e-12)), 0.0))
     # pdtrik works on real numbers; the whole number on either side may be the answer.
     limit = np.where((limit > 0) & (pdtr(limit - 1.0, known) >= 1.0 - alpha), limit - 1.0, limit)
     limit = np.where(pdtr(limit, known) < 1.0 - alpha, limit + 1.0, limit)
-    return _plain(np.where(np.isnan(mean), np.nan, np.where(mean == 0, 0.0, limit)))
+    return scalar_or_array(np.where(np.isnan(mean), np.nan, np.where(mean == 0, 0.0, limit)))
 
 
 def limit_of_detection(mu: ArrayLike, alpha: float = 0.05, beta: float = 0.05) -> Floats:
@@ -91,8 +90,8 @@ def limit_of_detection(mu: ArrayLike, alpha: float = 0.05, beta: float = 0.05) -
     """
     from scipy.special import gammaincinv
 
-    _require_share("beta", beta)
-    return _plain(gammaincinv(np.asarray(limit_of_blank(mu, alpha)) + 1.0, 1.0 - beta))
+    checks.proportion(beta, "beta", example=0.05)
+    return scalar_or_array(gammaincinv(np.asarray(limit_of_blank(mu, alpha)) + 1.0, 1.0 - beta))
 
 
 def events_for_cv(cv: float) -> int:

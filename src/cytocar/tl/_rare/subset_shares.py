@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _counts
 
@@ -64,8 +64,7 @@ def subset_shares(
 
     if method not in _METHODS:
         raise ParameterError(f"method is {method!r}; {did_you_mean(method, _METHODS)}")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     part, count = _compartment(table, compartment)
     given = _counts.number(part, "smallest_detectable")
     sample = _counts.text(part, keys.SAMPLE)
@@ -144,8 +143,7 @@ def subset_order(
 
     if not (np.isfinite(prior) and prior > 0):
         raise ParameterError(f"prior is {prior!r}; it must be a number above 0, such as 0.5")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
+    checks.proportion(level, "level")
     part, count = _compartment(table, compartment)
     sample, subset = _counts.text(part, keys.SAMPLE), _counts.text(part, keys.SUBSET)
     for name in (larger, smaller):

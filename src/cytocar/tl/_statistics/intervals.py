@@ -1,4 +1,4 @@
-"""Exact intervals for counts and shares, and the limits below which a count says nothing."""
+"""Exact intervals for counts and shares."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Fl
     from scipy.special import betaincinv
 
     part, whole = np.broadcast_arrays(np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64))
-    _require_level(level)
+    checks.proportion(level, "level")
     _require_counts("k", part)
     _require_counts("n", whole)
     if np.any(part > whole):
@@ -60,7 +61,7 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Fl
     # betaincinv is not defined at a = 0 or b = 0, where the limit is 0 or 1 anyway.
     low = np.where(part > 0, betaincinv(np.maximum(part, 0.5), rest + 1.0, tail), 0.0)
     high = np.where(rest > 0, betaincinv(part + 1.0, np.maximum(rest, 0.5), 1.0 - tail), 1.0)
-    return _plain(low), _plain(high)
+    return scalar_or_array(low), scalar_or_array(high)
 
 
 def upper_limit(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> Floats:
@@ -108,21 +109,11 @@ def garwood(k: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
     from scipy.special import gammaincinv
 
     count = np.asarray(k, dtype=np.float64)
-    _require_level(level)
+    checks.proportion(level, "level")
     _require_counts("k", count)
     tail = (1.0 - level) / 2.0
     low = np.where(count > 0, gammaincinv(np.maximum(count, 0.5), tail), 0.0)
-    return _plain(low), _plain(gammaincinv(count + 1.0, 1.0 - tail))
-
-
-def _require_level(level: float) -> None:
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; it must be above 0 and below 1, such as 0.95")
-
-
-def _require_share(name: str, value: float) -> None:
-    if not 0.0 < value < 1.0:
-        raise ParameterError(f"{name} is {value!r}; it must be above 0 and below 1, such as 0.05")
+    return scalar_or_array(low), scalar_or_array(gammaincinv(count + 1.0, 1.0 - tail))
 
 
 def _require_counts(name: str, values: NDArray[np.float64]) -> None:
@@ -131,6 +122,7 @@ def _require_counts(name: str, values: NDArray[np.float64]) -> None:
         raise ParameterError(f"{name} is {values[wrong].flat[0]:g}; a count is a number of at least 0")
 
 
-def _plain(values: NDArray[np.float64]) -> Floats:
+def scalar_or_array(values: NDArray[np.float64]) -> Floats:
+    """Return a number for an array without dimensions, and every other array as it is."""
     array = np.asarray(values, dtype=np.float64)
     return float(array) if array.ndim == 0 else array
