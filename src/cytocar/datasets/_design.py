@@ -218,7 +218,9 @@ def settings(
     for name, number in (("cells", cells), ("seed", seed)):
         least = 1 if name == "cells" else 0
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
-            raise ParameterError(f"{name} is {number!r}; it must be a whole number of at least {least}")
+            raise ParameterError(
+                f"{name} is {number!r}", fix=f"it must be a whole number of at least {least}"
+            )
     for name, flag in (
         ("spill", spill),
         ("drift", drift),
@@ -226,7 +228,7 @@ def settings(
         ("negative_control", negative_control),
     ):
         if not isinstance(flag, (bool, np.bool_)):
-            raise ParameterError(f"{name} is {flag!r}; it must be True or False")
+            raise ParameterError(f"{name} is {flag!r}", fix="it must be True or False")
     _number("host_dn", host_dn, 1, "a fraction of the host T cells, such as 0.02 for 2 %")
     _number("false_positive_rate", false_positive_rate, 1, "a fraction of the host T cells, such as 5e-5")
     _number("staining_shift", staining_shift, math.inf, "a standard deviation in arcsinh units, such as 0.1")
@@ -250,19 +252,21 @@ def _number(name: str, value: float, most: float, meaning: str) -> None:
     good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not (good and math.isfinite(value) and 0 <= value <= most):
         limits = f"from 0 to {most}" if math.isfinite(most) else "of at least 0"
-        raise ParameterError(f"{name} is {value!r}; it must be a number {limits}: {meaning}")
+        raise ParameterError(f"{name} is {value!r}", fix=f"it must be a number {limits}: {meaning}")
 
 
 def _timepoints(chosen: Sequence[str] | None) -> tuple[str, ...]:
     if chosen is None:
         return tuple(MONTHS)
     if isinstance(chosen, str):
-        raise ParameterError(f"timepoints is {chosen!r}; give a list, such as [{chosen!r}]")
+        raise ParameterError(f"timepoints is {chosen!r}", fix=f"give a list, such as [{chosen!r}]")
     for name in chosen:
         if name not in MONTHS:
-            raise ParameterError(f"timepoints holds {name!r}; {did_you_mean(str(name), MONTHS)}")
+            raise ParameterError(f"timepoints holds {name!r}", fix=did_you_mean(str(name), MONTHS))
     if not chosen or len(set(chosen)) != len(chosen):
-        raise ParameterError(f"timepoints is {list(chosen)!r}; give at least one, and each of them once")
+        raise ParameterError(
+            f"timepoints is {list(chosen)!r}", fix="give at least one, and each of them once"
+        )
     return tuple(name for name in MONTHS if name in chosen)
 
 
@@ -272,16 +276,18 @@ def _car_fraction(
     given = {} if given is None else given
     if not isinstance(given, Mapping):
         raise ParameterError(
-            f"car_fraction is {given!r}; give percentages of the CD45+ cells by timepoint, such as {{'5yr': 0.0}}"
+            f"car_fraction is {given!r}",
+            fix="give percentages of the CD45+ cells by timepoint, such as {'5yr': 0.0}",
         )
     for name, percent in given.items():
         if name not in timepoints:
-            raise ParameterError(f"car_fraction names {name!r}; {did_you_mean(str(name), timepoints)}")
+            raise ParameterError(f"car_fraction names {name!r}", fix=did_you_mean(str(name), timepoints))
         _number(f"car_fraction[{name!r}]", percent, 100, "a percentage of the CD45+ cells, such as 0.24")
         if equal_truth and name != timepoints[0]:
             raise ParameterError(
                 f"car_fraction names {name!r} while equal_truth is True: then every timepoint takes the share of "
-                f"{timepoints[0]!r}; give that one, or leave equal_truth out"
+                f"{timepoints[0]!r}",
+                fix="give that one, or leave equal_truth out",
             )
     return {str(name): float(percent) for name, percent in given.items()}
 

@@ -61,7 +61,7 @@ def single_stains(*, events: int = EVENTS, seed: int = 0) -> AnnData:
     ((410, 49), 10)
     """
     if isinstance(events, bool) or not isinstance(events, (int, np.integer)) or events < 1:
-        raise ParameterError(f"events is {events!r}; it must be a whole number of at least 1")
+        raise ParameterError(f"events is {events!r}", fix="it must be a whole number of at least 1")
     import pandas as pd
     from anndata import AnnData
 

@@ -49,7 +49,7 @@ def columns(adata: AnnData, markers: str | Sequence[str] | None = None) -> NDArr
         return np.arange(len(names), dtype=np.intp)
     asked = [markers] if isinstance(markers, str) else [str(marker) for marker in markers]
     if not asked:
-        raise ParameterError("the list of markers is empty; name at least one, or pass None for all")
+        raise ParameterError("the list of markers is empty", fix="name at least one, or pass None for all")
     from cytocar.panel.names import marker_key
 
     found = matching.positions(asked, names, key=marker_key, what="marker")
@@ -91,10 +91,10 @@ def matrix(
         # newer anndata lists X among the layers, under the key None
         layers = [str(name) for name in adata.layers if name is not None]
         known = did_you_mean(layer, layers) if layers else "there are no layers"
-        raise ParameterError(f"{layer!r} is not a layer of these data; {known}")
+        raise ParameterError(f"{layer!r} is not a layer of these data", fix=f"{known}")
     values: Any = adata.X if layer is None else adata.layers[layer]
     if values is None:
-        raise ParameterError("this AnnData has no X; give the layer that holds the values")
+        raise ParameterError("this AnnData has no X", fix="give the layer that holds the values")
     if markers is not None:
         # take keeps rows together, which picking columns by their numbers does not and pays for with a second copy
         values = values.take(where, axis=1) if isinstance(values, np.ndarray) else values[:, where]
@@ -135,8 +135,8 @@ def counts(adata: AnnData, markers: str | Sequence[str] | None = None) -> NDArra
         return matrix(adata, markers)
     if keys.COUNTS not in adata.layers:
         raise StateError(
-            "X holds arcsinh values and layers['counts'] is not there, so the counts are lost; "
-            "read the file again"
+            "X holds arcsinh values and layers['counts'] is not there, so the counts are lost",
+            fix="read the file again",
         )
     return matrix(adata, markers, layer=keys.COUNTS)
 
@@ -170,13 +170,14 @@ def markers(adata: AnnData, *, clustering: bool = True) -> list[str]:
     column = keys.CLUSTERING if clustering else keys.ROLE
     if column not in adata.var:
         raise ParameterError(
-            f"var has no column {column!r}; read the file with cytocar.io and a panel, or set var[{column!r}]"
+            f"var has no column {column!r}",
+            fix=f"read the file with cytocar.io and a panel, or set var[{column!r}]",
         )
     values = adata.var[column].to_numpy()
     chosen = values.astype(bool) if clustering else values.astype(str) == "marker"
     if not chosen.any():
         raise ParameterError(
-            f"no channel has {column} = {'1' if clustering else 'marker'}; "
-            "set it in the panel, or name the markers"
+            f"no channel has {column} = {'1' if clustering else 'marker'}",
+            fix="set it in the panel, or name the markers",
         )
     return [str(name) for name in adata.var_names[chosen]]

@@ -40,8 +40,8 @@ def gaussian(adata: AnnData) -> list[str]:
 def with_role(adata: AnnData, role: str) -> list[int]:
     if keys.ROLE not in adata.var:
         raise ParameterError(
-            "var has no column 'role', so that DNA, viability and bead channels are unknown; "
-            "read the file with cytocar.io, or set var['role']"
+            "var has no column 'role', so that DNA, viability and bead channels are unknown",
+            fix="read the file with cytocar.io, or set var['role']",
         )
     return [int(i) for i in np.flatnonzero(adata.var[keys.ROLE].to_numpy().astype(str) == role)]
 
@@ -58,10 +58,12 @@ def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[in
     if isinstance(beads, str) and beads == "off":
         return [], "beads are switched off"
     if isinstance(beads, str) and beads != "auto":
-        raise ParameterError(f"beads is {beads!r}; it must be 'auto', 'off' or a list of bead channels")
+        raise ParameterError(f"beads is {beads!r}", fix="it must be 'auto', 'off' or a list of bead channels")
     if not isinstance(beads, str):
         if not len(beads):
-            raise ParameterError("the list of bead channels is empty; name them, or pass 'auto' or 'off'")
+            raise ParameterError(
+                "the list of bead channels is empty", fix="name them, or pass 'auto' or 'off'"
+            )
         from cytocar.panel.names import marker_key
 
         names = [str(name) for name in adata.var_names]
@@ -73,7 +75,7 @@ def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[in
         return [sorted({found.get(name, in_channels.get(name, -1)) for name in asked})], ""
     if keys.MASS not in adata.var:
         raise ParameterError(
-            "var has no column 'mass', so that bead channels are unknown; name them, or pass 'off'"
+            "var has no column 'mass', so that bead channels are unknown", fix="name them, or pass 'off'"
         )
     masses = adata.var[keys.MASS].to_numpy()
     antibody = set(with_role(adata, "marker"))
@@ -95,7 +97,7 @@ def _dense(values: Any) -> NDArray[np.float32]:
 def counts_in_x(adata: AnnData) -> NDArray[np.float32]:
     """Return X as a dense float32 matrix, without a copy where it is one already."""
     if adata.X is None:
-        raise StateError("this AnnData has no X; read the file with cytocar.io")
+        raise StateError("this AnnData has no X", fix="read the file with cytocar.io")
     return _dense(adata.X)
 
 
@@ -105,7 +107,7 @@ def counts_of(adata: AnnData, step: str) -> NDArray[np.float32]:
         return counts_in_x(adata)
     if keys.COUNTS not in adata.layers:
         raise StateError(
-            f"{step} needs counts, but X holds arcsinh values and layers['counts'] is not there; "
-            "read the file again"
+            f"{step} needs counts, but X holds arcsinh values and layers['counts'] is not there",
+            fix="read the file again",
         )
     return _dense(adata.layers[keys.COUNTS])

@@ -28,7 +28,7 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], what: str) -> N
     missing = [column for column in columns if column not in table.columns]
     if missing:
         have = did_you_mean(missing[0], map(str, table.columns))
-        raise ParameterError(f"{what} has no column {', '.join(map(repr, missing))}; {have}")
+        raise ParameterError(f"{what} has no column {', '.join(map(repr, missing))}", fix=f"{have}")
 
 
 def whole(table: pd.DataFrame, column: str, what: str) -> np.ndarray:
@@ -41,7 +41,8 @@ def whole(table: pd.DataFrame, column: str, what: str) -> np.ndarray:
         row = int(np.flatnonzero(wrong)[0])
         name = f" of sample {str(table[keys.SAMPLE].iloc[row])!r}" if keys.SAMPLE in table else ""
         raise ParameterError(
-            f"{what}: {column}{name} is {table[column].iloc[row]}; a count is a whole number of at least 0"
+            f"{what}: {column}{name} is {table[column].iloc[row]}",
+            fix="a count is a whole number of at least 0",
         )
     return values
 
@@ -74,8 +75,8 @@ def sheet_of(adata: AnnData) -> pd.DataFrame:
 
     if keys.SAMPLE not in adata.obs:
         raise ParameterError(
-            f"obs has no column {keys.SAMPLE!r}, so cells cannot be counted per sample; read the files with "
-            "cytocar.io.read_study, or set it"
+            f"obs has no column {keys.SAMPLE!r}, so cells cannot be counted per sample",
+            fix="read the files with cytocar.io.read_study, or set it",
         )
     columns = [column for column in SHEET if column in adata.obs]
     first = ~adata.obs[keys.SAMPLE].astype(str).duplicated().to_numpy()
@@ -101,15 +102,15 @@ def gated_counts(adata: AnnData, *, car: str, host: str, denominator: str) -> pd
 
     if keys.GATES not in adata.obsm:
         raise StateError(
-            "no gates were applied, so there is nothing to count; run cytocar.gate.apply first, or hand in "
-            "a table of counts"
+            "no gates were applied, so there is nothing to count",
+            fix="run cytocar.gate.apply first, or hand in a table of counts",
         )
     ledger = gate.table(adata)
     names = list(dict.fromkeys(ledger["population"].astype(str)))
     for wanted in (car, host, denominator):
         if wanted not in names:
             raise ParameterError(
-                f"population {wanted!r} is not among the gates; {did_you_mean(wanted, names)}"
+                f"population {wanted!r} is not among the gates", fix=did_you_mean(wanted, names)
             )
     where = zip(text(ledger, keys.SAMPLE), text(ledger, "population"), strict=True)
     events = dict(zip(where, whole(ledger, "events", "the ledger").astype(int), strict=True))

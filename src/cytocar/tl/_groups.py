@@ -21,7 +21,7 @@ def grouping(adata: AnnData, groupby: str) -> tuple[NDArray[np.str_], list[str]]
 
     if groupby not in adata.obs:
         known = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"obs has no column {groupby!r}; {did_you_mean(groupby, known)}")
+        raise ParameterError(f"obs has no column {groupby!r}", fix=did_you_mean(groupby, known))
     series = adata.obs[groupby]
     labels = np.where(series.notna(), series.astype(str).to_numpy(object), "").astype(str)
     if isinstance(series.dtype, pd.CategoricalDtype):

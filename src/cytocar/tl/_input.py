@@ -46,13 +46,13 @@ def marker_matrix(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ParameterError(
-            f"{step}: marker named more than once: {', '.join(twice)}; each counts once, name it once"
+            f"{step}: marker named more than once: {', '.join(twice)}", fix="each counts once, name it once"
         )
     x = get.matrix(adata, names)
     require_finite(x, names, step, "remove those cells or leave these markers out with markers=")
     if not (x.min(axis=0) < x.max(axis=0)).any():
         raise ParameterError(
-            f"{step}: all {adata.n_obs} cells are alike in all of {', '.join(names)}; "
-            "there is nothing to tell them apart by"
+            f"{step}: all {adata.n_obs} cells are alike in all of {', '.join(names)}",
+            fix="there is nothing to tell them apart by",
         )
     return x, names

@@ -21,7 +21,7 @@ ALONE_BELOW = 2000
 def n_threads(n_jobs: int) -> int:
     """Return the number of threads meant by `n_jobs`; -1 is all that this process may use."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or (n_jobs < 1 and n_jobs != -1):
-        raise ParameterError(f"n_jobs is {n_jobs!r}; it must be at least 1, or -1 for all processors")
+        raise ParameterError(f"n_jobs is {n_jobs!r}", fix="it must be at least 1, or -1 for all processors")
     if n_jobs == -1:
         available = getattr(os, "sched_getaffinity", None)
         return len(available(0)) if available is not None else os.cpu_count() or 1

@@ -289,7 +289,8 @@ def _prepare(
             if columns.setdefault(threshold.marker, found[0]) != found[0]:
                 raise GateError(
                     f"threshold {threshold.name!r}: marker {threshold.marker!r} means two different columns in this "
-                    "strategy; list its other names in the same order everywhere"
+                    "strategy",
+                    fix="list its other names in the same order everywhere",
                 )
         elif optional & {marker_key(marker) for marker in threshold.markers}:
             left_out.setdefault(threshold.marker, []).append(threshold.name)
@@ -467,7 +468,8 @@ def _exclusive(masks: Mapping[str, Mask], n: int, what: str) -> NDArray[np.int8]
         if taken.any():
             other = names[int(codes[np.argmax(taken)])]
             raise GateError(
-                f"{int(taken.sum()):,} events are in two {what}, {other!r} and {name!r}; keep them apart"
+                f"{int(taken.sum()):,} events are in two {what}, {other!r} and {name!r}",
+                fix="keep them apart",
             )
         codes[masks[name]] = code
     return codes

@@ -74,8 +74,8 @@ def load(
     named = [role for role, value in roles.items() if value]
     if named:
         raise GateError(
-            f"{named[0]} is stated for the gating {name}, which says itself what its populations are; "
-            f"it is for files of other programs ({', '.join(DOCUMENTS)})"
+            f"{named[0]} is stated for the gating {name}, which says itself what its populations are",
+            fix=f"it is for files of other programs ({', '.join(DOCUMENTS)})",
         )
     if path.suffix.lower() in (".yaml", ".yml") or path.is_file():
         try:
@@ -97,19 +97,21 @@ def _document(
 
     workspace = path.suffix.lower() == WORKSPACE
     if group and not workspace:
-        raise GateError(f"group is {group!r}, but {path.name} is no FlowJo workspace; only those have groups")
+        raise GateError(
+            f"group is {group!r}, but {path.name} is no FlowJo workspace", fix="only those have groups"
+        )
     try:
         document = read_flowjo(path, group=group or None) if workspace else read_gatingml(path)
     except OSError as error:
         raise GateError(f"the gates {path} cannot be read: {error}") from error
     if not document.populations:
-        raise GateError(f"{path.name} holds no gates; without gates write 'gating: off'")
+        raise GateError(f"{path.name} holds no gates", fix="without gates write 'gating: off'")
     try:
         return DocumentTree(
             document, name=path.stem, car=car, host=host, cd45=cd45, subsets_named=subsets or None
         )
     except GateError as error:
-        raise GateError(f"{path.name}: {error}") from None
+        raise GateError(f"{error}", where=path.name) from None
 
 
 def _builtin(name: str) -> GateTree:
@@ -117,8 +119,8 @@ def _builtin(name: str) -> GateTree:
     builtin = _ALIASES.get(name, name)
     if builtin not in known:
         raise GateError(
-            f"there is no gating strategy {name!r}, neither with cytocar nor as a file; "
-            f"{did_you_mean(name, [*known, *_ALIASES])}"
+            f"there is no gating strategy {name!r}, neither with cytocar nor as a file",
+            fix=did_you_mean(name, [*known, *_ALIASES]),
         )
     file = resources.files("cytocar.gate") / "strategies" / f"{builtin}.yaml"
     return GateTree.from_yaml(file.read_text(encoding="utf-8"))

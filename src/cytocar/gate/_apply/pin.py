@@ -53,7 +53,7 @@ def pin(adata: AnnData, strategy: GateTree | str | None = None) -> GateTree:
     tree = strategy_of(adata) if strategy is None else strategy
     tree = load(tree) if isinstance(tree, str) else tree
     if not isinstance(tree, GateTree):
-        raise GateError("shapes are numbers already; only a strategy of thresholds can be pinned")
+        raise GateError("shapes are numbers already", fix="only a strategy of thresholds can be pinned")
     for sample, kept in gating(adata)["samples"].items():
         for entry in kept["thresholds"]:
             tree = tree.with_threshold(entry["name"], entry["value"], sample=sample)

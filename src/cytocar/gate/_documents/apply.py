@@ -47,8 +47,8 @@ def document_masks(adata: AnnData, tree: DocumentTree, rows: Any, sample: str) -
     for axis in document.axes(file):
         if axis.compensation in document.matrices and "compensate" in adata.uns.get(keys.UNS, {}):
             raise GateError(
-                f"gates ask for the compensation {axis.compensation!r}, and the counts are compensated already; gate "
-                "the counts as they were measured, or draw the gates on compensated channels"
+                f"gates ask for the compensation {axis.compensation!r}, and the counts are compensated already",
+                fix="gate the counts as they were measured, or draw the gates on compensated channels",
             )
         own = channels.transformed(axis)
         if own is not None:

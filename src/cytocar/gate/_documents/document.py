@@ -95,7 +95,7 @@ class GatingDocument:
         self._listed = None if populations is None else tuple(populations)
         for name in self._listed or ():
             if name not in self._members:
-                raise GateError(f"population {name!r} is not a gate; {did_you_mean(name, self._members)}")
+                raise GateError(f"population {name!r} is not a gate", fix=did_you_mean(name, self._members))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GatingDocument):
@@ -110,8 +110,8 @@ class GatingDocument:
     def _add_version(self, gate: Gate) -> None:
         if gate.version_of not in self.gates or isinstance(self.gates[gate.version_of], Quadrants):
             raise GateError(
-                f"gate {gate.id!r} is a version of {gate.version_of!r}, which is not a gate; "
-                f"{did_you_mean(gate.version_of, self.gates)}"
+                f"gate {gate.id!r} is a version of {gate.version_of!r}, which is not a gate",
+                fix=did_you_mean(gate.version_of, self.gates),
             )
         if not gate.file:
             raise GateError(f"gate {gate.id!r} is a version of {gate.version_of!r} and names no file")
@@ -175,7 +175,7 @@ class GatingDocument:
     def gate(self, name: str) -> Gate:
         """Return a gate by its id; a quadrant is a rectangle."""
         if name not in self._members:
-            raise GateError(f"there is no gate {name!r}; {did_you_mean(name, self._members)}")
+            raise GateError(f"there is no gate {name!r}", fix=did_you_mean(name, self._members))
         return self._members[name]
 
     def gates_for(self, file: str | None) -> dict[str, Gate]:
@@ -190,7 +190,8 @@ class GatingDocument:
             elif gate.file and gate.file != file:
                 raise GateError(
                     f"gate {gate.title!r} exists only for the files "
-                    f"{', '.join(dict.fromkeys((gate.file, *versions)))}; the file here is {file!r}"
+                    f"{', '.join(dict.fromkeys((gate.file, *versions)))}",
+                    fix=f"the file here is {file!r}",
                 )
         return members
 
@@ -254,8 +255,8 @@ class GatingDocument:
         names = [str(name) for name in channels]
         if matrix.ndim != 2 or matrix.shape[1] != len(names):
             raise ParameterError(
-                f"events have shape {matrix.shape} and there are {len(names)} channels; "
-                "expected events x channels, and one name per column"
+                f"events have shape {matrix.shape} and there are {len(names)} channels",
+                fix="expected events x channels, and one name per column",
             )
         members = self.gates_for(file)
         order = in_order(members)

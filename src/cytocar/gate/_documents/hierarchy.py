@@ -134,7 +134,7 @@ def find_population(
     text = "/".join(wanted)
     if fits:
         paths = ", ".join("/".join(population.path) for population in fits)
-        raise GateError(f"population {text!r} is one of {paths}; say which")
+        raise GateError(f"population {text!r} is one of {paths}", fix="say which")
     # A name is looked for among names: paths are long, and none is near it.
     names = ["/".join(population.path) if len(wanted) > 1 else population.name for population in populations]
-    raise GateError(f"there is no population {text!r}; {did_you_mean(text, dict.fromkeys(names))}")
+    raise GateError(f"there is no population {text!r}", fix=did_you_mean(text, dict.fromkeys(names)))

@@ -21,7 +21,9 @@ def require_unique_ids(gates: Iterable[Gate]) -> None:
     for gate in gates:
         for name in (gate.id, *(gate.quadrants if isinstance(gate, Quadrants) else ())):
             if not name or name in seen:
-                raise GateError(f"the gate id {name!r} comes twice or is empty; every gate needs its own")
+                raise GateError(
+                    f"the gate id {name!r} comes twice or is empty", fix="every gate needs its own"
+                )
             seen.add(name)
 
 
@@ -34,7 +36,7 @@ def require_references(
     """Raise where a gate refers to a gate, a transformation or a compensation that is not there."""
     for name in references(gate):
         if name not in gates:
-            raise GateError(f"gate {gate.title!r} refers to gate {name!r}; {did_you_mean(name, gates)}")
+            raise GateError(f"gate {gate.title!r} refers to gate {name!r}", fix=did_you_mean(name, gates))
     axes = [divider.dimension for divider in gate.dividers] if isinstance(gate, Quadrants) else gate.axes
     for axis in axes:
         _require_axis(gate, axis, transformations, matrices)
@@ -50,13 +52,13 @@ def _require_axis(
         if name and not isinstance(transformations.get(name), kind):
             fitting = [known for known, value in transformations.items() if isinstance(value, kind)]
             raise GateError(
-                f"gate {gate.title!r} refers to transformation {name!r}; {did_you_mean(name, fitting)}"
+                f"gate {gate.title!r} refers to transformation {name!r}", fix=did_you_mean(name, fitting)
             )
     compensations = (UNCOMPENSATED, FROM_FILE, *matrices)
     if axis.compensation not in compensations:
         raise GateError(
-            f"gate {gate.title!r} refers to compensation {axis.compensation!r}; "
-            f"{did_you_mean(axis.compensation, compensations)}"
+            f"gate {gate.title!r} refers to compensation {axis.compensation!r}",
+            fix=did_you_mean(axis.compensation, compensations),
         )
 
 

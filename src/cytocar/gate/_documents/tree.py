@@ -115,12 +115,12 @@ class DocumentTree:
     def __post_init__(self) -> None:
         for name in self.subsets_named or {}:
             if name not in keys.SUBSETS:
-                raise GateError(f"subset {name!r} is not known; {did_you_mean(name, keys.SUBSETS)}")
+                raise GateError(f"subset {name!r} is not known", fix=did_you_mean(name, keys.SUBSETS))
         # All names are looked up here, so that what is wrong is told before anything is gated.
         _ = self.compartments, self.denominator, self.subset_populations
         if len(set(self.compartments.values())) < len(self.compartments):
             same = self.compartments[keys.CAR]
-            raise GateError(f"{keys.CAR} and {keys.HOST} are both population {same!r}; keep them apart")
+            raise GateError(f"{keys.CAR} and {keys.HOST} are both population {same!r}", fix="keep them apart")
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -170,7 +170,8 @@ class DocumentTree:
         known = {one.name: one for one in self.expanded()}
         if name not in known:
             raise GateError(
-                f"strategy {self.name!r} has no population {name!r}; {did_you_mean(name, [ROOT, *known])}"
+                f"strategy {self.name!r} has no population {name!r}",
+                fix=did_you_mean(name, [ROOT, *known]),
             )
         return known[name]
 
@@ -235,7 +236,8 @@ class DocumentTree:
             if stated and len(fits) != 1:
                 raise GateError(
                     f"subset {subset} names population {stated!r}, of which there are {len(fits)} below "
-                    f"{above.name!r}; {did_you_mean(stated, [one.name for one in below])}"
+                    f"{above.name!r}",
+                    fix=did_you_mean(stated, [one.name for one in below]),
                 )
             return fits[0] if stated else None
         names = _USUAL[subset]
@@ -292,8 +294,8 @@ class DocumentTree:
     def threshold_name(self, name: str) -> NoReturn:
         """Raise, since there are no thresholds to name."""
         raise GateError(
-            f"strategy {self.name!r} has no threshold {name!r}: its gates are shapes; move them in the program that "
-            "drew them, or change the document"
+            f"strategy {self.name!r} has no threshold {name!r}: its gates are shapes",
+            fix="move them in the program that drew them, or change the document",
         )
 
     def with_threshold(self, name: str, value: float, sample: str | None = None) -> NoReturn:

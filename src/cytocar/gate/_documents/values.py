@@ -74,7 +74,7 @@ class Columns:
                 f"{', '.join(repr(self.channels[n]) for n in fits)}"
             )
         raise GateError(
-            f"channel {name!r} of the gates is not in the data; {did_you_mean(name, self.channels)}"
+            f"channel {name!r} of the gates is not in the data", fix=did_you_mean(name, self.channels)
         )
 
     def _by_isotope(self, name: str) -> list[int]:
@@ -94,8 +94,8 @@ class Columns:
                 # The matrix of a file says nothing of scatter and time.
                 return [(self.position(name), 1.0)]
             raise GateError(
-                f"channel {name!r} is not a fluorochrome of the matrix {compensation!r}; "
-                f"{did_you_mean(name, matrix.fluorochromes)}"
+                f"channel {name!r} is not a fluorochrome of the matrix {compensation!r}",
+                fix=did_you_mean(name, matrix.fluorochromes),
             )
         if compensation not in self._unmixing:
             self._unmixing[compensation] = matrix.unmixing()
@@ -236,8 +236,8 @@ class Channels:
             return np.asarray(self._adata.obs[self._others[position - len(self._names)]])
         if keys.COUNTS not in self._adata.layers:
             raise StateError(
-                f"gates need the counts of channel {name!r}, and there is no layer {keys.COUNTS!r}; "
-                "transform with cytocar.pp.arcsinh, which keeps them"
+                f"gates need the counts of channel {name!r}, and there is no layer {keys.COUNTS!r}",
+                fix="transform with cytocar.pp.arcsinh, which keeps them",
             )
         return column(self._adata.layers[keys.COUNTS], position)
 

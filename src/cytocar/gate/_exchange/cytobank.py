@@ -96,8 +96,8 @@ class _Writer:
     def _fail(self, name: str, what: str) -> NoReturn:
         title = self._document.names.get(name, name)
         raise GateError(
-            f"gate {title!r} cannot be written for Cytobank, which has no {what}; write flavour='gatingml', "
-            "or leave this gate out"
+            f"gate {title!r} cannot be written for Cytobank, which has no {what}",
+            fix="write flavour='gatingml', or leave this gate out",
         )
 
     def _asked(self, name: str) -> list[Literal]:

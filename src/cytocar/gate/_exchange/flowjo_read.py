@@ -126,8 +126,8 @@ def _templates(
     if different and alone:
         path, title = next(iter(different.items()))
         raise GateError(
-            f"{workspace.where}: groups {source[path]!r} and {title!r} have different gates for {'/'.join(path)!r}; "
-            "read the gates of one group (group=...)"
+            f"{workspace.where}: groups {source[path]!r} and {title!r} have different gates for {'/'.join(path)!r}",
+            fix="read the gates of one group (group=...)",
         )
     return {path: gates for path, gates in found.items() if path not in different}
 
@@ -251,7 +251,7 @@ class _Workspace:
         chosen = list(self.samples.values())
         if group is not None:
             if group not in self.groups:
-                raise ParameterError(f"group is {group!r}; {did_you_mean(group, self.groups)}")
+                raise ParameterError(f"group is {group!r}", fix=did_you_mean(group, self.groups))
             chosen = [self.samples[identity] for identity in self.groups[group][1]]
         if sample is None:
             return chosen
@@ -259,7 +259,7 @@ class _Workspace:
         if len(found) != 1:
             known = [one.name for one in chosen]
             what = f"{len(found)} samples are called so" if found else did_you_mean(sample, known)
-            raise ParameterError(f"sample is {sample!r}; {what}")
+            raise ParameterError(f"sample is {sample!r}", fix=f"{what}")
         return found
 
     @property
@@ -305,8 +305,8 @@ class _Merged:
                 extra = sorted("/".join(path) for path in {*gates} ^ {*paths})
                 raise GateError(
                     f"{self._where}: samples {samples[0][0].name!r} and {sample.name!r} have different populations "
-                    f"({', '.join(extra[:3])} {'are' if len(extra) > 1 else 'is'} in one of them only); read "
-                    "the samples of one group (group=...), or one sample (sample=...)"
+                    f"({', '.join(extra[:3])} {'are' if len(extra) > 1 else 'is'} in one of them only)",
+                    fix="read the samples of one group (group=...), or one sample (sample=...)",
                 )
         self._check_files(samples)
         for path in paths:
@@ -321,8 +321,11 @@ class _Merged:
             if wrong is not None:
                 raise GateError(
                     f"{self._where}: two samples are of files called {sample.file!r}, with different gates for "
-                    f"{'/'.join(wrong)!r}; read the samples of one group (group=...), one sample (sample=...), or give "
-                    "the files different names"
+                    f"{'/'.join(wrong)!r}",
+                    fix=(
+                        "read the samples of one group (group=...), one sample (sample=...), or give "
+                        "the files different names"
+                    ),
                 )
 
     def _add(

@@ -116,7 +116,8 @@ def _samples_of_document(document: GatingDocument, files: Files | None) -> list[
     listed = [os.fspath(file) for file in files] if files is not None else list(document.files)
     if not listed:
         raise ParameterError(
-            "files is None, and the gates name no file; give the FCS files that FlowJo shows, such as ['a.fcs']"
+            "files is None, and the gates name no file",
+            fix="give the FCS files that FlowJo shows, such as ['a.fcs']",
         )
     return [FlowJoSample(FilePath(file).name, file) for file in listed]
 
@@ -128,12 +129,13 @@ def _samples_of_data(known: Mapping[str, str], files: Files | None) -> list[Flow
         listed = [os.fspath(file) for file in files]
         if len(listed) != len(known):
             raise ParameterError(
-                f"files has {len(listed)} files and the data have {len(known)} samples; give {{sample: file}}"
+                f"files has {len(listed)} files and the data have {len(known)} samples",
+                fix="give {sample: file}",
             )
         files = dict(zip(known, listed, strict=True))
     missing = [sample for sample in known if sample not in files]
     if missing:
-        raise ParameterError(f"files has no file for sample {missing[0]!r}; give {{sample: file}}")
+        raise ParameterError(f"files has no file for sample {missing[0]!r}", fix="give {sample: file}")
     return [FlowJoSample(sample, os.fspath(files[sample])) for sample in known]
 
 
@@ -398,7 +400,8 @@ class _SampleWriter:
             if len(scales) > 1:
                 titles = " and ".join(repr(gate.title) for gate in scales.values())
                 raise GateError(
-                    f"gates {titles} put channel {name!r} on different scales; FlowJo draws each channel on one"
+                    f"gates {titles} put channel {name!r} on different scales",
+                    fix="FlowJo draws each channel on one",
                 )
             chosen = next(iter(scales)) if scales else wished.get(name)
             low, high = min([0.0, *values]), max([1.0, *values])

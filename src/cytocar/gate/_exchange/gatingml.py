@@ -75,7 +75,7 @@ def write_gatingml(
         write_document(adata, path, flavour=flavour)
         return
     if flavour != "gatingml":
-        raise ParameterError(f"flavour is {flavour!r}; gates as applied are written as 'gatingml' only")
+        raise ParameterError(f"flavour is {flavour!r}", fix="gates as applied are written as 'gatingml' only")
     several = [adata] if not isinstance(adata, Sequence) else list(adata)
     write_text(path, applied_text(several))
 
@@ -86,7 +86,7 @@ def applied_text(several: Sequence[AnnData]) -> str:
     if shapes:
         if len({kept["strategy"] for kept in shapes}) > 1 or len(shapes) < len(several):
             raise GateError(
-                "the data were gated by different documents; write the gates of each on their own"
+                "the data were gated by different documents", fix="write the gates of each on their own"
             )
         return str(shapes[0]["strategy"])
     ids: set[str] = set()
@@ -104,7 +104,7 @@ def applied_text(several: Sequence[AnnData]) -> str:
             transforms.setdefault(cofactor, f"arcsinh_{_name(f'{cofactor:g}')}")
         for sample, found in kept["samples"].items():
             if sample in samples:
-                raise GateError(f"sample {sample!r} comes twice; give each sample once")
+                raise GateError(f"sample {sample!r} comes twice", fix="give each sample once")
             samples.append(sample)
             numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}
             gates += _SampleGates(tree, sample, numbers, channels, transforms, ids).xml()
@@ -120,7 +120,7 @@ def _channel(adata: AnnData, name: str) -> tuple[str, float]:
     for column in (keys.CHANNEL, keys.COFACTOR):
         if column not in adata.var:
             raise GateError(
-                f"var has no column {column!r}, which Gating-ML needs; read the files with cytocar.io"
+                f"var has no column {column!r}, which Gating-ML needs", fix="read the files with cytocar.io"
             )
     return str(row[keys.CHANNEL]), float(row[keys.COFACTOR])
 

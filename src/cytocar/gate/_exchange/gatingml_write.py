@@ -37,7 +37,7 @@ def write_document(
         all gates from the top down for every population, arcsinh scales as arcsinh(x / cofactor).
     """
     if flavour not in FLAVOURS:
-        raise ParameterError(f"flavour is {flavour!r}; {did_you_mean(str(flavour), FLAVOURS)}")
+        raise ParameterError(f"flavour is {flavour!r}", fix=did_you_mean(str(flavour), FLAVOURS))
     if flavour == "cytobank":
         from cytocar.gate._exchange.cytobank import cytobank_text
 
@@ -61,8 +61,8 @@ def gatingml_text(document: GatingDocument, *, said: str = "", own_scales: bool 
     """
     for value in () if own_scales else document.own_scales():
         raise GateError(
-            f"Gating-ML 2.0 has no scale {value.xml_name!r}; write a FlowJo workspace, or draw these gates "
-            "on ArcSinh or Logicle axes in FlowJo"
+            f"Gating-ML 2.0 has no scale {value.xml_name!r}",
+            fix="write a FlowJo workspace, or draw these gates on ArcSinh or Logicle axes in FlowJo",
         )
     ids = xml_ids([*document.names, *(gate.id for gate in document.gates.values())])
     ids |= xml_ids(

@@ -138,9 +138,9 @@ def read_xml(path: str | os.PathLike[str], *, what: str) -> Node:
 def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
     """Return the root element of the bytes of a file, as `read_xml` does."""
     if len(raw) > MAX_BYTES:
-        raise GateError(f"{where} has more than {MAX_BYTES // 2**20} MB; a {what} file is far smaller")
+        raise GateError(f"{where} has more than {MAX_BYTES // 2**20} MB", fix=f"a {what} file is far smaller")
     if not raw.strip():
-        raise GateError(f"{where}, line 1: the file is empty; a {what} document is expected")
+        raise GateError(f"{where}, line 1: the file is empty", fix=f"a {what} document is expected")
     builder = _Builder(where)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -153,15 +153,15 @@ def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
         parser.Parse(raw, True)
     except expat.ExpatError as error:
         raise GateError(
-            f"{where}, line {error.lineno}: this is not well-formed XML ({expat.ErrorString(error.code)}); "
-            f"a {what} document is expected"
+            f"{where}, line {error.lineno}: this is not well-formed XML ({expat.ErrorString(error.code)})",
+            fix=f"a {what} document is expected",
         ) from None
     except (LookupError, ValueError) as error:
         raise GateError(
-            f"{where}, line 1: its encoding cannot be read ({error}); write it as UTF-8"
+            f"{where}, line 1: its encoding cannot be read ({error})", fix="write it as UTF-8"
         ) from None
     if builder.root is None:
-        raise GateError(f"{where}, line 1: there is no element; a {what} document is expected")
+        raise GateError(f"{where}, line 1: there is no element", fix=f"a {what} document is expected")
     return builder.root
 
 
@@ -209,5 +209,6 @@ class _Builder:
     def doctype(self, *_: object) -> None:
         raise GateError(
             f"{self.where}, line {self._line}: it has a document type (<!DOCTYPE ...>), which is not read because "
-            "it can name other files and grow without bound; remove that declaration"
+            "it can name other files and grow without bound",
+            fix="remove that declaration",
         )

@@ -70,7 +70,7 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     import pandas as pd
 
     if bins < 2:
-        raise ParameterError(f"bins is {bins}; it must be at least 2")
+        raise ParameterError(f"bins is {bins}", fix="it must be at least 2")
     samples = rows_by_sample(adata, keys.SAMPLE)
     low, high = PLOT_RANGE
     step = (high - low) / bins

@@ -141,7 +141,7 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
     strategy = strategy_of(adata)
     samples = list(gating(adata)["samples"])
     if sample is not None and sample not in samples:
-        raise ParameterError(f"sample is {sample!r}; {did_you_mean(sample, samples)}")
+        raise ParameterError(f"sample is {sample!r}", fix=did_you_mean(sample, samples))
     rows = ledger(adata)
     rows = rows if sample is None else rows[rows[keys.SAMPLE] == sample]
     counts = rows.groupby("population", sort=False)["events"].sum()

@@ -51,7 +51,7 @@ def gating(adata: AnnData) -> dict[str, Any]:
     """Return what `apply` kept, or raise `GateError` where it has not run."""
     text = adata.uns.get(keys.UNS, {}).get(keys.GATING)
     if text is None:
-        raise GateError("these data are not gated; run cytocar.gate.apply first")
+        raise GateError("these data are not gated", fix="run cytocar.gate.apply first")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -178,7 +178,7 @@ def column_of(adata: AnnData, population: str) -> str:
         between the names.
     """
     if keys.GATES not in adata.obsm:
-        raise GateError("these data are not gated; run cytocar.gate.apply first")
+        raise GateError("these data are not gated", fix="run cytocar.gate.apply first")
     known = [str(name) for name in adata.obsm[keys.GATES].columns]
     if population in known:
         return population
@@ -189,8 +189,8 @@ def column_of(adata: AnnData, population: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise GateError(f"population {population!r} is one of {', '.join(map(repr, found))}; say which")
-    raise GateError(f"there is no population {population!r}; {did_you_mean(population, known)}")
+        raise GateError(f"population {population!r} is one of {', '.join(map(repr, found))}", fix="say which")
+    raise GateError(f"there is no population {population!r}", fix=did_you_mean(population, known))
 
 
 def _within(name: str, ancestor: str, parents: dict[str, str]) -> bool:

@@ -58,8 +58,8 @@ def write_population(
         samples = list(dict.fromkeys(adata.obs[keys.SAMPLE].astype(str)))
         if len(samples) > 1:
             raise GateError(
-                f"the data hold {len(samples)} samples ({', '.join(samples[:3])}); an FCS file is of one: "
-                "write each sample to a file of its own"
+                f"the data hold {len(samples)} samples ({', '.join(samples[:3])})",
+                fix="an FCS file is of one: write each sample to a file of its own",
             )
     cells = adata[chosen].copy()
     cells.obsm.pop(keys.GATES, None)

@@ -61,7 +61,7 @@ def _pair(text: str, number: int) -> tuple[float, float]:
     try:
         decades, first = (float(part) for part in text.split(","))
     except ValueError:
-        raise FcsError(f"$P{number}E is {text!r}; two numbers are expected, such as 0,0") from None
+        raise FcsError(f"$P{number}E is {text!r}", fix="two numbers are expected, such as 0,0") from None
     return decades, first
 
 

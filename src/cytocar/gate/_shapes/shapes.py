@@ -48,7 +48,8 @@ class Dimension:
     def __post_init__(self) -> None:
         if bool(self.channel) == bool(self.ratio):
             raise GateError(
-                f"a dimension has a channel or a ratio, one of them; it has {self.channel!r} and {self.ratio!r}"
+                "a dimension has a channel or a ratio, one of them",
+                fix=f"it has {self.channel!r} and {self.ratio!r}",
             )
 
 

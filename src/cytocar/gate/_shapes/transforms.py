@@ -60,7 +60,7 @@ class Transformation:
     def _check(self) -> None:
         for name, value in self.parameters().items():
             if not math.isfinite(value):
-                raise GateError(f"{self.xml_name}: {name} is {value}; it has to be a finite number")
+                raise GateError(f"{self.xml_name}: {name} is {value}", fix="it has to be a finite number")
         low, high = self.bound_min, self.bound_max
         if low is not None and high is not None and not low <= high:
             raise GateError(f"{self.xml_name}: boundMin is {low}, above boundMax {high}")
@@ -435,7 +435,8 @@ class SpectrumMatrix:
         if found != wanted or 0 in shape:
             raise GateError(
                 f"spectrum matrix of {shape[0]} fluorochromes and {shape[1]} detectors has {found[0]} rows of "
-                f"{' or '.join(map(str, found[1:])) or 0} numbers; it should have {wanted[0]} rows of {wanted[1]}"
+                f"{' or '.join(map(str, found[1:])) or 0} numbers",
+                fix=f"it should have {wanted[0]} rows of {wanted[1]}",
             )
         if not all(math.isfinite(value) for row in self.coefficients for value in row):
             raise GateError("spectrum matrix: every coefficient has to be a finite number")
@@ -480,7 +481,8 @@ def parse_spillover(text: str) -> SpectrumMatrix:
         numbers = [float(part) for part in parts[1 + size :]]
     except ValueError:
         raise GateError(
-            f"$SPILLOVER {text[:60]!r} should be n, n names and n x n numbers; it has {len(parts)} parts"
+            f"$SPILLOVER {text[:60]!r} should be n, n names and n x n numbers",
+            fix=f"it has {len(parts)} parts",
         ) from None
     names = tuple(parts[1 : 1 + size])
     rows: Sequence[Any] = [tuple(numbers[k * size : (k + 1) * size]) for k in range(size)]

@@ -125,25 +125,25 @@ def _checked_paths(
 ) -> tuple[list[Path], Path]:
     if isinstance(files, (str, os.PathLike)):
         raise ParameterError(
-            f"files is {os.fspath(files)!r}; a list of files is due, such as ['a.fcs', 'b.fcs']"
+            f"files is {os.fspath(files)!r}", fix="a list of files is due, such as ['a.fcs', 'b.fcs']"
         )
     paths, out = [Path(path) for path in files], Path(out)
     if not paths:
-        raise ParameterError("files is empty; at least one FCS file is due")
+        raise ParameterError("files is empty", fix="at least one FCS file is due")
     seen: dict[Path, Path] = {}
     for path in paths:
         real = path.resolve()
         if real in seen:
-            raise ParameterError(f"{path} is given twice; its events would count twice")
+            raise ParameterError(f"{path} is given twice", fix="its events would count twice")
         seen[real] = path
     if out.resolve() in seen or any(_same(out, path) for path in paths):
         raise ParameterError(
-            f"the output {out} is one of the inputs; an input is never changed: give another name"
+            f"the output {out} is one of the inputs", fix="an input is never changed: give another name"
         )
     if out.exists() or out.is_symlink():
-        raise ParameterError(f"the output {out} exists; remove it or give another name")
+        raise ParameterError(f"the output {out} exists", fix="remove it or give another name")
     if not out.parent.is_dir():
-        raise ParameterError(f"the folder {out.parent} of the output does not exist; make it first")
+        raise ParameterError(f"the folder {out.parent} of the output does not exist", fix="make it first")
     return paths, out
 
 
@@ -166,7 +166,7 @@ def _require_one_state(parts: Sequence[Part]) -> None:
     if len(set(states.values())) > 1:
         told = ", ".join(f"{name} {state}" for name, state in states.items())
         raise StateError(
-            f"the files do not hold the same kind of values ({told}); take all from before pp.arcsinh"
+            f"the files do not hold the same kind of values ({told})", fix="take all from before pp.arcsinh"
         )
 
 

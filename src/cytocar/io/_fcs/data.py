@@ -120,7 +120,7 @@ def _fill(stream: FileIO, buffer: npt.NDArray[np.uint8], header: FcsHeader) -> N
     while filled < len(view):
         count = stream.readinto(view[filled:])
         if not count:
-            raise FcsError(f"{header.path}: the file became shorter while it was read")
+            raise FcsError("the file became shorter while it was read", where=str(header.path))
         filled += count
 
 
@@ -184,8 +184,8 @@ def _positions(header: FcsHeader, width: int) -> list[int]:
         return list(range(width))[::-1]
     if len(order) != width:
         raise FcsError(
-            f"{header.path}: $BYTEORD is {','.join(map(str, order))}, which says nothing about values of "
-            f"{width} bytes"
+            f"$BYTEORD is {','.join(map(str, order))}, which says nothing about values of {width} bytes",
+            where=str(header.path),
         )
     return [order.index(significance) for significance in range(1, width + 1)]
 
@@ -217,10 +217,11 @@ def _ascii(header: FcsHeader) -> npt.NDArray[np.float64]:
         fields = raw.replace(b",", b" ").split()
         if len(fields) != shape[0] * shape[1]:
             raise FcsError(
-                f"{header.path}: DATA holds {len(fields)} numbers, but {shape[0]} events x {shape[1]} channels "
-                f"= {shape[0] * shape[1]} are due"
+                f"DATA holds {len(fields)} numbers, but {shape[0]} events x {shape[1]} channels "
+                f"= {shape[0] * shape[1]} are due",
+                where=str(header.path),
             )
     try:
         return np.array([float(field) for field in fields], dtype=np.float64).reshape(shape)
     except ValueError as error:
-        raise FcsError(f"{header.path}: ASCII data hold what is not a number: {error}") from None
+        raise FcsError(f"ASCII data hold what is not a number: {error}", where=str(header.path)) from None

@@ -140,7 +140,7 @@ def read_header(
     """
     path = Path(path)
     if data_set < 0:
-        raise ParameterError(f"data_set is {data_set}; data sets are counted from 0")
+        raise ParameterError(f"data_set is {data_set}", fix="data sets are counted from 0")
     try:
         with open(path, "rb") as stream:
             file_bytes = stream.seek(0, os.SEEK_END)
@@ -166,10 +166,10 @@ def read_header(
                     )
                     break
     except OSError as error:
-        raise FcsError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise FcsError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
     if header is None:
         raise ParameterError(
-            f"{path}: data_set is {data_set}, but the file has {n_data_sets} (counted from 0)"
+            f"data_set is {data_set}, but the file has {n_data_sets} (counted from 0)", where=str(path)
         )
     header = replace(header, tolerances=(*header.tolerances, *extra), n_data_sets=n_data_sets)
     if header.missing_bytes and not allow_truncated:
@@ -197,34 +197,39 @@ def _read_keywords(
     head = stream.read(HEADER_BYTES)
     if head[:3] != b"FCS":
         raise FcsError(
-            f"{path}: not an FCS file: it begins with {head[:6]!r}, an FCS file with b'FCS3.0' or the like"
+            f"not an FCS file: it begins with {head[:6]!r}, an FCS file with b'FCS3.0' or the like",
+            where=str(path),
         )
     version = head[3:6].decode("latin-1")
     if version not in VERSIONS:
         raise FcsError(
-            f"{path}: FCS version {version!r} is not supported; supported are {', '.join(VERSIONS)}"
+            f"FCS version {version!r} is not supported",
+            where=str(path),
+            fix=f"supported are {', '.join(VERSIONS)}",
         )
     if len(head) < 26:
-        raise FcsError(f"{path}: HEADER ends after {len(head)} bytes; it has {HEADER_BYTES}")
+        raise FcsError(f"HEADER ends after {len(head)} bytes", where=str(path), fix=f"it has {HEADER_BYTES}")
     offsets = []
     for position, name in ((10, "begin"), (18, "end"), (26, "DATA begin"), (34, "DATA end")):
         text = head[position : position + 8].decode("latin-1").strip(" \0")
         if text and not re.fullmatch(r"-?\d+", text):
-            raise FcsError(f"{path}: HEADER has {text!r} where the {name} offset should be a number")
+            raise FcsError(f"HEADER has {text!r} where the {name} offset should be a number", where=str(path))
         offsets.append(int(text or 0))
     text_begin, text_end, data_begin, data_end = offsets
     if not 0 < text_begin <= text_end or start + text_begin >= file_bytes:
         raise FcsError(
-            f"{path}: HEADER puts TEXT at bytes {text_begin} to {text_end}, which is not within the file of "
-            f"{file_bytes} bytes"
+            f"HEADER puts TEXT at bytes {text_begin} to {text_end}, which is not within the file of "
+            f"{file_bytes} bytes",
+            where=str(path),
         )
     tolerances = []
     stream.seek(start + text_begin)
     raw = stream.read(text_end - text_begin + 1)
     if len(raw) < text_end - text_begin + 1:
         raise FcsError(
-            f"{path}: the file ends within TEXT: HEADER puts it at bytes {text_begin} to {text_end}, the file "
-            f"has {file_bytes}"
+            f"the file ends within TEXT: HEADER puts it at bytes {text_begin} to {text_end}, the file "
+            f"has {file_bytes}",
+            where=str(path),
         )
     if text_end == data_begin and data_begin > text_begin:
         # Writers that end DATA one byte late end TEXT one byte late too: with the first byte of DATA in it.
@@ -253,7 +258,9 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
     mode = _required(keywords, "$MODE", path, tolerances, default="L").upper()
     if mode != "L":
         raise FcsError(
-            f"{path}: $MODE is {mode!r}: histograms hold no events; only list mode 'L' can be read"
+            f"$MODE is {mode!r}: histograms hold no events",
+            where=str(path),
+            fix="only list mode 'L' can be read",
         )
     datatype = _required(keywords, "$DATATYPE", path).upper()
     byte_order = _byte_order(_required(keywords, "$BYTEORD", path), path)
@@ -266,7 +273,9 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
     if delimited:
         begin, n_bytes = delimited_segment(in_header, in_text, path)
         if total is None:
-            raise FcsError(f"{path}: $TOT is missing, and the number of events cannot be told without it")
+            raise FcsError(
+                "$TOT is missing, and the number of events cannot be told without it", where=str(path)
+            )
     else:
         begin, n_bytes, total, told = place_data(
             in_header, in_text, row_bytes=row_bytes, total=total, available=file_bytes - start, path=path
@@ -292,29 +301,32 @@ def _channels(
     keywords: dict[str, str], datatype: str, path: Path, tolerances: list[str]
 ) -> tuple[Channel, ...]:
     if datatype not in ("I", "F", "D", "A"):
-        raise FcsError(f"{path}: $DATATYPE is {datatype!r}; known are I, F, D and A")
+        raise FcsError(f"$DATATYPE is {datatype!r}", where=str(path), fix="known are I, F, D and A")
     count = _number(_required(keywords, "$PAR", path), "$PAR", path)
     if count < 1:
-        raise FcsError(f"{path}: $PAR is {count}; a file has at least one channel")
+        raise FcsError(f"$PAR is {count}", where=str(path), fix="a file has at least one channel")
     missing = [f"$P{n}B" for n in range(1, count + 1) if f"$P{n}B" not in keywords]
     if missing:
         raise FcsError(
-            f"{path}: $PAR is {count}, but {', '.join(missing[:5])} "
-            f"{'is' if len(missing) == 1 else 'are'} missing; a channel cannot be read without its width"
+            f"$PAR is {count}, but {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} missing",
+            where=str(path),
+            fix="a channel cannot be read without its width",
         )
     channels, unnamed, unranged = [], [], []
     for n in range(1, count + 1):
         own = keywords.get(f"$P{n}DATATYPE", "").strip().upper() or datatype
         if own not in ("I", "F", "D", "A"):
-            raise FcsError(f"{path}: $P{n}DATATYPE is {own!r}; known are I, F and D")
+            raise FcsError(f"$P{n}DATATYPE is {own!r}", where=str(path), fix="known are I, F and D")
         width = keywords[f"$P{n}B"].strip()
         bits = 0 if own == "A" and width == "*" else _number(width, f"$P{n}B", path)
         due = {"F": 32, "D": 64}.get(own)
         if due is not None and bits != due:
-            raise FcsError(f"{path}: $P{n}B is {bits}, but values of type {own} have {due} bits")
+            raise FcsError(f"$P{n}B is {bits}, but values of type {own} have {due} bits", where=str(path))
         if own == "I" and (bits < 8 or bits > 64 or bits % 8):
             raise FcsError(
-                f"{path}: $P{n}B is {bits}; integers of 8, 16, 24, 32, 40, 48, 56 and 64 bits can be read"
+                f"$P{n}B is {bits}",
+                where=str(path),
+                fix="integers of 8, 16, 24, 32, 40, 48, 56 and 64 bits can be read",
             )
         name = keywords.get(f"$P{n}N", "").strip()
         if not name:
@@ -337,7 +349,7 @@ def _row_bytes(channels: tuple[Channel, ...], path: Path) -> int:
     # The width of fixed-width ASCII is counted in characters.
     kinds = {channel.datatype for channel in channels}
     if "A" in kinds and len(kinds) > 1:
-        raise FcsError(f"{path}: $PnDATATYPE mixes ASCII with {', '.join(sorted(kinds - {'A'}))}")
+        raise FcsError(f"$PnDATATYPE mixes ASCII with {', '.join(sorted(kinds - {'A'}))}", where=str(path))
     return sum(channel.bits if channel.datatype == "A" else channel.bits // 8 for channel in channels)
 
 
@@ -347,7 +359,7 @@ def _byte_order(text: str, path: Path) -> tuple[int, ...]:
         order = tuple(int(part) for part in parts)
         if sorted(order) == list(range(1, len(order) + 1)):
             return order
-    raise FcsError(f"{path}: $BYTEORD is {text!r}; it should be like '1,2,3,4' or '4,3,2,1'")
+    raise FcsError(f"$BYTEORD is {text!r}", where=str(path), fix="it should be like '1,2,3,4' or '4,3,2,1'")
 
 
 def _required(
@@ -364,7 +376,8 @@ def _required(
         tolerances.append(f"{key} is missing: taken as {default}")
         return default
     raise FcsError(
-        f"{path}: the required keyword {key} is missing ({len(keywords)} keywords were found in TEXT)"
+        f"the required keyword {key} is missing ({len(keywords)} keywords were found in TEXT)",
+        where=str(path),
     )
 
 
@@ -372,9 +385,9 @@ def _number(text: str, key: str, path: Path) -> int:
     try:
         number = int(text.strip())
     except ValueError:
-        raise FcsError(f"{path}: {key} is {text!r}; it should be a whole number") from None
+        raise FcsError(f"{key} is {text!r}", where=str(path), fix="it should be a whole number") from None
     if number < 0:
-        raise FcsError(f"{path}: {key} is {number}; it should be at least 0")
+        raise FcsError(f"{key} is {number}", where=str(path), fix="it should be at least 0")
     return number
 
 

@@ -124,7 +124,7 @@ def place(text: dict[str, str], *, n_bytes: int) -> tuple[bytes, bytes]:
         begin = due
     if begin > LARGEST_OFFSET:
         raise FcsError(
-            f"the keywords take {len(text_bytes)} bytes; TEXT must end before byte {LARGEST_OFFSET}"
+            f"the keywords take {len(text_bytes)} bytes", fix=f"TEXT must end before byte {LARGEST_OFFSET}"
         )
     in_header = (first, last) if last <= LARGEST_OFFSET else (0, 0)
     offsets = (HEADER_BYTES, begin - 1, *in_header, 0, 0)

@@ -47,8 +47,9 @@ def place_data(
         counts = {length // row_bytes for length in (lengths | late) if length % row_bytes == 0}
         if len(counts) != 1:
             raise FcsError(
-                f"{path}: $TOT is missing, and the DATA segment ({_pairs(given)}) is no multiple of the "
-                f"{row_bytes} bytes of an event"
+                f"$TOT is missing, and the DATA segment ({_pairs(given)}) is no multiple of the "
+                f"{row_bytes} bytes of an event",
+                where=str(path),
             )
         total = counts.pop()
         tolerances.append(f"$TOT is missing: {total} events counted from the length of DATA")
@@ -60,15 +61,18 @@ def place_data(
     fitting = exact or late_by_one
     if not fitting:
         raise FcsError(
-            f"{path}: no pair of DATA offsets fits: $TOT {total} x {row_bytes} bytes an event = {need} bytes, "
-            f"but {_pairs(given) or 'neither HEADER nor TEXT gives offsets'}; the file has {available} bytes"
+            f"no pair of DATA offsets fits: $TOT {total} x {row_bytes} bytes an event = {need} bytes, "
+            f"but {_pairs(given) or 'neither HEADER nor TEXT gives offsets'}",
+            where=str(path),
+            fix=f"the file has {available} bytes",
         )
     within = [(name, pair) for name, pair in fitting if pair[0] + need <= available]
     begins = {pair[0] for _, pair in (within or fitting)}
     if len(begins) > 1:
         raise FcsError(
-            f"{path}: HEADER and TEXT give different DATA offsets of the right length ({_pairs(given)}; "
-            f"{need} bytes are due): which one holds the events cannot be told"
+            f"HEADER and TEXT give different DATA offsets of the right length ({_pairs(given)}",
+            where=str(path),
+            fix=f"{need} bytes are due): which one holds the events cannot be told",
         )
     begin = begins.pop()
     if not exact:
@@ -95,7 +99,9 @@ def delimited_segment(in_header: tuple[int, int], in_text: tuple[int, int], path
     for begin, end in (in_header, in_text):
         if 0 < begin <= end:
             return begin, end - begin + 1
-    raise FcsError(f"{path}: neither HEADER nor TEXT gives offsets of the delimited ASCII DATA segment")
+    raise FcsError(
+        "neither HEADER nor TEXT gives offsets of the delimited ASCII DATA segment", where=str(path)
+    )
 
 
 def _pairs(given: list[tuple[str, tuple[int, int]]]) -> str:

@@ -317,7 +317,9 @@ def _restore(adata: AnnData, header: FcsHeader) -> None:
     state = header.keywords.get(STATE_KEYWORD, keys.STATE_COUNTS)
     if state not in (keys.STATE_COUNTS, keys.STATE_ARCSINH):
         raise FcsError(
-            f"{header.path}: {STATE_KEYWORD} is {state!r}; it should be {keys.STATE_COUNTS!r} or {keys.STATE_ARCSINH!r}"
+            f"{STATE_KEYWORD} is {state!r}",
+            where=str(header.path),
+            fix=f"it should be {keys.STATE_COUNTS!r} or {keys.STATE_ARCSINH!r}",
         )
     provenance.set_state(adata, state)
     try:

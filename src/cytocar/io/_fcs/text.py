@@ -106,8 +106,8 @@ def format_text(keywords: Mapping[str, str]) -> bytes:
     delimiter = next((candidate for candidate in _DELIMITERS if candidate not in used), None)
     if delimiter is None:
         raise FcsError(
-            "the keywords use every character that could separate them (ASCII 1 to 126); remove binary text "
-            "from the keywords before writing"
+            "the keywords use every character that could separate them (ASCII 1 to 126)",
+            fix="remove binary text from the keywords before writing",
         )
     parts = [f"{key}{delimiter}{value or ' '}{delimiter}" for key, value in keywords.items()]
     return (delimiter + "".join(parts)).encode("utf-8")

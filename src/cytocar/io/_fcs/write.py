@@ -73,7 +73,8 @@ def write_events(
     """
     if events.ndim != 2 or events.shape[1] != len(channels):
         raise ParameterError(
-            f"events have shape {events.shape}, but {len(channels)} channels are named; one column a channel is due"
+            f"events have shape {events.shape}, but {len(channels)} channels are named",
+            fix="one column a channel is due",
         )
     blocks = _in_blocks(lambda start, stop: events[start:stop], len(events), len(channels))
     stream(path, blocks, len(events), channels, keywords or {})
@@ -249,7 +250,7 @@ def stream(
     """
     names = [name.strip() for name, _ in channels]
     if not names or not all(names):
-        raise ParameterError(f"channel names are {names}; at least one, and none of them empty, is due")
+        raise ParameterError(f"channel names are {names}", fix="at least one, and none of them empty, is due")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ParameterError(f"channel names are there more than once: {', '.join(repeated)}")
@@ -268,7 +269,9 @@ def stream(
             written += len(rows)
         if written != n_events:
             raise FcsError(
-                f"{path}: {n_events} events were announced, but {written} came; a file changed meanwhile"
+                f"{n_events} events were announced, but {written} came",
+                where=str(path),
+                fix="a file changed meanwhile",
             )
         # FCS 3.1 ends with eight characters of CRC; zeros say that none was computed.
         _write_all(file, b"00000000")

@@ -68,7 +68,7 @@ def cluster_frequencies(
     methods = list(dict.fromkeys(table["method"].astype(str)))
     method = methods[0] if method is None else method
     if method not in methods:
-        raise ParameterError(f"the table has no method {method!r}; {did_you_mean(method, methods)}")
+        raise ParameterError(f"the table has no method {method!r}", fix=did_you_mean(method, methods))
     part = table[table["method"].astype(str) == method]
     order = inputs.sample_order(part[keys.SAMPLE], samples)
     called = inputs.sample_labels(order, samples)

@@ -75,14 +75,14 @@ def cluster_groups(
     inputs.require(samples, (keys.SAMPLE,), "the sample sheet")
     if groupby not in samples:
         raise ParameterError(
-            f"groupby is {groupby!r}; {did_you_mean(groupby, [str(name) for name in samples.columns])}"
+            f"groupby is {groupby!r}", fix=did_you_mean(groupby, [str(name) for name in samples.columns])
         )
     rows = table
     if "method" in table:
         methods = list(dict.fromkeys(table["method"].astype(str)))
         method = methods[0] if method is None else method
         if method not in methods:
-            raise ParameterError(f"the table has no method {method!r}; {did_you_mean(method, methods)}")
+            raise ParameterError(f"the table has no method {method!r}", fix=did_you_mean(method, methods))
         rows = table[table["method"].astype(str) == method]
     sheet_rows = samples.drop_duplicates(keys.SAMPLE)
     if "role" in sheet_rows:

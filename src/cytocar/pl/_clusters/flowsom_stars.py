@@ -89,9 +89,9 @@ def flowsom_stars(
     wanted = [layout] if isinstance(layout, str) else list(layout)
     for name in wanted:
         if name not in LAYOUTS:
-            raise ParameterError(f"layout is {name!r}; {did_you_mean(name, LAYOUTS)}")
+            raise ParameterError(f"layout is {name!r}", fix=did_you_mean(name, LAYOUTS))
     if not wanted:
-        raise ParameterError("layout is empty; name 'tree', 'grid' or both")
+        raise ParameterError("layout is empty", fix="name 'tree', 'grid' or both")
     nodes, edges = tl.flowsom_tree(adata, key=key)
     known = [str(name) for name in nodes.columns[5:]]
     scaled = _scaled(nodes[known].to_numpy(dtype=float))
@@ -165,10 +165,10 @@ def _chosen(
         return [known[place] for place in sorted(best)]
     names = inputs.names_of(adata, list(markers))
     if not 1 <= len(names) <= RAYS:
-        raise ParameterError(f"{len(names)} markers are asked for; a star shows 1 to {RAYS}")
+        raise ParameterError(f"{len(names)} markers are asked for", fix=f"a star shows 1 to {RAYS}")
     for name in names:
         if name not in known:
-            raise ParameterError(f"{name!r} is no marker of the map; {did_you_mean(name, known)}")
+            raise ParameterError(f"{name!r} is no marker of the map", fix=did_you_mean(name, known))
     return names
 
 

@@ -121,18 +121,18 @@ def _only(table: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
         raise ParameterError(f"the table has no column {column!r}, so {column}={name!r} means nothing here")
     present = list(dict.fromkeys(table[column].astype(str)))
     if name not in present:
-        raise ParameterError(f"the table has no {column} {name!r}; {did_you_mean(name, present)}")
+        raise ParameterError(f"the table has no {column} {name!r}", fix=did_you_mean(name, present))
     return table[table[column].astype(str) == name]
 
 
 def _forest(table: pd.DataFrame, by: Sequence[str], contrast: str | None, most: int, what: str) -> Figure:
     if most < 1:
-        raise ParameterError(f"most is {most}; it must be at least 1")
+        raise ParameterError(f"most is {most}", fix="it must be at least 1")
     rows = table if contrast is None else _only(table, "contrast", contrast)
     rows = rows[np.isfinite(rows["effect"].to_numpy(dtype=float))]
     if not len(rows):
         raise ParameterError(
-            "no row of the table has an effect; its notes say why, so there is nothing to draw"
+            "no row of the table has an effect", fix="its notes say why, so there is nothing to draw"
         )
     contrasts = list(dict.fromkeys(rows["contrast"].astype(str)))[:_CONTRASTS]
     groups = [

@@ -84,7 +84,7 @@ def backgating(
     if plots is not None:
         if thresholds is None or ledger is None:
             raise ParameterError(
-                "plots come with the tables thresholds and ledger of the same run; pass all three"
+                "plots come with the tables thresholds and ledger of the same run", fix="pass all three"
             )
         return _of_run(
             adata, plots, thresholds, ledger, strategy=strategy, outlines=outlines, samples=samples, page=page,

@@ -76,7 +76,7 @@ def ridges(
     name = usual_name(thresholds) if name is None else name
     known = list(dict.fromkeys(thresholds["name"].astype(str)))
     if name not in known:
-        raise ParameterError(f"{name!r} is not a threshold of the table; {did_you_mean(name, known)}")
+        raise ParameterError(f"{name!r} is not a threshold of the table", fix=did_you_mean(name, known))
     rows = {
         str(row[keys.SAMPLE]): row
         for row in thresholds[thresholds["name"].astype(str) == name].to_dict("records")

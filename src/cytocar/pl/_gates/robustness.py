@@ -93,7 +93,7 @@ def chosen(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFrame:
         return table
     present = list(dict.fromkeys(table[column].astype(str)))
     if name not in present:
-        raise ParameterError(f"the table has no {column} {name!r}; {did_you_mean(name, present)}")
+        raise ParameterError(f"the table has no {column} {name!r}", fix=did_you_mean(name, present))
     return table[table[column].astype(str) == name]
 
 

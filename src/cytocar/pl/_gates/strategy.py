@@ -72,7 +72,7 @@ def strategy(
     from cytocar.gate._results.ledger import gating
 
     if not 8 <= pixels <= 1024:
-        raise ParameterError(f"pixels is {pixels}; it must be 8 to 1024")
+        raise ParameterError(f"pixels is {pixels}", fix="it must be 8 to 1024")
     known = list(gating(adata)["samples"])
     name = one_sample(sample, known)
     steps, rest = steps_of(adata, name, bins=pixels)
@@ -80,7 +80,7 @@ def strategy(
         present = list(dict.fromkeys(step.parent for step in steps))
         for parent in parents:
             if parent not in present:
-                raise ParameterError(f"no step starts from {parent!r}; {did_you_mean(parent, present)}")
+                raise ParameterError(f"no step starts from {parent!r}", fix=did_you_mean(parent, present))
         steps = [step for step in steps if step.parent in parents]
     if not steps:
         raise ParameterError(
@@ -115,10 +115,10 @@ def one_sample(sample: str | None, known: list[str]) -> str:
         if len(known) == 1:
             return known[0]
         raise ParameterError(
-            f"there are {len(known)} samples and a page shows one; name it, as in sample={known[0]!r}"
+            f"there are {len(known)} samples and a page shows one", fix=f"name it, as in sample={known[0]!r}"
         )
     if sample not in known:
-        raise ParameterError(f"there is no sample {sample!r}; {did_you_mean(sample, known)}")
+        raise ParameterError(f"there is no sample {sample!r}", fix=did_you_mean(sample, known))
     return sample
 
 

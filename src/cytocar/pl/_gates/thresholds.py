@@ -78,7 +78,7 @@ def thresholds(
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise ParameterError(
-            f"{unknown[0]!r} is not a threshold of the table; {did_you_mean(unknown[0], known)}"
+            f"{unknown[0]!r} is not a threshold of the table", fix=did_you_mean(unknown[0], known)
         )
     drawn = set(densities["name"].astype(str))
     shown = [name for name in (known if names is None else list(names)) if name in drawn]

@@ -28,11 +28,12 @@ class Map:
 
     def __init__(self, adata: AnnData, basis: str) -> None:
         if basis not in NAMES:
-            raise ParameterError(f"basis is {basis!r}; {did_you_mean(basis, NAMES)}")
+            raise ParameterError(f"basis is {basis!r}", fix=did_you_mean(basis, NAMES))
         key = f"X_{basis}"
         if key not in adata.obsm:
             raise ParameterError(
-                f"obsm has no {key!r}: run cytocar.tl.{basis} first; it has {', '.join(adata.obsm) or 'no maps'}"
+                f"obsm has no {key!r}: run cytocar.tl.{basis} first",
+                fix=f"it has {', '.join(adata.obsm) or 'no maps'}",
             )
         whole = np.asarray(adata.obsm[key], dtype=np.float64)[:, :2]
         rows = np.flatnonzero(np.isfinite(whole).all(axis=1))

@@ -81,7 +81,7 @@ def compare(
         comparison = next((name for name in present if name != _BETWEEN), present[0])
     if comparison not in present:
         raise ParameterError(
-            f"the table has no comparison {comparison!r}; {did_you_mean(comparison, present)}"
+            f"the table has no comparison {comparison!r}", fix=did_you_mean(comparison, present)
         )
     part = table[table["comparison"].astype(str) == comparison]
     host = None
@@ -91,7 +91,9 @@ def compare(
             times = ordering.sort_timepoints(part[keys.TIMEPOINT].astype(str))
             timepoint = times[-1] if timepoint is None else timepoint
             if timepoint not in times:
-                raise ParameterError(f"there is no timepoint {timepoint!r}; {did_you_mean(timepoint, times)}")
+                raise ParameterError(
+                    f"there is no timepoint {timepoint!r}", fix=did_you_mean(timepoint, times)
+                )
             part = part[part[keys.TIMEPOINT].astype(str) == timepoint]
             where = f" at {fitted_text.label(timepoint)}"
     else:
@@ -131,7 +133,7 @@ def _draw(
     else:
         unknown = [marker for marker in markers if marker not in known]
         if unknown:
-            raise ParameterError(f"{unknown[0]!r} is not in the table; {did_you_mean(unknown[0], known)}")
+            raise ParameterError(f"{unknown[0]!r} is not in the table", fix=did_you_mean(unknown[0], known))
         order = list(markers)
     names = [fitted_text.label(marker, 14) for marker in order]
     left = max(map(fitted_text.width_mm, names)) + 4

@@ -141,7 +141,7 @@ def violin(
     """
     asked = [markers] if isinstance(markers, str) else list(markers)
     if not asked:
-        raise ParameterError("the list of markers is empty; name at least one")
+        raise ParameterError("the list of markers is empty", fix="name at least one")
     if split == keys.SUBSET and (split not in adata.obs or not inputs.levels(adata, split)):
         split = None
     return _violins(adata, asked, groupby, split, np.ones(adata.n_obs, dtype=bool))
@@ -165,7 +165,7 @@ def _published(adata: AnnData, markers: Sequence[str] | None, published: Sequenc
     """Return the markers asked for; by default those published that the panel has, else the first five."""
     if markers is not None:
         if len(markers) == 0:
-            raise ParameterError("the list of markers is empty; name at least one, or pass None")
+            raise ParameterError("the list of markers is empty", fix="name at least one, or pass None")
         return inputs.names_of(adata, markers)
     return inputs.known_markers(adata, published) or inputs.clustering_markers(adata)[: len(published)]
 
@@ -255,7 +255,8 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     missing = [name for name in sides if not (compartment == name).any()]
     if missing:
         raise ParameterError(
-            f"no cell has compartment {' or '.join(map(repr, missing))}; this figure needs both 'car' and 'host'"
+            f"no cell has compartment {' or '.join(map(repr, missing))}",
+            fix="this figure needs both 'car' and 'host'",
         )
     chosen = _published(adata, markers, BESIDE_HOST)
     values = inputs.expression(adata, chosen)

@@ -23,7 +23,8 @@ def require(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise ParameterError(
-            f"{what} lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table.columns)) or 'none'}"
+            f"{what} lacks the columns {', '.join(missing)}",
+            fix=f"it has {', '.join(map(str, table.columns)) or 'none'}",
         )
     if len(table) == 0:
         raise ParameterError(f"{what} has no rows, so there is nothing to draw")
@@ -33,7 +34,7 @@ def column(adata: AnnData, key: str) -> NDArray[np.object_]:
     """Return a column of obs as texts, with ``""`` where nothing is known."""
     if key not in adata.obs:
         raise ParameterError(
-            f"{key!r} is not a column of obs; {did_you_mean(key, map(str, adata.obs.columns))}"
+            f"{key!r} is not a column of obs", fix=did_you_mean(key, map(str, adata.obs.columns))
         )
     values = adata.obs[key]
     unknown = values.isna().to_numpy()

@@ -76,7 +76,7 @@ def shade(counts: NDArray[np.int64], how: str = "log") -> NDArray[np.float64]:
     [[nan, 0.0], [0.5, 1.0]]
     """
     if how not in SHADES:
-        raise ParameterError(f"shade is {how!r}; {did_you_mean(how, SHADES)}")
+        raise ParameterError(f"shade is {how!r}", fix=did_you_mean(how, SHADES))
     shades = np.full(counts.shape, np.nan)
     filled = counts > 0
     if not filled.any():

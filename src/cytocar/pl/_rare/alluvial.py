@@ -66,13 +66,14 @@ def alluvial(
     places = table[keys.COMPARTMENT].astype(str)
     if compartment not in set(places):
         raise ParameterError(
-            f"the table of subsets has no compartment {compartment!r}; {did_you_mean(compartment, places.unique())}"
+            f"the table of subsets has no compartment {compartment!r}",
+            fix=did_you_mean(compartment, places.unique()),
         )
     part = table[(places == compartment).to_numpy()]
     panels = _panels(inputs.sample_order(part[keys.SAMPLE], samples), samples)
     if patient is not None:
         if patient not in panels:
-            raise ParameterError(f"no patient {patient!r}; {did_you_mean(patient, panels)}")
+            raise ParameterError(f"no patient {patient!r}", fix=did_you_mean(patient, panels))
         panels = {patient: panels[patient]}
     found = set(part[keys.SUBSET].astype(str))
     shown = [name for name in keys.SUBSETS if name in found] + sorted(found - set(keys.SUBSETS))

@@ -80,11 +80,11 @@ def cleaning(
     unknown = [sample for sample in wanted if sample not in known]
     if unknown:
         raise ParameterError(
-            f"{unknown[0]!r} is not a sample of the plots; {did_you_mean(unknown[0], known)}"
+            f"{unknown[0]!r} is not a sample of the plots", fix=did_you_mean(unknown[0], known)
         )
     pages = rows_of(len(wanted), per_page)
     if not 1 <= page <= pages:
-        raise ParameterError(f"page is {page}; there are pages 1 to {pages}")
+        raise ParameterError(f"page is {page}", fix=f"there are pages 1 to {pages}")
     drawn = wanted[(page - 1) * per_page : page * per_page]
     columns = plots.groupby("plot")["criterion"].first().astype(str).tolist()
     tag, left, gap, top, head, foot = 6.0, 15.0, 6.0, 6.5, 8.0, 9.0

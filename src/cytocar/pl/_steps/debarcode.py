@@ -231,14 +231,14 @@ def barcode_events(
 
     found = kept(adata)
     if max_events < 2:
-        raise ParameterError(f"max_events is {max_events}; it must be at least 2")
+        raise ParameterError(f"max_events is {max_events}", fix="it must be at least 2")
     known = [*found["populations"], UNASSIGNED]
     of_events = inputs.column(adata, BARCODE)
     present = set(of_events)
     names = [name for name in known if name in present] if barcodes is None else [str(b) for b in barcodes]
     for name in names:
         if name not in known:
-            raise ParameterError(f"{name!r} is no sample of the key; {did_you_mean(name, known[:-1])}")
+            raise ParameterError(f"{name!r} is no sample of the key", fix=did_you_mean(name, known[:-1]))
     if not names:
         raise ParameterError("there are no events to draw")
     markers = found["markers"]

@@ -55,8 +55,8 @@ def spillover(spillover: Spillover) -> Figure:
     """
     if not (hasattr(spillover, "matrix") and hasattr(spillover, "isotopes")):
         raise ParameterError(
-            f"a {type(spillover).__name__} was given; read or estimate a matrix with cytocar.pp.read_spillover or "
-            "cytocar.pp.estimate_spillover"
+            f"a {type(spillover).__name__} was given",
+            fix="read or estimate a matrix with cytocar.pp.read_spillover or cytocar.pp.estimate_spillover",
         )
     from matplotlib.colors import LogNorm
 

@@ -113,7 +113,9 @@ def _transform(
 
 def _checked(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
-        raise ParameterError(f"the cofactor of {name} is {value!r}; it must be a number above 0, usually 5")
+        raise ParameterError(
+            f"the cofactor of {name} is {value!r}", fix="it must be a number above 0, usually 5"
+        )
     return float(value)
 
 
@@ -132,8 +134,8 @@ def _cofactors(adata: AnnData, cofactor: float | Mapping[str, float] | None) -> 
     missing = [name for i, name in enumerate(names) if i not in given]
     if missing:
         raise ParameterError(
-            f"var has no column 'cofactor' and no cofactor is given for {', '.join(missing)}; "
-            "pass cofactor=5, or a cofactor for each"
+            f"var has no column 'cofactor' and no cofactor is given for {', '.join(missing)}",
+            fix="pass cofactor=5, or a cofactor for each",
         )
     return np.array([_checked(given[i], name) for i, name in enumerate(names)])
 
@@ -153,7 +155,8 @@ def _require_finite(adata: AnnData) -> None:
         found += int(np.count_nonzero(~good))
     if found:
         raise ParameterError(
-            f"{found} counts are not finite, the first is {first}; remove these events or read the file again"
+            f"{found} counts are not finite, the first is {first}",
+            fix="remove these events or read the file again",
         )
 
 
@@ -207,8 +210,11 @@ def arcsinh(
     """
     if provenance.state(adata) != keys.STATE_COUNTS:
         raise StateError(
-            f"pp.arcsinh needs counts in X, but X holds {provenance.state(adata)} values already; a second "
-            "arcsinh would be wrong. For other cofactors, set X to layers['counts'] and the state to 'counts'"
+            f"pp.arcsinh needs counts in X, but X holds {provenance.state(adata)} values already",
+            fix=(
+                "a second "
+                "arcsinh would be wrong. For other cofactors, set X to layers['counts'] and the state to 'counts'"
+            ),
         )
     if adata.n_vars == 0:
         raise StateError("there is no mass channel in X, so there is nothing to transform")

@@ -195,7 +195,9 @@ def debarcode(
 
 def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
-        raise ParameterError(f"{name} is {value!r}; it must be a number of at least 0 (infinity is allowed)")
+        raise ParameterError(
+            f"{name} is {value!r}", fix="it must be a number of at least 0 (infinity is allowed)"
+        )
     return float(value)
 
 
@@ -215,8 +217,8 @@ def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[st
     if isinstance(separation, str):
         if separation != "auto":
             raise ParameterError(
-                f"separation is {separation!r}; it must be a number of at least 0, 'auto', or a mapping from sample "
-                "to number"
+                f"separation is {separation!r}",
+                fix="it must be a number of at least 0, 'auto', or a mapping from sample to number",
             )
         return dict.fromkeys(key.names, separation)
     return dict.fromkeys(key.names, _number(separation, "separation"))
@@ -245,7 +247,8 @@ def _finite_counts(adata: AnnData, columns: list[int]) -> NDArray[np.float32]:
         event, place = np.argwhere(bad)[0]
         raise ParameterError(
             f"{np.count_nonzero(bad)} counts in barcode channels are not finite, the first is {counts[event, place]} "
-            f"of {adata.var_names[columns[place]]} in event {event}; remove these events or read the file again"
+            f"of {adata.var_names[columns[place]]} in event {event}",
+            fix="remove these events or read the file again",
         )
     return counts
 
@@ -254,7 +257,7 @@ def kept(adata: AnnData) -> dict[str, Any]:
     """Return what `debarcode` found."""
     text = adata.uns.get(keys.UNS, {}).get(DEBARCODE)
     if text is None:
-        raise StateError("these events have not been debarcoded; run cytocar.pp.debarcode first")
+        raise StateError("these events have not been debarcoded", fix="run cytocar.pp.debarcode first")
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -143,10 +143,11 @@ def debarcode_file(
 def _targets(file: Path, out: Path, names: tuple[str, ...]) -> dict[str, Path]:
     """Return the file of each sample, and of the events in none; refuse what would overwrite a file."""
     if out.exists() and not out.is_dir():
-        raise ParameterError(f"out_dir {out} is a file; name a folder")
+        raise ParameterError(f"out_dir {out} is a file", fix="name a folder")
     if out.resolve() in (file.resolve().parent, file.parent.resolve()):
         raise ParameterError(
-            f"out_dir {out} is the folder of {file.name}; nothing is written beside the input, so name another folder"
+            f"out_dir {out} is the folder of {file.name}",
+            fix="nothing is written beside the input, so name another folder",
         )
     targets: dict[str, Path] = {}
     taken: dict[str, str] = {}

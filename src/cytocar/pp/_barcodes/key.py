@@ -90,8 +90,11 @@ def as_key(key: pd.DataFrame | str | os.PathLike[str]) -> Key:
         return _read(Path(key))
     if not isinstance(key, pd.DataFrame):
         raise PanelError(
-            f"the key is {type(key).__name__}; it must be a path, or a table of 0 and 1 with samples as rows and "
-            "channels as columns, as pp.read_barcode_key gives it"
+            f"the key is {type(key).__name__}",
+            fix=(
+                "it must be a path, or a table of 0 and 1 with samples as rows and "
+                "channels as columns, as pp.read_barcode_key gives it"
+            ),
         )
     where = "the key"
     names = [str(name).strip() for name in key.index]

@@ -43,7 +43,9 @@ def read_baseline(path: StrPath) -> dict[str, float]:
 
     file = Path(path)
     if not file.is_file():
-        raise ParameterError(f"there is no baseline file {file}; it is what an earlier normalisation wrote")
+        raise ParameterError(
+            f"there is no baseline file {file}", fix="it is what an earlier normalisation wrote"
+        )
     try:
         table = pd.read_csv(file)
     except ValueError as error:
@@ -51,13 +53,15 @@ def read_baseline(path: StrPath) -> dict[str, float]:
     missing = [name for name in ("channel", "baseline") if name not in table]
     if missing:
         raise ParameterError(
-            f"{file} lacks the columns {', '.join(missing)}; a baseline has 'channel' and 'baseline' (counts)"
+            f"{file} lacks the columns {', '.join(missing)}",
+            fix="a baseline has 'channel' and 'baseline' (counts)",
         )
     numbers = pd.to_numeric(table["baseline"], errors="coerce")
     if numbers.isna().any():
         row = int(np.flatnonzero(numbers.isna())[0])
         raise ParameterError(
-            f"{file}, row {row + 1}: the baseline is {table['baseline'].iloc[row]!r}; it must be a number of counts"
+            f"{file}, row {row + 1}: the baseline is {table['baseline'].iloc[row]!r}",
+            fix="it must be a number of counts",
         )
     names = table["channel"].astype(str)
     if names.duplicated().any():
@@ -68,7 +72,7 @@ def read_baseline(path: StrPath) -> dict[str, float]:
 def _planned(files: Sequence[StrPath], out_dir: StrPath) -> list[tuple[Path, Path]]:
     """Return where each file goes, or raise with all that stands in the way."""
     if isinstance(files, (str, os.PathLike)):
-        raise ParameterError(f"files is {os.fspath(files)!r}; it must be a list of files")
+        raise ParameterError(f"files is {os.fspath(files)!r}", fix="it must be a list of files")
     sources, out = [Path(file) for file in files], Path(out_dir)
     if not sources:
         raise ParameterError("there are no files to normalise")

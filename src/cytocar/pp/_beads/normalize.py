@@ -100,7 +100,7 @@ def find_in(adata: AnnData, *, beads: str | Sequence[str], sample_key: str) -> l
     for name, value in values.items():
         if not np.isfinite(value).all():
             event = int(np.flatnonzero(~np.isfinite(value))[0])
-            raise ParameterError(f"{name} is {value[event]} in event {event}; values must be finite")
+            raise ParameterError(f"{name} is {value[event]} in event {event}", fix="values must be finite")
     time_name = technical(adata, "time")
     time = None if time_name is None else adata.obs[time_name].to_numpy(dtype=np.float64)
     result = []
@@ -217,7 +217,7 @@ def bead_baseline(values: pd.DataFrame | Sequence[pd.DataFrame]) -> dict[str, fl
     medians = table.drop(columns=keys.SAMPLE, errors="ignore").astype(np.float64).median()
     baseline = {str(name): float(value) for name, value in medians.items() if np.isfinite(value)}
     if not baseline:
-        raise ParameterError("there are no beads to take a baseline from; pass one that was stored")
+        raise ParameterError("there are no beads to take a baseline from", fix="pass one that was stored")
     return baseline
 
 
@@ -265,16 +265,16 @@ def check_input(adata: AnnData, window: int, on_missing: str) -> str:
     """Check settings and state; return why the data are normalised already, empty where they are not."""
     if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 3:
         raise ParameterError(
-            f"window is {window!r}; it must be a whole number of at least 3 beads, usually 200"
+            f"window is {window!r}", fix="it must be a whole number of at least 3 beads, usually 200"
         )
     if on_missing not in _ON_MISSING:
-        raise ParameterError(f"on_missing is {on_missing!r}; it must be 'raise' or 'skip'")
+        raise ParameterError(f"on_missing is {on_missing!r}", fix="it must be 'raise' or 'skip'")
     provenance.require_state(adata, keys.STATE_COUNTS, STEP)
     before = adata.uns.get(keys.UNS, {}).get(BEADS)
     if before is not None and any(entry["normalized"] for entry in json.loads(before).values()):
         raise StateError(
-            "these counts have been normalised to beads already; a second time would be wrong. "
-            "Read the files again for other settings"
+            "these counts have been normalised to beads already",
+            fix="a second time would be wrong. Read the files again for other settings",
         )
     if any(step.get("step") == STEP for step in provenance.steps(adata)) and before is None:
         return "the history says that it has been normalised to beads by cytocar already"
@@ -499,7 +499,7 @@ def _kept(adata: AnnData) -> dict[str, Any]:
     text = adata.uns.get(keys.UNS, {}).get(BEADS)
     if text is None:
         raise StateError(
-            "these events have not been normalised to beads; run cytocar.pp.normalize_beads first"
+            "these events have not been normalised to beads", fix="run cytocar.pp.normalize_beads first"
         )
     kept: dict[str, Any] = json.loads(text)
     return kept

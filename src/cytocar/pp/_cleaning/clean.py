@@ -34,7 +34,7 @@ def _samples(adata: AnnData, sample_key: str) -> list[tuple[str, NDArray[np.intp
     if sample_key not in adata.obs:
         if sample_key != keys.SAMPLE:
             raise ParameterError(
-                f"obs has no column {sample_key!r}; name the column that tells the samples apart"
+                f"obs has no column {sample_key!r}", fix="name the column that tells the samples apart"
             )
         return [("", np.arange(adata.n_obs, dtype=np.intp))]
     values = adata.obs[sample_key]
@@ -161,7 +161,7 @@ def clean(
     for name, value in values.items():
         if not np.isfinite(value).all():
             event = int(np.flatnonzero(~np.isfinite(value))[0])
-            raise ParameterError(f"{name} is {value[event]} in event {event}; values must be finite")
+            raise ParameterError(f"{name} is {value[event]} in event {event}", fix="values must be finite")
 
     code = np.zeros(adata.n_obs, dtype=np.int8)
     shapes = gaussian(adata)
@@ -211,7 +211,7 @@ def clean(
 def _kept(adata: AnnData) -> dict[str, Any]:
     text = adata.uns.get(keys.UNS, {}).get(CLEAN)
     if text is None:
-        raise StateError("these events have not been sorted into classes; run cytocar.pp.clean first")
+        raise StateError("these events have not been sorted into classes", fix="run cytocar.pp.clean first")
     kept: dict[str, Any] = json.loads(text)
     return kept
 
@@ -299,12 +299,12 @@ def clean_losses(adata: AnnData, of_interest: ArrayLike, *, sample_key: str = "s
     import pandas as pd
 
     if keys.EVENT_CLASS not in adata.obs:
-        raise StateError("these events have not been sorted into classes; run cytocar.pp.clean first")
+        raise StateError("these events have not been sorted into classes", fix="run cytocar.pp.clean first")
     chosen = np.asarray(of_interest)
     if chosen.dtype != np.bool_ or chosen.shape != (adata.n_obs,):
         raise ParameterError(
-            f"of_interest is {chosen.dtype} of shape {chosen.shape}; it must be bool of shape ({adata.n_obs},), "
-            "one value an event"
+            f"of_interest is {chosen.dtype} of shape {chosen.shape}",
+            fix=f"it must be bool of shape ({adata.n_obs},), one value an event",
         )
     classes = adata.obs[keys.EVENT_CLASS].astype(str).to_numpy()
     table = []

@@ -108,7 +108,7 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
 
     text = adata.uns.get(keys.UNS, {}).get(CLEAN)
     if text is None or keys.EVENT_CLASS not in adata.obs:
-        raise StateError("these events have not been sorted into classes; run cytocar.pp.clean first")
+        raise StateError("these events have not been sorted into classes", fix="run cytocar.pp.clean first")
     counts = counts_of(adata, "pp.clean_plots")
     kept = json.loads(text)
     names = [str(name) for name in adata.var_names]
@@ -118,7 +118,8 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
     for sample, rows in _samples(adata, sample_key):
         if sample not in kept:
             raise ParameterError(
-                f"sample {sample!r} was not there when pp.clean was run; run it again with sample_key={sample_key!r}"
+                f"sample {sample!r} was not there when pp.clean was run",
+                fix=f"run it again with sample_key={sample_key!r}",
             )
         limits = _limits(kept[sample])
         signals: dict[str, NDArray[np.floating]] = {}

@@ -87,22 +87,25 @@ def car_audit(
     before, after = np.asarray(before), np.asarray(after)
     if before.ndim != 2 or before.shape != after.shape or before.shape[1] != len(channels):
         raise ParameterError(
-            f"before is {before.shape}, after is {after.shape} and {len(channels)} channels are named; all must be the "
-            "same events and channels"
+            f"before is {before.shape}, after is {after.shape} and {len(channels)} channels are named",
+            fix="all must be the same events and channels",
         )
     for name, number in (("threshold", threshold), ("cofactor", cofactor)):
         if not np.isfinite(number) or (name == "cofactor" and number <= 0):
-            raise ParameterError(f"{name} is {number!r}; it must be a finite number, of the cofactor above 0")
+            raise ParameterError(
+                f"{name} is {number!r}", fix="it must be a finite number, of the cofactor above 0"
+            )
     chosen = np.ones(len(before), dtype=bool) if among is None else np.asarray(among)
     if chosen.shape != (len(before),) or chosen.dtype != np.bool_:
         raise ParameterError(
-            f"among is {chosen.dtype} of shape {chosen.shape}; it must be boolean, one value an event ({len(before)})"
+            f"among is {chosen.dtype} of shape {chosen.shape}",
+            fix=f"it must be boolean, one value an event ({len(before)})",
         )
     isotopes = [parse_isotope(str(name)) for name in channels]
     wanted = parse_isotope(str(car))
     if wanted is None or wanted not in isotopes:
         raise ParameterError(
-            f"the CAR channel {car!r} is not there; {did_you_mean(str(car), map(str, channels))}"
+            f"the CAR channel {car!r} is not there", fix=did_you_mean(str(car), map(str, channels))
         )
     column = isotopes.index(wanted)
     limit = float(cofactor * np.sinh(threshold))

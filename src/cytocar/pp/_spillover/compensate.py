@@ -90,7 +90,8 @@ def isotopes_of(adata: AnnData) -> list[Isotope | None]:
         if keys.CHANNEL not in adata.var:
             raise ParameterError(
                 "var has neither 'metal' and 'mass' nor 'channel', so that no column can be found in a spillover "
-                "matrix; read the file with cytocar.io"
+                "matrix",
+                fix="read the file with cytocar.io",
             )
         return [parse_isotope(channel) for channel in channels]
     metals, masses = adata.var[keys.METAL].astype(str), adata.var[keys.MASS]
@@ -105,8 +106,11 @@ def _require_uncompensated(adata: AnnData) -> None:
     done = COMPENSATE in adata.uns.get(keys.UNS, {})
     if done or any(step.get("step") == STEP for step in provenance.steps(adata)):
         raise StateError(
-            "these counts are compensated already; a second compensation would take away true signal. For another "
-            "matrix, start from the counts before the first"
+            "these counts are compensated already",
+            fix=(
+                "a second compensation would take away true signal. For another "
+                "matrix, start from the counts before the first"
+            ),
         )
 
 
@@ -177,9 +181,9 @@ def compensate(
     """
     _require_uncompensated(adata)
     if method not in METHODS:
-        raise ParameterError(f"method is {method!r}; {did_you_mean(str(method), METHODS)}")
+        raise ParameterError(f"method is {method!r}", fix=did_you_mean(str(method), METHODS))
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs < 1:
-        raise ParameterError(f"n_jobs is {n_jobs!r}; it must be a whole number of at least 1")
+        raise ParameterError(f"n_jobs is {n_jobs!r}", fix="it must be a whole number of at least 1")
     if not isinstance(spillover, Spillover):
         spillover = read_spillover(spillover)
     isotopes = isotopes_of(adata)
@@ -190,7 +194,8 @@ def compensate(
     if not columns.size:
         raise ParameterError(
             f"none of the channels ({', '.join(measured[:5]) or 'none with a mass'}, ...) is in the spillover "
-            f"matrix ({', '.join(spillover.channels[:5])}, ...); channels match by metal and mass"
+            f"matrix ({', '.join(spillover.channels[:5])}, ...)",
+            fix="channels match by metal and mass",
         )
     used = [isotope.channel for isotope in isotopes if isotope in known and isotope is not None]
     places = [fitted.channels.index(name) for name in used]
@@ -201,8 +206,8 @@ def compensate(
         if bad.any():
             event = int(np.flatnonzero(bad)[0])
             raise ParameterError(
-                f"{adata.var_names[column]} is {counts[event, column]} in event {event}; counts must be finite: remove "
-                "these events or read the file again"
+                f"{adata.var_names[column]} is {counts[event, column]} in event {event}",
+                fix="counts must be finite: remove these events or read the file again",
             )
     samples = _samples(adata, sample_key)
     names = [str(name) for name in adata.var_names]
@@ -298,7 +303,7 @@ def spillover_table(adata: AnnData) -> pd.DataFrame:
 
     text = adata.uns.get(keys.UNS, {}).get(COMPENSATE)
     if text is None:
-        raise StateError("these events are not compensated; run cytocar.pp.compensate first")
+        raise StateError("these events are not compensated", fix="run cytocar.pp.compensate first")
     rows: list[tuple[Any, ...]] = []
     for sample, entry in json.loads(text).items():
         signal = dict(zip(entry["channels"], entry["after"], strict=True))

@@ -174,7 +174,7 @@ def estimate_spillover(
     0.04
     """
     if isinstance(min_events, bool) or not isinstance(min_events, (int, np.integer)) or min_events < 1:
-        raise ParameterError(f"min_events is {min_events!r}; it must be a whole number of at least 1")
+        raise ParameterError(f"min_events is {min_events!r}", fix="it must be a whole number of at least 1")
     parts = _parts(data)
     first = isotopes_of(parts[0])
     measured = [isotope for isotope in first if isotope is not None]
@@ -185,13 +185,13 @@ def estimate_spillover(
         if set(filter(None, here)) != set(measured):
             differ = sorted(str(isotope) for isotope in set(filter(None, here)) ^ set(measured))
             raise ParameterError(
-                f"tube {number} ({_name(part)}) and the first differ in the channels {', '.join(differ)}; the single "
-                "stains of one matrix are measured on the same channels"
+                f"tube {number} ({_name(part)}) and the first differ in the channels {', '.join(differ)}",
+                fix="the single stains of one matrix are measured on the same channels",
             )
         values = counts_in_x(part)[:, [here.index(isotope) for isotope in measured]]
         if not np.isfinite(values).all():
             raise ParameterError(
-                f"tube {number} ({_name(part)}) holds counts that are not finite; remove them"
+                f"tube {number} ({_name(part)}) holds counts that are not finite", fix="remove them"
             )
         markers = [str(name) for name in part.var_names]
         known = {marker_key(markers[n]): isotope for n, isotope in enumerate(here) if isotope is not None}
@@ -220,12 +220,12 @@ def _parts(data: Any) -> list[AnnData]:
         files = sorted(path for path in folder.glob("*") if path.suffix.casefold() == ".fcs")
         if not files:
             what = "holds no FCS files" if folder.is_dir() else "is no folder"
-            raise ParameterError(f"{folder} {what}; give a folder of FCS files, one a single stain")
+            raise ParameterError(f"{folder} {what}", fix="give a folder of FCS files, one a single stain")
         return [read_fcs(file) for file in files]
     parts = list(data) if isinstance(data, Iterable) and not hasattr(data, "obs") else [data]
     if not parts:
         raise ParameterError(
-            "there are no single stains; give at least one AnnData, or a folder of FCS files"
+            "there are no single stains", fix="give at least one AnnData, or a folder of FCS files"
         )
     return parts
 
@@ -257,8 +257,10 @@ def _stained(
                 code_of[name] = at[isotope]
             else:
                 raise ParameterError(
-                    f"obs[{stain!r}] is {name!r}, which is no channel of these data; name the stained channel, such as "
-                    f"{measured[0].channel!r}, and unstained events ''"
+                    f"obs[{stain!r}] is {name!r}, which is no channel of these data",
+                    fix=(
+                        f"name the stained channel, such as {measured[0].channel!r}, and unstained events ''"
+                    ),
                 )
         return np.array([code_of[name] for name in names], dtype=np.intp), []
     if not len(counts):

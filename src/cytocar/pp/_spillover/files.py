@@ -70,16 +70,19 @@ def compensate_files(
     paths = [Path(files)] if isinstance(files, (str, os.PathLike)) else [Path(file) for file in files]
     out = Path(out_dir)
     if not paths:
-        raise ParameterError("there are no files; give at least one FCS file")
+        raise ParameterError("there are no files", fix="give at least one FCS file")
     targets = [out / path.name for path in paths]
     twice = sorted({path.name for path in targets if targets.count(path) > 1})
     if twice:
         raise ParameterError(
-            f"files of one name would replace each other: {', '.join(twice)}; write them to folders of their own"
+            f"files of one name would replace each other: {', '.join(twice)}",
+            fix="write them to folders of their own",
         )
     there = [str(path) for path in targets if path.exists()]
     if there:
-        raise ParameterError(f"{', '.join(there[:5])} exists already; give another folder, or remove it")
+        raise ParameterError(
+            f"{', '.join(there[:5])} exists already", fix="give another folder, or remove it"
+        )
     if not isinstance(spillover, Spillover):
         if Path(spillover).is_dir():
             from cytocar.pp._spillover.estimate import estimate_spillover

@@ -184,7 +184,7 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
     import pandas as pd
 
     if bins < 1:
-        raise ParameterError(f"bins is {bins}; it must be at least 1")
+        raise ParameterError(f"bins is {bins}", fix="it must be at least 1")
     n = adata.n_obs
     counts = counts_of(adata, "profile_over_time")
     bins = min(bins, max(n // _LEAST_A_BIN, 1)) if n else 0

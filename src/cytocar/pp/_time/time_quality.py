@@ -70,15 +70,19 @@ def _check(
     mad: float, it_limit: float, consecutive_bins: int, events_per_bin: int | None, missing: str
 ) -> None:
     if not mad > 0:
-        raise ParameterError(f"mad is {mad}; it must be above 0, usually 6")
+        raise ParameterError(f"mad is {mad}", fix="it must be above 0, usually 6")
     if not 0 < it_limit <= 1:
-        raise ParameterError(f"it_limit is {it_limit}; it must be above 0 and at most 1, usually 0.6")
+        raise ParameterError(f"it_limit is {it_limit}", fix="it must be above 0 and at most 1, usually 0.6")
     if consecutive_bins < 0:
-        raise ParameterError(f"consecutive_bins is {consecutive_bins}; it must be at least 0, usually 5")
+        raise ParameterError(
+            f"consecutive_bins is {consecutive_bins}", fix="it must be at least 0, usually 5"
+        )
     if events_per_bin is not None and events_per_bin < FEWEST_EVENTS:
-        raise ParameterError(f"events_per_bin is {events_per_bin}; it must be at least {FEWEST_EVENTS}")
+        raise ParameterError(
+            f"events_per_bin is {events_per_bin}", fix=f"it must be at least {FEWEST_EVENTS}"
+        )
     if missing not in ("raise", "skip"):
-        raise ParameterError(f"on_missing is {missing!r}; it must be 'raise' or 'skip'")
+        raise ParameterError(f"on_missing is {missing!r}", fix="it must be 'raise' or 'skip'")
 
 
 def time_quality(
@@ -168,8 +172,11 @@ def time_quality(
     for trouble in troubles.values():
         if trouble and on_missing == "raise":
             raise ParameterError(
-                f"pp.time_quality needs the time of every event in the order of the file, but {trouble}; put the "
-                "events into the order of acquisition, give joined files a sample each, or pass on_missing='skip'"
+                f"pp.time_quality needs the time of every event in the order of the file, but {trouble}",
+                fix=(
+                    "put the "
+                    "events into the order of acquisition, give joined files a sample each, or pass on_missing='skip'"
+                ),
             )
 
     stable = np.ones(adata.n_obs, dtype=bool)
@@ -194,7 +201,7 @@ def time_quality(
             if not np.isfinite(values).all():
                 event = int(np.flatnonzero(~np.isfinite(values))[0])
                 raise ParameterError(
-                    f"{names[column]} is {values[event]} in event {event}; values must be finite"
+                    f"{names[column]} is {values[event]} in event {event}", fix="values must be finite"
                 )
             signal = arcsinh_values(values[:, None], np.array([COFACTOR], dtype=np.float32))[:, 0]
             humps = hump_medians(signal, of_bin, bins)
@@ -278,7 +285,9 @@ def time_quality_table(adata: AnnData) -> pd.DataFrame:
 
     text = adata.uns.get(keys.UNS, {}).get(_STEP)
     if text is None:
-        raise StateError("the time of these events has not been judged; run cytocar.pp.time_quality first")
+        raise StateError(
+            "the time of these events has not been judged", fix="run cytocar.pp.time_quality first"
+        )
     rows: list[tuple[Any, ...]] = []
     for sample, entry in json.loads(text).items():
         bins = entry["bins"] or [[-1, np.nan, np.nan, entry["events"], True, "", "", np.nan]]

@@ -77,7 +77,7 @@ def gate_files(
 
     paths = [Path(file) for file in files]
     if not paths:
-        raise ParameterError("there are no files; give at least one FCS file")
+        raise ParameterError("there are no files", fix="give at least one FCS file")
     targets = _targets(paths, out, populations)
     gates = gate.load(strategy, group=group)
     for name in populations:
@@ -119,11 +119,11 @@ def _targets(
     if not populations:
         return {}
     if out is None:
-        raise ParameterError("populations are to be written, but no folder is named; give one with -o")
+        raise ParameterError("populations are to be written, but no folder is named", fix="give one with -o")
     folder = Path(out)
     if any(path.parent.resolve() == folder.resolve() for path in paths):
         raise ParameterError(
-            f"{folder} holds an input; nothing is written beside input files: name another folder"
+            f"{folder} holds an input", fix="nothing is written beside input files: name another folder"
         )
     targets = {
         (path, name): folder / f"{path.stem}_{re.sub(r'[^A-Za-z0-9+-]+', '_', name).strip('_')}.fcs"
@@ -131,10 +131,12 @@ def _targets(
         for name in populations
     }
     if len(set(targets.values())) < len(targets):
-        raise ParameterError("two new files would have one name; write them to folders of their own")
+        raise ParameterError("two new files would have one name", fix="write them to folders of their own")
     there = [str(target) for target in targets.values() if target.exists()]
     if there:
-        raise ParameterError(f"{', '.join(there[:5])} exists already; name another folder, or remove it")
+        raise ParameterError(
+            f"{', '.join(there[:5])} exists already", fix="name another folder, or remove it"
+        )
     return targets
 
 

@@ -19,7 +19,7 @@ _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def check_workers(workers: int) -> int:
     """Return `workers` when it is a whole number of at least 1."""
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ParameterError(f"workers is {workers!r}; it must be a whole number of at least 1")
+        raise ParameterError(f"workers is {workers!r}", fix="it must be a whole number of at least 1")
     return workers
 
 

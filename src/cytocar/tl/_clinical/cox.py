@@ -73,7 +73,7 @@ def cox(
     from scipy.stats import chi2, norm
 
     if isinstance(covariates, str) or not covariates:
-        raise ParameterError(f"covariates is {covariates!r}; give a list of columns, such as ['age']")
+        raise ParameterError(f"covariates is {covariates!r}", fix="give a list of columns, such as ['age']")
     checks.proportion(level, "level")
     months, seen, kept, left_out = _times(table, time, event, covariates)
     terms, design = _design(kept, covariates)
@@ -174,7 +174,7 @@ def _design(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[list[tuple[
         values = _counts.text(table, covariate)
         first, *others = sorted(set(values))
         if not others:
-            raise ParameterError(f"covariate {covariate!r} is {first!r} in every row; leave it out")
+            raise ParameterError(f"covariate {covariate!r} is {first!r} in every row", fix="leave it out")
         for name in others:
             terms.append((covariate, f"{name} vs {first}"))
             columns.append((values == name).astype(float))
@@ -187,10 +187,11 @@ def _require_full_rank(design: np.ndarray, terms: Sequence[tuple[str, str]]) -> 
     for place, (_, term) in enumerate(terms):
         column = design[:, [place]]
         if column.std() <= 1e-12 * max(1.0, float(np.abs(column).max())):
-            raise ParameterError(f"covariate {term!r} is {column[0, 0]:g} in every row; leave it out")
+            raise ParameterError(f"covariate {term!r} is {column[0, 0]:g} in every row", fix="leave it out")
         wider = np.hstack([base, (column - column.mean()) / column.std()])
         if np.linalg.matrix_rank(wider) < wider.shape[1]:
             raise ParameterError(
-                f"covariate {term!r} follows from the covariates before it ({len(design)} rows); leave one of them out"
+                f"covariate {term!r} follows from the covariates before it ({len(design)} rows)",
+                fix="leave one of them out",
             )
         base = wider

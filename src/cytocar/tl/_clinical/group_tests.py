@@ -77,12 +77,12 @@ def group_test(
     checks.proportion(level, "level")
     for name in tests:
         if name not in _TESTS:
-            raise ParameterError(f"tests has {name!r}; {did_you_mean(str(name), _TESTS)}")
+            raise ParameterError(f"tests has {name!r}", fix=did_you_mean(str(name), _TESTS))
     numbers, label = _counts.number(table, value), _counts.text(table, groups)
     names = sorted(set(label) - {""})
     if len(names) != 2:
         raise ParameterError(
-            f"{groups} has {len(names)} groups ({', '.join(names) or 'none'}); this compares two"
+            f"{groups} has {len(names)} groups ({', '.join(names) or 'none'})", fix="this compares two"
         )
     known = np.isfinite(numbers) & (label != "")
     a, b = (numbers[known & (label == name)] for name in names)

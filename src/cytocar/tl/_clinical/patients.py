@@ -54,11 +54,11 @@ def join_patients(results: pd.DataFrame, patients: pd.DataFrame, *, on: str = ke
     left, right = _names(results, on), _names(patients, on)
     for name in right:
         if name and (right == name).sum() > 1:
-            raise ParameterError(f"{_PATIENTS}: {name!r} has more than one row; one row a patient")
+            raise ParameterError(f"{_PATIENTS}: {name!r} has more than one row", fix="one row a patient")
     both = [str(c) for c in patients.columns if c != on and c in results.columns]
     if both:
         raise ParameterError(
-            f"both tables have {', '.join(map(repr, both))}; rename the columns of one of them"
+            f"both tables have {', '.join(map(repr, both))}", fix="rename the columns of one of them"
         )
     place = {name: row for row, name in enumerate(right) if name}
     rows = np.array([place.get(name, -1) for name in left], dtype=np.int64)

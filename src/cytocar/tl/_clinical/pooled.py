@@ -81,11 +81,11 @@ def pooled_proportions(
     x, whole = _counts.whole(table, events, _WHAT), _counts.whole(table, n, _WHAT)
     for place, text in enumerate(name):
         if (name == text).sum() > 1:
-            raise ParameterError(f"{_WHAT}: study {text!r} has more than one row; sum it up first")
+            raise ParameterError(f"{_WHAT}: study {text!r} has more than one row", fix="sum it up first")
         if whole[place] == 0 or x[place] > whole[place]:
             raise ParameterError(
-                f"{_WHAT}: study {text!r} has {x[place]:g} events among {whole[place]:g} patients; events are "
-                "part of at least one patient"
+                f"{_WHAT}: study {text!r} has {x[place]:g} events among {whole[place]:g} patients",
+                fix=("events are part of at least one patient"),
             )
     part = np.full(len(name), "", dtype=object) if subgroup is None else _counts.text(table, subgroup)
     low, high = (np.atleast_1d(limit) for limit in clopper_pearson(x, whole, level))

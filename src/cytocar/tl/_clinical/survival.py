@@ -132,7 +132,9 @@ def survival_at(curve: pd.DataFrame, times: ArrayLike) -> pd.DataFrame:
     _require_curve(curve)
     wanted = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if not np.all(wanted >= 0):
-        raise ParameterError(f"times holds {wanted[~(wanted >= 0)][0]:g}; a time is a number of at least 0")
+        raise ParameterError(
+            f"times holds {wanted[~(wanted >= 0)][0]:g}", fix="a time is a number of at least 0"
+        )
     rows = []
     for name, part in curve.groupby("group", sort=False):
         when = part["time"].to_numpy(float)
@@ -311,11 +313,12 @@ def _times(
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise ParameterError(
-            f"{_WHAT}: {event} in row {row} is {str(table[event].iloc[row])!r}; 1 where the event was seen, 0 where not"
+            f"{_WHAT}: {event} in row {row} is {str(table[event].iloc[row])!r}",
+            fix="1 where the event was seen, 0 where not",
         )
     if np.any(months < 0):
         row = int(np.flatnonzero(months < 0)[0])
-        raise ParameterError(f"{_WHAT}: {time} in row {row} is {months[row]:g}; a time is at least 0")
+        raise ParameterError(f"{_WHAT}: {time} in row {row} is {months[row]:g}", fix="a time is at least 0")
     known = np.isfinite(months) & np.isfinite(seen)
     for column in more:
         known &= np.array([not _counts.is_missing(value) for value in table[column]])

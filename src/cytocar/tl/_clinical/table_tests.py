@@ -68,7 +68,7 @@ def table_test(
     counts = _counts_of(table)
     for name in tests:
         if name not in _TESTS:
-            raise ParameterError(f"tests has {name!r}; {did_you_mean(str(name), _TESTS)}")
+            raise ParameterError(f"tests has {name!r}", fix=did_you_mean(str(name), _TESTS))
     kept = counts[np.ix_(counts.sum(axis=1) > 0, counts.sum(axis=0) > 0)]
     dropped = "" if kept.shape == counts.shape else "rows or columns without counts are left out"
     n = int(kept.sum())
@@ -271,17 +271,20 @@ def _fillings(rows: np.ndarray, total: int) -> np.ndarray:
 def _counts_of(table: pd.DataFrame | ArrayLike) -> np.ndarray:
     values = np.asarray(table)
     if values.ndim != 2:
-        raise ParameterError(f"table has {values.ndim} dimensions; a table of counts has rows and columns")
+        raise ParameterError(
+            f"table has {values.ndim} dimensions", fix="a table of counts has rows and columns"
+        )
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            f"table holds what is not a number: {error}; make it with pandas.crosstab"
+            f"table holds what is not a number: {error}", fix="make it with pandas.crosstab"
         ) from None
     wrong = ~(np.isfinite(numbers) & (numbers >= 0) & (numbers == np.floor(numbers)))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ParameterError(
-            f"table: row {row}, column {column} is {numbers[row, column]:g}; a count is a whole number of at least 0"
+            f"table: row {row}, column {column} is {numbers[row, column]:g}",
+            fix="a count is a whole number of at least 0",
         )
     return numbers.astype(np.int64)

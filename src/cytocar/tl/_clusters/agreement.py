@@ -71,7 +71,8 @@ def normalized_mutual_information(a: ArrayLike, b: ArrayLike) -> float:
 def _labels(adata: AnnData, key: str) -> pd.Series:
     if key not in adata.obs:
         raise ParameterError(
-            f"obs has no column {key!r}; {did_you_mean(key, [str(column) for column in adata.obs.columns])}"
+            f"obs has no column {key!r}",
+            fix=did_you_mean(key, [str(column) for column in adata.obs.columns]),
         )
     return adata.obs[key]
 
@@ -159,7 +160,9 @@ def agreement(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOWSOM) -
     placed = (left != NO_CLUSTER) & (right != NO_CLUSTER)
     left, right = left[placed].astype(str), right[placed].astype(str)
     if not len(left):
-        raise ParameterError(f"no cell has a cluster in both {a!r} and {b!r}; there is nothing to compare")
+        raise ParameterError(
+            f"no cell has a cluster in both {a!r} and {b!r}", fix="there is nothing to compare"
+        )
     return pd.DataFrame(
         {
             "method_a": [a],

@@ -134,10 +134,10 @@ def flowsom(
     require_few(sides[0] * sides[1])
     form = checked_method(method, x.shape[0])
     if linkage not in LINKAGES:
-        raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), LINKAGES)}")
+        raise ParameterError(f"linkage is {linkage!r}", fix=did_you_mean(str(linkage), LINKAGES))
     passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
     if isinstance(metaclusters, str) and metaclusters != "auto":
-        raise ParameterError(f"metaclusters is {metaclusters!r}; it must be a whole number or 'auto'")
+        raise ParameterError(f"metaclusters is {metaclusters!r}", fix="it must be a whole number or 'auto'")
 
     found = self_organising_map(
         x, n_cells=len(x), grid=sides, rlen=passes, method=form, seed=seed, n_jobs=n_jobs
@@ -148,7 +148,8 @@ def flowsom(
     if most < 2:
         raise ParameterError(
             f"tl.flowsom: only {used} of {len(found.codes)} nodes have cells, too few to group: the cells are too few "
-            "or too much alike; choose more cells or other markers"
+            "or too much alike",
+            fix="choose more cells or other markers",
         )
     if isinstance(metaclusters, str):
         asked = None

@@ -33,8 +33,11 @@ def require_few(nodes: int) -> None:
     """Raise `ParameterError` where there are too many nodes to compare each pair of them."""
     if nodes > MOST_NODES:
         raise ParameterError(
-            f"grid has {nodes} nodes; metaclusters compare each pair of nodes, which takes too much memory beyond "
-            f"{MOST_NODES} of them (such as 50 x 50)"
+            f"grid has {nodes} nodes",
+            fix=(
+                "metaclusters compare each pair of nodes, which takes too much memory beyond "
+                f"{MOST_NODES} of them (such as 50 x 50)"
+            ),
         )
 
 

@@ -285,7 +285,7 @@ def phenograph(
     n = x.shape[0]
     if isinstance(k, str):
         if k != "auto":
-            raise ParameterError(f"k is {k!r}; it must be a whole number or 'auto'")
+            raise ParameterError(f"k is {k!r}", fix="it must be a whole number or 'auto'")
         neighbours = auto_k(n)
     else:
         neighbours = checks.whole_number(k, "k", 2, n // 2, why=f"half of the {n} cells")
@@ -293,7 +293,7 @@ def phenograph(
     checks.whole_number(min_size, "min_size", 1)
     if isinstance(n_runs, str):
         if n_runs != "auto":
-            raise ParameterError(f"n_runs is {n_runs!r}; it must be a whole number or 'auto'")
+            raise ParameterError(f"n_runs is {n_runs!r}", fix="it must be a whole number or 'auto'")
         runs = None
     else:
         runs = checks.whole_number(n_runs, "n_runs", 1)
@@ -302,7 +302,7 @@ def phenograph(
     elif engine == "phenograph":
         found = _original(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
     else:
-        raise ParameterError(f"engine is {engine!r}; it must be 'cytocar' or 'phenograph'")
+        raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'phenograph'")
 
     labels = _groups.labels_by_size(found.labels, min_size)
     result = adata.copy() if copy else adata

@@ -28,7 +28,7 @@ def known_thresholds(adata: AnnData, thresholds: Mapping[str, float] | None) -> 
     found: dict[str, float] = {}
     for name, value in (thresholds or {}).items():
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-            raise ParameterError(f"the threshold of {name!r} is {value!r}; it must be a finite number")
+            raise ParameterError(f"the threshold of {name!r} is {value!r}", fix="it must be a finite number")
         found[str(adata.var_names[get.columns(adata, name)[0]])] = float(value)
     return found
 

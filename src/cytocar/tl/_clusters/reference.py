@@ -113,22 +113,27 @@ class Reference:
         file = file / "cells.h5ad" if file.is_dir() else file
         if not file.is_file():
             raise ParameterError(
-                f"{path}: there is no reference here; name the folder of a finished run, its cells.h5ad, or a file "
-                "that cytocar.tl.Reference.write has written"
+                "there is no reference here",
+                where=str(path),
+                fix=(
+                    "name the folder of a finished run, its cells.h5ad, or a file "
+                    "that cytocar.tl.Reference.write has written"
+                ),
             )
         try:
             cells = anndata.read_h5ad(file)
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ParameterError(f"{file}: this is not an h5ad file ({error})") from error
+            raise ParameterError(f"this is not an h5ad file ({error})", where=str(file)) from error
         stored = cells.uns.get("reference")
         if not isinstance(stored, Mapping) or "limit" not in stored:
             try:
                 return make_reference(cells)
             except ParameterError as error:
-                raise ParameterError(f"{file}: {error}") from error
+                raise ParameterError(f"{error}", where=str(file)) from error
         if int(stored["format"]) != FORMAT:
             raise ParameterError(
-                f"{file}: the reference is of format {int(stored['format'])}, this cytocar reads {FORMAT}"
+                f"the reference is of format {int(stored['format'])}, this cytocar reads {FORMAT}",
+                where=str(file),
             )
         return cls(
             markers=tuple(map(str, cells.var_names)),
@@ -233,7 +238,7 @@ def make_reference(
         chosen = chosen[np.sort(draw)]
     x, names = _input.marker_matrix(adata[chosen], markers, "tl.make_reference")
     if len(x) <= k:
-        raise ParameterError(f"k is {k}, but the reference has {len(x)} cells; it must be less")
+        raise ParameterError(f"k is {k}, but the reference has {len(x)} cells", fix="it must be less")
     near, _ = _neighbours.nearest_neighbours(x, k, n_jobs=n_jobs)
     apart = _neighbours.distances(x, x, near).mean(axis=1)
     maps = {}
@@ -439,7 +444,7 @@ def _comparable(adata: AnnData, reference: Reference) -> NDArray[np.float32]:
             for i in np.flatnonzero(other)
         )
         raise ParameterError(
-            f"the cofactors of these markers differ from the reference: {told}; use the same ones"
+            f"the cofactors of these markers differ from the reference: {told}", fix="use the same ones"
         )
     x = get.matrix(adata, names)
     checks.require_finite(x, names, "tl.map_to_reference", "remove those cells")

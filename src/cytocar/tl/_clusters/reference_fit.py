@@ -62,7 +62,7 @@ def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFr
     stored = adata.uns.get("reference")
     if "reference_fits" not in adata.obs or not isinstance(stored, Mapping):
         raise ParameterError(
-            "these cells were not put onto a reference; run cytocar.tl.map_to_reference first"
+            "these cells were not put onto a reference", fix="run cytocar.tl.map_to_reference first"
         )
     samples, names = grouping(adata, sample_key)
     outside = ~adata.obs["reference_fits"].to_numpy(bool)

@@ -65,8 +65,12 @@ def read_names(path: str | os.PathLike[str]) -> pd.DataFrame:
                 [{column: row.get(column) for column in table.columns if column} for row in table.rows]
             )
         raise ParameterError(
-            f"{path}: there is no column {' nor '.join(map(repr, missing))}; a table of cluster names has the columns "
-            "method, cluster and name, as cluster_names.csv of a run has them"
+            f"there is no column {' nor '.join(map(repr, missing))}",
+            where=str(path),
+            fix=(
+                "a table of cluster names has the columns "
+                "method, cluster and name, as cluster_names.csv of a run has them"
+            ),
         )
     raise ParameterError("\n".join(map(str, problems)))
 
@@ -175,7 +179,9 @@ def rename_clusters(
         missing = [column for column in NAMES_COLUMNS if column not in frame.columns]
         if missing:
             known = [str(column) for column in frame.columns]
-            raise ParameterError(f"the table has no column {missing[0]!r}; {did_you_mean(missing[0], known)}")
+            raise ParameterError(
+                f"the table has no column {missing[0]!r}", fix=did_you_mean(missing[0], known)
+            )
     else:
         frame, where = read_names(table), str(table)
     if "method" in frame and len(frame):
@@ -183,7 +189,7 @@ def rename_clusters(
         frame = frame[[method == key for method in methods]]
         if frame.empty:
             known = [method for method in dict.fromkeys(methods) if method]
-            raise ParameterError(f"{where} has no rows of method {key!r}; {did_you_mean(key, known)}")
+            raise ParameterError(f"{where} has no rows of method {key!r}", fix=did_you_mean(key, known))
     labels, clusters = grouping(adata, key)
     pairs = named_clusters(frame, clusters)
     prints = (

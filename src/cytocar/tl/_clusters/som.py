@@ -72,7 +72,7 @@ class SelfOrganisingMap:
         ``found.metaclusters(9)[found.node]`` are the labels of the cells.
         """
         if linkage not in LINKAGES:
-            raise ParameterError(f"linkage is {linkage!r}; {did_you_mean(str(linkage), LINKAGES)}")
+            raise ParameterError(f"linkage is {linkage!r}", fix=did_you_mean(str(linkage), LINKAGES))
         cells = np.bincount(self.node, minlength=len(self.codes))
         used = int((cells > 0).sum())
         k = checks.whole_number(
@@ -105,7 +105,7 @@ def checked_grid(grid: object, n_cells: int) -> tuple[int, int]:
     """Return the grid to use for so many cells, or raise `ParameterError`."""
     sides = tuple(grid) if isinstance(grid, Sequence) and not isinstance(grid, str) else ()
     if len(sides) != 2:
-        raise ParameterError(f"grid is {grid!r}; it must be two whole numbers such as (10, 10)")
+        raise ParameterError(f"grid is {grid!r}", fix="it must be two whole numbers such as (10, 10)")
     rows, columns = (checks.whole_number(side, "a side of grid", 2, 100) for side in sides)
     return shrunk((rows, columns), n_cells)
 
@@ -128,7 +128,7 @@ def checked_rlen(rlen: object, n_cells: int, nodes: int) -> int:
     """Return how often to show all cells, or raise `ParameterError`."""
     if isinstance(rlen, str):
         if rlen != "auto":
-            raise ParameterError(f"rlen is {rlen!r}; it must be a whole number or 'auto'")
+            raise ParameterError(f"rlen is {rlen!r}", fix="it must be a whole number or 'auto'")
         return auto_rlen(n_cells, nodes)
     return checks.whole_number(rlen, "rlen", 1)
 
@@ -136,7 +136,7 @@ def checked_rlen(rlen: object, n_cells: int, nodes: int) -> int:
 def checked_method(method: object, n_cells: int) -> str:
     """Return the form of training to use for so many cells, or raise `ParameterError`."""
     if method not in METHODS:
-        raise ParameterError(f"method is {method!r}; {did_you_mean(str(method), METHODS)}")
+        raise ParameterError(f"method is {method!r}", fix=did_you_mean(str(method), METHODS))
     if method == "auto":
         return "online" if n_cells <= SAMPLE else "batch"
     return str(method)
@@ -154,12 +154,12 @@ def blocks(cells: Cells) -> Iterator[tuple[int, NDArray[np.float32]]]:
     for number, chunk in enumerate(cells() if callable(cells) else cells):
         if not isinstance(chunk, np.ndarray):
             raise ParameterError(
-                f"chunk {number} is a {type(chunk).__name__}; it must be an array of cells x markers"
+                f"chunk {number} is a {type(chunk).__name__}", fix="it must be an array of cells x markers"
             )
         if chunk.ndim != 2 or (markers >= 0 and chunk.shape[1] != markers):
             wanted = f"{markers} columns" if markers >= 0 else "rows and columns"
             raise ParameterError(
-                f"chunk {number} has the shape {chunk.shape}; it must have {wanted} (the markers)"
+                f"chunk {number} has the shape {chunk.shape}", fix=f"it must have {wanted} (the markers)"
             )
         markers, taken = chunk.shape[1], 0
         while held + len(chunk) - taken >= BLOCK:
@@ -183,8 +183,11 @@ def _shape(cells: Cells) -> tuple[int, int]:
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise ParameterError(
-                f"tl.flowsom_map: row {start + int(row)}, column {int(column)} is {block[row, column]}; values must be "
-                f"finite and at most {checks.LARGEST:g}: remove those cells or leave that marker out"
+                f"tl.flowsom_map: row {start + int(row)}, column {int(column)} is {block[row, column]}",
+                fix=(
+                    "values must be "
+                    f"finite and at most {checks.LARGEST:g}: remove those cells or leave that marker out"
+                ),
             )
         rows, markers = start + len(block), block.shape[1]
     if rows < _input.MIN_CELLS:
@@ -306,8 +309,8 @@ def self_organising_map(
         if method == "online":
             if not isinstance(cells, np.ndarray):
                 raise ParameterError(
-                    "method is 'online', which shows cells in random order, so they must be one array; "
-                    "for chunks take method='batch'"
+                    "method is 'online', which shows cells in random order, so they must be one array",
+                    fix="for chunks take method='batch'",
                 )
             codes = _online(np.ascontiguousarray(cells, np.float32), grid, rlen, generator)
         else:
@@ -382,17 +385,20 @@ def flowsom_map(
     """
     if isinstance(cells, np.ndarray) and cells.ndim != 2:
         raise ParameterError(
-            f"cells has the shape {cells.shape}; it must have rows (cells) and columns (markers)"
+            f"cells has the shape {cells.shape}", fix="it must have rows (cells) and columns (markers)"
         )
     if not isinstance(cells, (np.ndarray, Sequence, Iterator)) and not callable(cells):
         raise ParameterError(
-            f"cells is a {type(cells).__name__}; it must be an array, a list of arrays, or a function that returns an "
-            "iterator over arrays; of a table or a sparse matrix hand over dense values, such as table.to_numpy()"
+            f"cells is a {type(cells).__name__}",
+            fix=(
+                "it must be an array, a list of arrays, or a function that returns an "
+                "iterator over arrays; of a table or a sparse matrix hand over dense values, such as table.to_numpy()"
+            ),
         )
     if isinstance(cells, Iterator):
         raise ParameterError(
-            f"cells is a {type(cells).__name__}, which is spent after one pass; "
-            "hand over a function that makes a new one"
+            f"cells is a {type(cells).__name__}, which is spent after one pass",
+            fix="hand over a function that makes a new one",
         )
     n_cells, _ = _shape(cells)
     sides = checked_grid(grid, n_cells)

@@ -37,10 +37,12 @@ def limits(
 def _distances(adata: AnnData, key: str) -> NDArray[np.float64]:
     column = f"{key}_distance"
     if column not in adata.obs:
-        raise ParameterError(f"obs has no column {column!r}; run cytocar.tl.flowsom again")
+        raise ParameterError(f"obs has no column {column!r}", fix="run cytocar.tl.flowsom again")
     distance = adata.obs[column].to_numpy().astype(np.float64)
     if not np.isfinite(distance).all():
-        raise ParameterError(f"obs[{column!r}] has values that are not finite; run cytocar.tl.flowsom again")
+        raise ParameterError(
+            f"obs[{column!r}] has values that are not finite", fix="run cytocar.tl.flowsom again"
+        )
     return distance
 
 
@@ -48,8 +50,8 @@ def _same_map(stored: StoredMap, other: StoredMap) -> None:
     if stored.codes.shape != other.codes.shape or not np.array_equal(stored.codes, other.codes):
         raise ParameterError(
             f"reference: its map has {other.codes.shape[0]} nodes of {other.codes.shape[1]} markers and other codes "
-            f"than the map of these data ({stored.codes.shape[0]} nodes of {stored.codes.shape[1]} markers); "
-            "distances compare on one map only: map these cells onto the reference first"
+            f"than the map of these data ({stored.codes.shape[0]} nodes of {stored.codes.shape[1]} markers)",
+            fix="distances compare on one map only: map these cells onto the reference first",
         )
 
 
@@ -126,7 +128,7 @@ def flowsom_outliers(
 
     mad = checks.positive_number(mad, "mad")
     if by not in LEVELS:
-        raise ParameterError(f"by is {by!r}; {did_you_mean(str(by), LEVELS)}")
+        raise ParameterError(f"by is {by!r}", fix=did_you_mean(str(by), LEVELS))
     stored = stored_map(adata, key)
     distance = _distances(adata, key)
     source, usual = stored, distance

@@ -53,7 +53,7 @@ def stored_map(adata: AnnData, key: str) -> StoredMap:
     column = f"{key}_node"
     if not isinstance(facts, dict) or any(name not in facts for name in NEEDED) or column not in adata.obs:
         raise ParameterError(
-            f"there is no FlowSOM result {key!r} in these data; run cytocar.tl.flowsom first"
+            f"there is no FlowSOM result {key!r} in these data", fix="run cytocar.tl.flowsom first"
         )
     codes = np.asarray(facts["codes"], dtype=np.float64)
     node = adata.obs[column].to_numpy()
@@ -66,6 +66,7 @@ def stored_map(adata: AnnData, key: str) -> StoredMap:
     if len(node) and not (node.min() >= 0 and node.max() < len(codes)):
         raise ParameterError(
             f"obs[{column!r}] names node {int(node.max() if node.max() >= len(codes) else node.min())}, but "
-            f"uns[{key!r}] has nodes 0 to {len(codes) - 1}: they are not of one result; run cytocar.tl.flowsom again"
+            f"uns[{key!r}] has nodes 0 to {len(codes) - 1}: they are not of one result",
+            fix="run cytocar.tl.flowsom again",
         )
     return StoredMap(facts, json.loads(str(facts["markers"])), codes, node.astype(np.int32))

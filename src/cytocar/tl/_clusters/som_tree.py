@@ -185,8 +185,8 @@ def flowsom_tree(adata: AnnData, *, key: str = keys.FLOWSOM) -> tuple[pd.DataFra
     taken = [name for name in stored.markers if name in OWN_COLUMNS]
     if taken:
         raise ParameterError(
-            f"tl.flowsom_tree: the marker {taken[0]!r} has the name of a column of the table of nodes; "
-            "rename it in var_names"
+            f"tl.flowsom_tree: the marker {taken[0]!r} has the name of a column of the table of nodes",
+            fix="rename it in var_names",
         )
     n = len(stored.codes)
     edges, lengths = spanning_tree(stored.codes)

@@ -226,8 +226,8 @@ def stability(
     drawn = int(np.floor(part * min(len(labelled), max_cells) + 1e-9))
     if n_resamples and drawn < _input.MIN_CELLS:
         raise ParameterError(
-            f"share is {share}, which leaves {drawn} of {len(labelled)} cells in a resample; at least "
-            f"{_input.MIN_CELLS} are needed: raise share, or take n_resamples=0"
+            f"share is {share}, which leaves {drawn} of {len(labelled)} cells in a resample",
+            fix=(f"at least {_input.MIN_CELLS} are needed: raise share, or take n_resamples=0"),
         )
     if settings.get("engine") == "phenograph":
         # the original works in a folder of its own, and a process is in one folder only
@@ -257,7 +257,7 @@ def stability(
     has_samples = sample_key in adata.obs
     if not has_samples and sample_key != keys.SAMPLE:
         known = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"obs has no column {sample_key!r}; {did_you_mean(sample_key, known)}")
+        raise ParameterError(f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, known))
     samples = grouping(adata, sample_key)[0][labelled] if has_samples else np.full(len(own), keys.ALL)
     matched = [_matched(own[repeat.cells], new) for repeat, new in resampled]
     clusters = _clusters(key, own, grouping(adata, key)[1], [jaccard for jaccard, _ in matched])
@@ -283,7 +283,7 @@ def _result(adata: AnnData, key: str) -> tuple[Callable[..., Any], dict[str, Any
     if not isinstance(stored, Mapping) or "markers" not in stored or key not in adata.obs:
         known = [str(name) for name in adata.uns if name in adata.obs]
         near = did_you_mean(key, known) if known else "run cytocar.tl.phenograph or cytocar.tl.flowsom first"
-        raise ParameterError(f"there is no clustering {key!r} with its settings in these data; {near}")
+        raise ParameterError(f"there is no clustering {key!r} with its settings in these data", fix=f"{near}")
     function = flowsom if "codes" in stored else phenograph
     return function, _recorded(stored, function), list(json.loads(str(stored["markers"])))
 

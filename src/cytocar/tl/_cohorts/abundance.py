@@ -289,7 +289,7 @@ def _size_factors(y: Floats, n: Floats) -> Floats:
     everywhere = (y > 0).all(axis=1)
     if not everywhere.any():
         raise ParameterError(
-            "composition='ratio' needs a cluster that has cells in every sample; use 'total'"
+            "composition='ratio' needs a cluster that has cells in every sample", fix="use 'total'"
         )
     logs = np.log(y[everywhere])
     factor = np.exp(np.median(logs - logs.mean(axis=1, keepdims=True), axis=0))
@@ -311,7 +311,7 @@ def _counted(
 
         if sample_key not in data.obs:
             raise ParameterError(
-                f"obs has no column {sample_key!r}; {did_you_mean(sample_key, map(str, data.obs.columns))}"
+                f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, data.obs.columns))
             )
         labels, order = grouping(data, groupby)
         wide = pd.crosstab(labels, data.obs[sample_key].astype(str).to_numpy()).reindex(order, fill_value=0)
@@ -334,10 +334,14 @@ def _from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     for column in (keys.SAMPLE, "cluster", "n"):
         if column not in table.columns:
             shown = ", ".join(map(str, table.columns))
-            raise ParameterError(f"the table of counts has no column {column!r}; its columns are {shown}")
+            raise ParameterError(
+                f"the table of counts has no column {column!r}", fix=f"its columns are {shown}"
+            )
     if "method" in table.columns and table["method"].nunique() > 1:
         shown = ", ".join(map(str, table["method"].unique()))
-        raise ParameterError(f"the table holds clusters of several methods ({shown}); choose the rows of one")
+        raise ParameterError(
+            f"the table holds clusters of several methods ({shown})", fix="choose the rows of one"
+        )
     table = table.assign(
         **{keys.SAMPLE: table[keys.SAMPLE].astype(str), "cluster": table["cluster"].astype(str)}
     )
@@ -354,8 +358,8 @@ def _from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     if wrong.any():
         row = table[wrong].iloc[0]
         raise ParameterError(
-            f"n is {row['n']} for cluster {row['cluster']} of sample {row[keys.SAMPLE]}; "
-            "it must be a whole number, at least 0"
+            f"n is {row['n']} for cluster {row['cluster']} of sample {row[keys.SAMPLE]}",
+            fix="it must be a whole number, at least 0",
         )
     order = list(dict.fromkeys(table["cluster"]))
     wide = table.assign(n=n).pivot(index="cluster", columns=keys.SAMPLE, values="n").fillna(0.0).loc[order]
@@ -376,11 +380,13 @@ def _from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 
 def _require(method: str, composition: str, level: float, min_cells: int) -> None:
     if method not in METHODS:
-        raise ParameterError(f"method is {method!r}; {did_you_mean(method, METHODS)}")
+        raise ParameterError(f"method is {method!r}", fix=did_you_mean(method, METHODS))
     if composition not in ("total", "ratio"):
-        raise ParameterError(f"composition is {composition!r}; it must be 'total' or 'ratio'")
+        raise ParameterError(f"composition is {composition!r}", fix="it must be 'total' or 'ratio'")
     if composition == "ratio" and method not in ("nb", "logit"):
-        raise ParameterError(f"composition='ratio' is for method='nb' and 'logit'; method is {method!r}")
+        raise ParameterError(
+            "composition='ratio' is for method='nb' and 'logit'", fix=f"method is {method!r}"
+        )
     checks.proportion(level, "level")
     if min_cells < 1:
-        raise ParameterError(f"min_cells is {min_cells!r}; it must be at least 1")
+        raise ParameterError(f"min_cells is {min_cells!r}", fix="it must be at least 1")

@@ -83,7 +83,7 @@ def matching_sheet(samples: pd.DataFrame, found: Iterable[str]) -> pd.DataFrame:
     if keys.SAMPLE not in samples.columns:
         if samples.index.name != keys.SAMPLE:
             shown = ", ".join(map(str, samples.columns))
-            raise ParameterError(f"samples has no column {keys.SAMPLE!r}; its columns are {shown}")
+            raise ParameterError(f"samples has no column {keys.SAMPLE!r}", fix=f"its columns are {shown}")
         samples = samples.reset_index()
     sheet = samples[samples["role"].astype(str) != CONTROL_ROLE] if "role" in samples.columns else samples
     sheet = sheet.reset_index(drop=True)
@@ -92,13 +92,14 @@ def matching_sheet(samples: pd.DataFrame, found: Iterable[str]) -> pd.DataFrame:
     ids = sheet[keys.SAMPLE].astype(str)
     if ids.duplicated().any():
         raise ParameterError(
-            f"samples has {ids[ids.duplicated()].iloc[0]!r} in more than one row; each sample needs one"
+            f"samples has {ids[ids.duplicated()].iloc[0]!r} in more than one row", fix="each sample needs one"
         )
     known = set(found)
     absent = [name for name in ids if name not in known]
     if absent:
         raise ParameterError(
-            f"samples names {', '.join(absent)}, which the data do not have; {did_you_mean(absent[0], sorted(known))}"
+            f"samples names {', '.join(absent)}, which the data do not have",
+            fix=did_you_mean(absent[0], sorted(known)),
         )
     return sheet
 
@@ -107,7 +108,7 @@ def sheet_of(obs: pd.DataFrame, sample_key: str) -> pd.DataFrame:
     """Return a sheet made of those columns of `obs` that are the same for all cells of a sample."""
     if sample_key not in obs.columns:
         raise ParameterError(
-            f"obs has no column {sample_key!r}; {did_you_mean(sample_key, map(str, obs.columns))}"
+            f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, obs.columns))
         )
     grouped = obs.groupby(sample_key, observed=True, sort=False)
     constant = [
@@ -123,7 +124,7 @@ def arrange(
 ) -> list[Arrangement]:
     """Give each contrast its design and the patient a place, so that samples of a patient are no replicates."""
     if block_as not in BLOCKS:
-        raise ParameterError(f"block_as is {block_as!r}; {did_you_mean(block_as, BLOCKS)}")
+        raise ParameterError(f"block_as is {block_as!r}", fix=did_you_mean(block_as, BLOCKS))
     block = _block(design, block)
     return [_arranged(design, one, block, block_as) for one in contrasts]
 
@@ -145,8 +146,8 @@ def _arranged(design: Design, one: Contrast, block: str | None, block_as: str) -
         return Arrangement(quiet, wide, "fixed", block, rows, quiet.matrix)
     if block_as == "fixed":
         raise ParameterError(
-            f"{one.name!r} is between levels of {block}: with {block} as fixed block nothing is left of it; "
-            "use block_as='auto'"
+            f"{one.name!r} is between levels of {block}: with {block} as fixed block nothing is left of it",
+            fix="use block_as='auto'",
         )
     labels = design.sheet[block].astype(str).to_numpy()
     first, member = _in_order(labels)
@@ -295,7 +296,7 @@ def _block(design: Design, block: str | None) -> str | None:
             return None
     elif block not in sheet.columns:
         raise ParameterError(
-            f"block is {block!r}, no column of samples; {did_you_mean(block, map(str, sheet.columns))}"
+            f"block is {block!r}, no column of samples", fix=did_you_mean(block, map(str, sheet.columns))
         )
     else:
         _design._require_known(sheet, block)

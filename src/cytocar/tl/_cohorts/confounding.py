@@ -68,7 +68,7 @@ def confounding(
     import pandas as pd
 
     if not 0.0 < strong <= 1.0:
-        raise ParameterError(f"strong is {strong!r}; it must be above 0 and at most 1")
+        raise ParameterError(f"strong is {strong!r}", fix="it must be above 0 and at most 1")
     if "role" in samples.columns:
         samples = samples[samples["role"].astype(str) != CONTROL_ROLE]
     if not len(samples):
@@ -78,7 +78,8 @@ def confounding(
     if not present:
         looked = ", ".join(factors)
         raise ParameterError(
-            f"samples has none of the columns {looked} filled in; {did_you_mean(looked, map(str, samples.columns))}"
+            f"samples has none of the columns {looked} filled in",
+            fix=did_you_mean(looked, map(str, samples.columns)),
         )
     rows = [
         _judged(samples, factor, batch, strong) for factor in present for batch in batches if batch != factor

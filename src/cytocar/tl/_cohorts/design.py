@@ -67,7 +67,8 @@ def read_formula(formula: str) -> tuple[bool, tuple[tuple[str, ...], ...]]:
     text = formula.strip()
     if not text.startswith("~") or "~" in text[1:]:
         raise ParameterError(
-            f"formula is {formula!r}; it has to start with ~ and name columns of the sheet: '~ group + batch'"
+            f"formula is {formula!r}",
+            fix="it has to start with ~ and name columns of the sheet: '~ group + batch'",
         )
     signed = re.findall(r"([+-]?)([^+-]*)", "+" + text[1:].strip().removeprefix("+"))
     intercept = True
@@ -78,14 +79,14 @@ def read_formula(formula: str) -> tuple[bool, tuple[tuple[str, ...], ...]]:
             continue
         if sign == "-":
             raise ParameterError(
-                f"formula {formula!r} takes {part!r} away; only '- 1' (no intercept) is known"
+                f"formula {formula!r} takes {part!r} away", fix="only '- 1' (no intercept) is known"
             )
         factors = [[name.strip() for name in piece.split(":")] for piece in part.split("*")]
         for name in (name for piece in factors for name in piece):
             if not _NAME.match(name):
                 raise ParameterError(
-                    f"formula {formula!r} has {name!r} where the name of a column is due; "
-                    "known are + : * and 0 or - 1 for no intercept"
+                    f"formula {formula!r} has {name!r} where the name of a column is due",
+                    fix="known are + : * and 0 or - 1 for no intercept",
                 )
         for chosen in range(1, 2 ** len(factors)):
             merged = [name for i, piece in enumerate(factors) if chosen >> i & 1 for name in piece]
@@ -100,7 +101,7 @@ def make_design(sheet: pd.DataFrame, formula: str | None, design: Any = None) ->
     """Return the design of `sheet`: from a formula (the first level is the reference) or a ready matrix."""
     if (formula is None) == (design is None):
         raise ParameterError(
-            "give either formula, such as '~ group + batch', or design, a matrix; not both, not none"
+            "give either formula, such as '~ group + batch', or design, a matrix", fix="not both, not none"
         )
     if formula is None:
         return _ready(sheet, design)
@@ -110,8 +111,8 @@ def make_design(sheet: pd.DataFrame, formula: str | None, design: Any = None) ->
     for name in dict.fromkeys(name for term in terms for name in term):
         if name not in sheet.columns:
             raise ParameterError(
-                f"formula {formula!r} names {name!r}, which the sheet does not have; "
-                f"{did_you_mean(name, map(str, sheet.columns))}"
+                f"formula {formula!r} names {name!r}, which the sheet does not have",
+                fix=did_you_mean(name, map(str, sheet.columns)),
             )
         _require_known(sheet, name)
         if not _is_number(sheet[name]):
@@ -234,7 +235,7 @@ def _require_known(sheet: pd.DataFrame, name: str) -> None:
     if empty.any():
         where = ", ".join(sheet.loc[empty, keys.SAMPLE].astype(str))
         raise ParameterError(
-            f"column {name!r} of the sheet is empty for {where}; fill it in or leave these samples out"
+            f"column {name!r} of the sheet is empty for {where}", fix="fill it in or leave these samples out"
         )
 
 
@@ -287,12 +288,13 @@ def _ready(sheet: pd.DataFrame, design: Any) -> Design:
     matrix = np.asarray(design, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != len(sheet):
         raise ParameterError(
-            f"design has the shape {matrix.shape}; it needs one row for each of the {len(sheet)} samples"
+            f"design has the shape {matrix.shape}",
+            fix=f"it needs one row for each of the {len(sheet)} samples",
         )
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise ParameterError(
-            f"design has {matrix[row, column]} in row {row}, column {column}; it needs numbers"
+            f"design has {matrix[row, column]} in row {row}, column {column}", fix="it needs numbers"
         )
     columns = names or tuple(f"x{i}" for i in range(matrix.shape[1]))
     return Design(matrix, columns, sheet, "a given design matrix", ())
@@ -302,7 +304,8 @@ def _wanted(design: Design, contrast: Any) -> list[Contrast]:
     if contrast is None:
         if not design.terms:
             raise ParameterError(
-                f"contrast is missing; name one of the columns {', '.join(design.columns)} or give weights"
+                "contrast is missing",
+                fix=f"name one of the columns {', '.join(design.columns)} or give weights",
             )
         contrast = design.terms[0][0]
     if isinstance(contrast, Mapping):
@@ -318,8 +321,8 @@ def _wanted(design: Design, contrast: Any) -> list[Contrast]:
     weights = np.asarray(contrast, dtype=np.float64)
     if weights.shape != (len(design.columns),):
         raise ParameterError(
-            f"contrast has {weights.size} weights; the design has {len(design.columns)} columns: "
-            f"{', '.join(design.columns)}"
+            f"contrast has {weights.size} weights",
+            fix=f"the design has {len(design.columns)} columns: {', '.join(design.columns)}",
         )
     named = {n: float(w) for n, w in zip(design.columns, weights, strict=True) if w}
     return [_combination(design, named, " ".join(f"{w:+g} {n}" for n, w in named.items()))]
@@ -347,7 +350,8 @@ def _by_text(design: Design, text: str) -> list[Contrast]:
         )
     known = [*design.names, *design.columns]
     raise ParameterError(
-        f"contrast is {text!r}; give 'b vs a', a column of the formula or of the design; {did_you_mean(text, known)}"
+        f"contrast is {text!r}",
+        fix=f"give 'b vs a', a column of the formula or of the design; {did_you_mean(text, known)}",
     )
 
 
@@ -356,7 +360,8 @@ def _combination(design: Design, named: Mapping[str, float], name: str) -> Contr
     for column, weight in named.items():
         if column not in design.columns:
             raise ParameterError(
-                f"contrast names the coefficient {column!r}; the design has {', '.join(design.columns)}"
+                f"contrast names the coefficient {column!r}",
+                fix=f"the design has {', '.join(design.columns)}",
             )
         weights[design.columns.index(column)] = weight
     if not np.isfinite(weights).all() or not weights.any():
@@ -368,12 +373,14 @@ def _between(design: Design, column: str, a: str, b: str) -> Contrast:
     """Return level b less level a, averaged over the samples' other values where there are interactions."""
     if column not in design.levels:
         raise ParameterError(
-            f"contrast names the column {column!r}, no factor of the formula; {did_you_mean(column, design.levels)}"
+            f"contrast names the column {column!r}, no factor of the formula",
+            fix=did_you_mean(column, design.levels),
         )
     for level in (a, b):
         if level not in design.levels[column]:
             raise ParameterError(
-                f"{column} has no level {level!r} in these samples; {did_you_mean(level, design.levels[column])}"
+                f"{column} has no level {level!r} in these samples",
+                fix=did_you_mean(level, design.levels[column]),
             )
     if a == b:
         raise ParameterError(f"contrast compares {column} = {a} with itself")
@@ -396,8 +403,8 @@ def _require_estimable(design: Design, one: Contrast) -> None:
     )
     raise ParameterError(
         f"the design {design.formula} cannot answer {one.name!r}: {with_what} in these samples "
-        f"(rank {np.linalg.matrix_rank(design.matrix)}, {len(design.columns)} columns). No statistics can mend that; "
-        "measure samples that break the tie, or leave the covariate out and say that the effect may be its"
+        f"(rank {np.linalg.matrix_rank(design.matrix)}, {len(design.columns)} columns). No statistics can mend that",
+        fix="measure samples that break the tie, or leave the covariate out and say that the effect may be its",
     )
 
 

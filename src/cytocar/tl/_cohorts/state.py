@@ -126,14 +126,14 @@ def state(
     import pandas as pd
 
     if weights not in WEIGHTS:
-        raise ParameterError(f"weights is {weights!r}; {did_you_mean(weights, WEIGHTS)}")
+        raise ParameterError(f"weights is {weights!r}", fix=did_you_mean(weights, WEIGHTS))
     if method not in METHODS:
-        raise ParameterError(f"method is {method!r}; {did_you_mean(method, METHODS)}")
+        raise ParameterError(f"method is {method!r}", fix=did_you_mean(method, METHODS))
     if method == "mixed" and block_as == "auto":
         block_as = "random"
     checks.proportion(level, "level")
     if min_cells < 1:
-        raise ParameterError(f"min_cells is {min_cells!r}; it must be at least 1")
+        raise ParameterError(f"min_cells is {min_cells!r}", fix="it must be at least 1")
     rows, medians, sizes, sheet = _measured(data, samples, markers, groupby, sample_key)
     made = make_design(sheet, formula, design)
     medians = np.where(sizes >= min_cells, medians, np.nan)
@@ -268,7 +268,7 @@ def _measured(
             for name in wanted:
                 if name not in known:
                     raise ParameterError(
-                        f"marker {name!r} is not in the table; {did_you_mean(name, sorted(known))}"
+                        f"marker {name!r} is not in the table", fix=did_you_mean(name, sorted(known))
                     )
             table = table[table["marker"].astype(str).isin(wanted)]
     else:
@@ -286,7 +286,8 @@ def _measured(
     if not (np.isfinite(n) & (n >= 0)).all():
         row = table[~(np.isfinite(n) & (n >= 0))].iloc[0]
         raise ParameterError(
-            f"n is {row['n']} for cluster {row['cluster']} of sample {row[keys.SAMPLE]}; it must be a number of cells"
+            f"n is {row['n']} for cluster {row['cluster']} of sample {row[keys.SAMPLE]}",
+            fix="it must be a number of cells",
         )
     sheet = _cohort.matching_sheet(samples, table[keys.SAMPLE])
     names = sheet[keys.SAMPLE].tolist()
@@ -316,7 +317,7 @@ def medians_of(
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing medians")
     if sample_key not in adata.obs:
         raise ParameterError(
-            f"obs has no column {sample_key!r}; {did_you_mean(sample_key, map(str, adata.obs.columns))}"
+            f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, adata.obs.columns))
         )
     labels, order = grouping(adata, groupby)
     asked: str | Sequence[str] | None = markers

@@ -118,7 +118,7 @@ def map_quality(
     if basis not in adata.obsm:
         known = [str(name) for name in adata.obsm]
         near = did_you_mean(basis, known) if known else "make one with cytocar.tl.tsne"
-        raise ParameterError(f"obsm has no map {basis!r}; {near}")
+        raise ParameterError(f"obsm has no map {basis!r}", fix=f"{near}")
     coordinates = np.asarray(adata.obsm[basis], np.float64)
     on_map = np.flatnonzero(np.isfinite(coordinates).all(axis=1))
     stored = adata.uns.get(basis)

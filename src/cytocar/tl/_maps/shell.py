@@ -43,7 +43,7 @@ def cells_to_fit(
         groups = np.zeros(n, np.int64)
     else:
         known = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"equal_by: obs has no column {equal_by!r}; {did_you_mean(equal_by, known)}")
+        raise ParameterError(f"equal_by: obs has no column {equal_by!r}", fix=did_you_mean(equal_by, known))
     sizes = np.bincount(groups)
     limit = max_per_sample
     if limit is None:
@@ -59,8 +59,8 @@ def cells_to_fit(
         fitted[members] = True
     if fitted.sum() < _input.MIN_CELLS:
         raise ParameterError(
-            f"max_per_sample is {max_per_sample}, which leaves {int(fitted.sum())} cells for the map; "
-            f"at least {_input.MIN_CELLS} are needed"
+            f"max_per_sample is {max_per_sample}, which leaves {int(fitted.sum())} cells for the map",
+            fix=f"at least {_input.MIN_CELLS} are needed",
         )
     return fitted
 
@@ -69,8 +69,8 @@ def require_differences(x: NDArray[np.float32], step: str) -> None:
     """Raise `ParameterError` where the cells chosen for a map are all alike, though others are not."""
     if not (x.min(axis=0) < x.max(axis=0)).any():
         raise ParameterError(
-            f"{step}: the {len(x)} cells chosen for the map are all alike, so there is nothing to lay out; choose more "
-            "with max_per_sample"
+            f"{step}: the {len(x)} cells chosen for the map are all alike, so there is nothing to lay out",
+            fix="choose more with max_per_sample",
         )
 
 

@@ -205,7 +205,7 @@ def tsne(
     x, names = _input.marker_matrix(adata, markers, "tl.tsne")
     wanted = checks.positive_number(perplexity, "perplexity")
     if wanted <= 1:
-        raise ParameterError(f"perplexity is {perplexity!r}; it must be above 1, and 5 to 50 is usual")
+        raise ParameterError(f"perplexity is {perplexity!r}", fix="it must be above 1, and 5 to 50 is usual")
     _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
     _maps.require_differences(x[fitted], "tl.tsne")

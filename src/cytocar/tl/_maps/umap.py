@@ -199,7 +199,7 @@ def umap(
     checks.whole_number(n_neighbors, "n_neighbors", 2)
     apart = checks.number_between(min_dist, "min_dist", 0, 1)
     if engine not in get_args(Engine):
-        raise ParameterError(f"engine is {engine!r}; it must be 'cytocar' or 'umap-learn'")
+        raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'umap-learn'")
     _threads.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     _maps.require_differences(x[fitted], "tl.umap")

@@ -40,7 +40,8 @@ class Cells:
 
         if groupby not in adata.obs:
             raise ParameterError(
-                f"groupby is {groupby!r}, which is no column of obs; {did_you_mean(groupby, map(str, adata.obs))}"
+                f"groupby is {groupby!r}, which is no column of obs",
+                fix=did_you_mean(groupby, map(str, adata.obs)),
             )
         asked = get.markers(adata, clustering=False) if markers is None else markers
         present: list[str] = []

@@ -145,10 +145,11 @@ def compare(
     for name, label in (("reference", reference), ("against", against)):
         if label is not None and label not in cells.labels:
             raise ParameterError(
-                f"{name} is {label!r}, which is no {groupby} of these cells; {did_you_mean(label, cells.labels)}"
+                f"{name} is {label!r}, which is no {groupby} of these cells",
+                fix=did_you_mean(label, cells.labels),
             )
     if reference is not None and reference == against:
-        raise ParameterError(f"reference and against are both {reference!r}; they must differ")
+        raise ParameterError(f"reference and against are both {reference!r}", fix="they must differ")
 
     rows: list[dict[str, object]] = []
     for patient in cells.patients:

@@ -67,22 +67,22 @@ class Settings:
         for name, value in (("margin", self.margin), ("staining_sd", self.staining_sd)):
             if not (np.isfinite(value) and value >= 0):
                 raise ParameterError(
-                    f"{name} is {value!r}; it must be a number of at least 0, in arcsinh units"
+                    f"{name} is {value!r}", fix="it must be a number of at least 0, in arcsinh units"
                 )
         if self.min_cells < 2:
             raise ParameterError(
-                f"min_cells is {self.min_cells!r}; an interval needs at least 2 cells a group"
+                f"min_cells is {self.min_cells!r}", fix="an interval needs at least 2 cells a group"
             )
         checks.proportion(self.level, "level")
         if self.n_boot < 100:
-            raise ParameterError(f"n_boot is {self.n_boot!r}; an interval needs at least 100 draws")
+            raise ParameterError(f"n_boot is {self.n_boot!r}", fix="an interval needs at least 100 draws")
         for where, found in (self.false_cells or {}).items():
             values = found if isinstance(found, tuple) else (found,)
             usable = [isinstance(value, Real) and 0 <= float(value) < np.inf for value in values]
             if len(values) not in (1, 2) or not all(usable):
                 raise ParameterError(
-                    f"false_cells has {found!r} for {' '.join(where)}; it must be a number of cells of at least 0, "
-                    "or the pair (expected, at most)"
+                    f"false_cells has {found!r} for {' '.join(where)}",
+                    fix=("it must be a number of cells of at least 0, or the pair (expected, at most)"),
                 )
 
 

@@ -115,7 +115,7 @@ def detection(
     twice = table.loc[pd.Series(sample).duplicated(), keys.SAMPLE]
     if len(twice):
         raise ParameterError(
-            f"{_WHAT}: sample {str(twice.iloc[0])!r} has more than one row; one row a sample"
+            f"{_WHAT}: sample {str(twice.iloc[0])!r} has more than one row", fix="one row a sample"
         )
     n_cd45, n_car, n_host = (
         _counts.whole(table, column, _WHAT) for column in ("n_cd45", "n_car", "n_host_t")
@@ -124,8 +124,8 @@ def detection(
     if over.size:
         at = over[0]
         raise ParameterError(
-            f"{_WHAT}: sample {sample[at]!r} has n_car = {n_car[at]:.0f} of n_cd45 = {n_cd45[at]:.0f}; "
-            "CAR-T cells are a part of the CD45+ cells"
+            f"{_WHAT}: sample {sample[at]!r} has n_car = {n_car[at]:.0f} of n_cd45 = {n_cd45[at]:.0f}",
+            fix="CAR-T cells are a part of the CD45+ cells",
         )
 
     rate, upper, source = _rates(table, n_car, n_host, background_rate, transfer)
@@ -184,10 +184,12 @@ def _rates(
     """Return per sample the false events per host T cell, its upper limit, and where it was measured."""
     n = len(table)
     if not transfer >= 1.0:
-        raise ParameterError(f"transfer is {transfer!r}; T cells are at least as often false, so at least 1")
+        raise ParameterError(
+            f"transfer is {transfer!r}", fix="T cells are at least as often false, so at least 1"
+        )
     if given is not None:
         if not 0.0 <= given < 1.0:
-            raise ParameterError(f"background_rate is {given!r}; it must be from 0 to below 1")
+            raise ParameterError(f"background_rate is {given!r}", fix="it must be from 0 to below 1")
         return np.full(n, given), np.full(n, given), np.full(n, "given", dtype=object)
     is_control = _counts.text(table, "role") == CONTROL_ROLE
     blank = float((n_car + n_host)[is_control].sum())
@@ -205,7 +207,8 @@ def _rates(
             at = wrong[0]
             raise ParameterError(
                 f"{_WHAT}: sample {str(table[keys.SAMPLE].iloc[at])!r} has n_negative_above = {above[at]:g} of "
-                f"n_negative = {negative[at]:g}; it must be from 0 to n_negative"
+                f"n_negative = {negative[at]:g}",
+                fix="it must be from 0 to n_negative",
             )
         known = negative > 0
         rate[known] = above[known] / negative[known]

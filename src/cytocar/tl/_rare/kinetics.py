@@ -115,11 +115,11 @@ def kinetics(
 
     _counts.require_columns(frequency, (keys.PATIENT, keys.MONTHS, "pct_of_cd45"), _WHAT)
     if n_draws < 100:
-        raise ParameterError(f"n_draws is {n_draws}; an interval needs at least 100 draws")
+        raise ParameterError(f"n_draws is {n_draws}", fix="an interval needs at least 100 draws")
     checks.proportion(level, "level")
     if not (np.isfinite(technical_cv) and technical_cv >= 0.0):
         raise ParameterError(
-            f"technical_cv is {technical_cv!r}; it must be a share of at least 0, such as 0.15"
+            f"technical_cv is {technical_cv!r}", fix="it must be a share of at least 0, such as 0.15"
         )
     sd_log = float(np.sqrt(np.log1p(technical_cv**2)))
     months = _counts.number(frequency, keys.MONTHS)
@@ -442,6 +442,6 @@ def _require_distinct_times(part: pd.DataFrame, person: str) -> None:
     same = np.flatnonzero(np.diff(months) == 0)
     if same.size:
         raise ParameterError(
-            f"{_WHAT}: patient {person!r} has two samples at {months[same[0]]:g} months; pool them, or "
-            "give them their own times"
+            f"{_WHAT}: patient {person!r} has two samples at {months[same[0]]:g} months",
+            fix=("pool them, or give them their own times"),
         )

@@ -154,9 +154,9 @@ def cells_needed(fraction: float, *, cv: float = 0.2, background_rate: float = 0
     10417
     """
     if not 0.0 < fraction <= 1.0:
-        raise ParameterError(f"fraction is {fraction!r}; it must be above 0 and at most 1")
+        raise ParameterError(f"fraction is {fraction!r}", fix="it must be above 0 and at most 1")
     if not 0.0 <= background_rate <= 1.0:
-        raise ParameterError(f"background_rate is {background_rate!r}; it must be from 0 to 1")
+        raise ParameterError(f"background_rate is {background_rate!r}", fix="it must be from 0 to 1")
     low = int(np.ceil(round(possible_cells(events_for_cv(cv) / fraction), 6)))
 
     def enough(cells: int) -> bool:
@@ -178,15 +178,15 @@ def cells_needed(fraction: float, *, cv: float = 0.2, background_rate: float = 0
 
 def _require_cv(cv: float) -> None:
     if not (np.isfinite(cv) and cv > 0):
-        raise ParameterError(f"cv is {cv!r}; it must be a number above 0, such as 0.2 for 20 %")
+        raise ParameterError(f"cv is {cv!r}", fix="it must be a number above 0, such as 0.2 for 20 %")
 
 
 def possible_cells(cells: float) -> float:
     """Return a number of cells that could be acquired in many lives; raise for more."""
     if not cells <= MOST_CELLS:
         raise ParameterError(
-            f"more than {MOST_CELLS:.0e} cells would be needed, and no instrument measures so many; "
-            "take a larger share or a larger coefficient of variation"
+            f"more than {MOST_CELLS:.0e} cells would be needed, and no instrument measures so many",
+            fix="take a larger share or a larger coefficient of variation",
         )
     return cells
 
@@ -194,5 +194,7 @@ def possible_cells(cells: float) -> float:
 def _background(mu: ArrayLike) -> NDArray[np.float64]:
     mean = np.asarray(mu, dtype=np.float64)
     if np.any(mean < 0):
-        raise ParameterError(f"mu is {float(np.min(mean)):g}; an expected number of events is at least 0")
+        raise ParameterError(
+            f"mu is {float(np.min(mean)):g}", fix="an expected number of events is at least 0"
+        )
     return mean

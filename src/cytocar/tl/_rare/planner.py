@@ -75,9 +75,9 @@ def plan_acquisition(
 
     shares = np.atleast_1d(np.asarray(fraction, dtype=np.float64))
     if not 0.0 < usable <= 1.0:
-        raise ParameterError(f"usable is {usable!r}; it must be above 0 and at most 1")
+        raise ParameterError(f"usable is {usable!r}", fix="it must be above 0 and at most 1")
     if not 0.0 <= background_rate < 1.0:
-        raise ParameterError(f"background_rate is {background_rate!r}; it must be from 0 to below 1")
+        raise ParameterError(f"background_rate is {background_rate!r}", fix="it must be from 0 to below 1")
     rows = []
     for share in shares.ravel().tolist():
         least = cells_needed(share, cv=cv, background_rate=background_rate)

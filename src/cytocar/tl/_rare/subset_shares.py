@@ -63,7 +63,7 @@ def subset_shares(
     import pandas as pd
 
     if method not in _METHODS:
-        raise ParameterError(f"method is {method!r}; {did_you_mean(method, _METHODS)}")
+        raise ParameterError(f"method is {method!r}", fix=did_you_mean(method, _METHODS))
     checks.proportion(level, "level")
     part, count = _compartment(table, compartment)
     given = _counts.number(part, "smallest_detectable")
@@ -142,14 +142,14 @@ def subset_order(
     from scipy.special import betainc, betaincinv
 
     if not (np.isfinite(prior) and prior > 0):
-        raise ParameterError(f"prior is {prior!r}; it must be a number above 0, such as 0.5")
+        raise ParameterError(f"prior is {prior!r}", fix="it must be a number above 0, such as 0.5")
     checks.proportion(level, "level")
     part, count = _compartment(table, compartment)
     sample, subset = _counts.text(part, keys.SAMPLE), _counts.text(part, keys.SUBSET)
     for name in (larger, smaller):
         if name not in subset:
             raise ParameterError(
-                f"{_WHAT} has no subset {name!r}; {did_you_mean(name, dict.fromkeys(subset))}"
+                f"{_WHAT} has no subset {name!r}", fix=did_you_mean(name, dict.fromkeys(subset))
             )
     false = _counts.number(part, "background_n")
     rows = []
@@ -222,7 +222,8 @@ def _compartment(table: pd.DataFrame, compartment: str) -> tuple[pd.DataFrame, n
     places = _counts.text(table, keys.COMPARTMENT)
     if compartment not in places:
         raise ParameterError(
-            f"{_WHAT} has no compartment {compartment!r}; {did_you_mean(compartment, dict.fromkeys(places))}"
+            f"{_WHAT} has no compartment {compartment!r}",
+            fix=did_you_mean(compartment, dict.fromkeys(places)),
         )
     part = table[places == compartment]
     twice = part.duplicated([keys.SAMPLE, keys.SUBSET]).to_numpy()

@@ -85,7 +85,9 @@ def subsets(
     counts: dict[tuple[str, str, str], float] = {}
     for key, value in zip(zip(sample, compartment, subset, strict=True), n, strict=True):
         if key in counts:
-            raise ParameterError(f"{_WHAT}: {' / '.join(key)} has more than one row; one row a combination")
+            raise ParameterError(
+                f"{_WHAT}: {' / '.join(key)} has more than one row", fix="one row a combination"
+            )
         counts[key] = value
     events = _background_events(background)
 
@@ -271,8 +273,11 @@ def _counted(adata: AnnData) -> pd.DataFrame:
     missing = [c for c in (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET) if c not in adata.obs]
     if missing:
         raise ParameterError(
-            f"obs has no column {', '.join(map(repr, missing))}; run cytocar.gate.apply with a strategy that has "
-            "compartments and subsets, or hand in a table of counts"
+            f"obs has no column {', '.join(map(repr, missing))}",
+            fix=(
+                "run cytocar.gate.apply with a strategy that has "
+                "compartments and subsets, or hand in a table of counts"
+            ),
         )
     frame = pd.DataFrame(
         {c: _counts.text(adata.obs, c) for c in (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET)}

@@ -55,7 +55,9 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Fl
     _require_counts("n", whole)
     if np.any(part > whole):
         at = tuple(np.argwhere(part > whole)[0])
-        raise ParameterError(f"k is {part[at]:g} of n = {whole[at]:g}; a part cannot be more than its whole")
+        raise ParameterError(
+            f"k is {part[at]:g} of n = {whole[at]:g}", fix="a part cannot be more than its whole"
+        )
     tail = (1.0 - level) / 2.0
     rest = whole - part
     # betaincinv is not defined at a = 0 or b = 0, where the limit is 0 or 1 anyway.
@@ -73,7 +75,9 @@ def upper_limit(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> Floats:
     2.95
     """
     if not 0.5 < level < 1.0:
-        raise ParameterError(f"level is {level!r}; a one-sided limit needs a number above 0.5 and below 1")
+        raise ParameterError(
+            f"level is {level!r}", fix="a one-sided limit needs a number above 0.5 and below 1"
+        )
     return clopper_pearson(k, n, 2.0 * level - 1.0)[1]
 
 
@@ -119,7 +123,7 @@ def garwood(k: ArrayLike, level: float = 0.95) -> tuple[Floats, Floats]:
 def _require_counts(name: str, values: NDArray[np.float64]) -> None:
     wrong = ~(np.isfinite(values) & (values >= 0))
     if np.any(wrong):
-        raise ParameterError(f"{name} is {values[wrong].flat[0]:g}; a count is a number of at least 0")
+        raise ParameterError(f"{name} is {values[wrong].flat[0]:g}", fix="a count is a number of at least 0")
 
 
 def scalar_or_array(values: NDArray[np.float64]) -> Floats:
