@@ -13,6 +13,7 @@ from cytocar import datasets, gate
 from cytocar.io import read_fcs, write_fcs
 from cytocar.study import check
 from cytocar.study._run import run as run_module
+from cytocar.study._run.provenance import without_tubes
 from cytocar.study._tasks import SampleResult
 
 
@@ -124,7 +125,7 @@ def test_a_tube_that_lacks_an_antibody_tells_a_threshold_and_is_no_sample(own: P
     folder = check(own).study
     assert folder is not None
     assert folder.timepoints == ["2mo", "5yr"]
-    rest, tubes = run_module._without_tubes(folder)
+    rest, tubes = without_tubes(folder)
     assert "no_vhh" not in set(rest.samples["sample_id"])
     [tube] = tubes
     assert (tube["sample_id"], tube["file"], tube["role"]) == ("no_vhh", "no_vhh.fcs", "fmo")

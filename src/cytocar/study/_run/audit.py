@@ -1,0 +1,103 @@
+"""How far preprocessing moves the CAR-T cells of one file: what spillover explains, and what the clean-up took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar.panel.names import marker_key
+from cytocar.study._run.prepare import UNCOMPENSATED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.study._tasks import Settings
+
+
+def audit_tables(adata: AnnData, settings: Settings) -> dict[str, pd.DataFrame]:
+    """Return `cleaning_losses` and `car_audit`, each where it can be made."""
+    tables = {"cleaning_losses": cleaning_losses(adata), "car_audit": car_audit(adata, settings)}
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def car_audit(adata: AnnData, settings: Settings) -> pd.DataFrame | None:
+    """Return how many T cells are CAR+ only by what other channels leaked into that of the CAR."""
+    from cytocar import gate, pp
+
+    tree = gate.strategy_of(adata)
+    if settings.spillover is None or keys.CAR not in tree.compartments:
+        return None
+    car = tree.population(tree.compartments[keys.CAR])
+    found = gate.thresholds(adata).set_index("name")
+    terms = [
+        term for term in getattr(car.gate, "terms", ()) if term.positive and term.threshold in found.index
+    ]
+    if len(terms) != 1:
+        return None
+    row = found.loc[terms[0].threshold]
+    column = [marker_key(str(name)) for name in adata.var_names].index(marker_key(str(row["marker"])))
+    channels = [str(channel) for channel in adata.var[keys.CHANNEL]]
+    known = {isotope.channel for isotope in settings.spillover.isotopes}
+    if channels[column] not in known:
+        return None
+    return pp.car_audit(
+        adata.layers[UNCOMPENSATED],
+        adata.layers[keys.COUNTS],
+        float(row["value"]),
+        spillover=settings.spillover,
+        channels=channels,
+        car=channels[column],
+        cofactor=float(adata.var[keys.COFACTOR].iloc[column]),
+        among=gate.membership(adata, car.parent),
+        sample_id=str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else "",
+    )
+
+
+def cleaning_losses(adata: AnnData) -> pd.DataFrame | None:
+    """Return, for each class of event, how many of its events look like CAR-T cells: what clean-up may have cost."""
+    import pandas as pd
+
+    from cytocar import gate
+
+    tree = gate.strategy_of(adata)
+    if keys.CAR not in tree.compartments or keys.EVENT_CLASS not in adata.obs:
+        return None
+    looks = _looks_like_car(adata, tree)
+    classes = np.asarray(adata.obs[keys.EVENT_CLASS].astype(str))
+    rows = [
+        {
+            keys.SAMPLE: str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else "",
+            "class": name,
+            "events": int((classes == name).sum()),
+            "share": float((classes == name).mean()) if adata.n_obs else np.nan,
+            "like_car": int((looks & (classes == name)).sum()),
+        }
+        for name in adata.obs[keys.EVENT_CLASS].cat.categories
+    ]
+    return pd.DataFrame(rows)
+
+
+def _looks_like_car(adata: AnnData, tree: GateTree | DocumentTree) -> np.ndarray:
+    """Return which events the gates call CAR-T cells, whatever the clean-up calls them."""
+    from cytocar import gate
+
+    if not isinstance(tree, gate.GateTree):
+        from cytocar.gate._documents.apply import document_masks
+
+        sample = str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else ""
+        return document_masks(adata, tree, slice(None), sample)[tree.compartments[keys.CAR]]
+    found = gate.thresholds(adata).dropna(subset=["value"])
+    numbers = {str(name): float(value) for name, value in zip(found["name"], found["value"], strict=True)}
+    names = {marker_key(str(name)): str(name) for name in adata.var_names}
+    columns = {
+        threshold.marker: np.asarray(
+            adata[:, next(names[marker_key(m)] for m in threshold.markers if marker_key(m) in names)].X
+        ).ravel()
+        for threshold in tree.thresholds.values()
+    }
+    everything = gate.evaluate(tree, columns, numbers, np.ones(adata.n_obs, dtype=bool))
+    return everything[tree.compartments[keys.CAR]]
