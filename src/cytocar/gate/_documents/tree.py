@@ -311,12 +311,13 @@ class DocumentTree:
 
         Scales that only FlowJo has stand in it under their own names, which no other program reads.
         """
-        from cytocar.gate._exchange.gatingml_write import element_text, gatingml_text, roles_xml
+        from cytocar.gate._exchange.gatingml_document import gatingml_text
+        from cytocar.gate._exchange.gatingml_elements import element_text, roles_xml
 
         roles = {role: "/".join(one.path) for role in ROLES if (one := self._role(role)) is not None}
         roles |= {f"{_SUBSET}{name}": path for name, path in self._stated_subsets.items()}
         said = f"      <strategy>{element_text(self.name)}</strategy>\n{roles_xml(roles)}"
-        return gatingml_text(self.document, said=said, own_scales=True)
+        return gatingml_text(self.document, custom_info=said, own_scales=True)
 
     @classmethod
     def from_text(cls, text: str) -> DocumentTree:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytocar.gate._documents.apply import file_of
 from cytocar.gate._documents.document import GatingDocument
-from cytocar.gate._exchange.gatingml import applied_text
+from cytocar.gate._exchange.gatingml_applied import applied_text
 from cytocar.gate._exchange.gatingml_read import document_from
 from cytocar.gate._exchange.xml import parse_xml
 from cytocar.gate._results.ledger import gating

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from cytocar._core.errors import GateError
 from cytocar.gate._documents.document import GatingDocument
-from cytocar.gate._exchange.gatingml_write import (
+from cytocar.gate._exchange.gatingml_elements import (
     element_text,
     file_text,
     gate_xml,

@@ -17,7 +17,7 @@ from cytocar._core.files import write_text
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.flowjo_gates import DISPLAY, HELPER
 from cytocar.gate._exchange.flowjo_tree import FlowJoNode, tree_of
-from cytocar.gate._exchange.gatingml_write import SPACE, attribute_text, number
+from cytocar.gate._exchange.gatingml_elements import SPACE, attribute_text, number
 from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
 from cytocar.gate._shapes.shapes import FROM_FILE, Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import (
