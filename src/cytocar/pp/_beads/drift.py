@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar.pp._cleaning.limits import Limit, bead_dna_limit, bead_limit, meets, not_judged
+from cytocar.pp._cleaning.beads import separate_beads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def find_beads(
     dna: str | None,
     n: int,
 ) -> Found:
-    """Return which events are beads, by the limits that `clean_kernels.classify` finds.
+    """Return which events are beads, by the limits that `pp.clean` finds too.
 
     Parameters
     ----------
@@ -75,24 +75,11 @@ def find_beads(
     nothing = np.zeros(n, dtype=bool)
     if not sets:
         return Found((), nothing, nothing, no_sets)
-    limit = not_judged("bead", "there are no events")
-    chosen: tuple[str, ...] = tuple(sets[0])
-    if n:
-        tried: list[Limit] = [
-            bead_limit(np.minimum.reduce([signals[name] for name in names]), tuple(names)) for names in sets
-        ]
-        best = max(range(len(tried)), key=lambda i: (tried[i].judged, tried[i].note))
-        limit, chosen = tried[best], tuple(sets[best])
-    if not limit.judged:
-        return Found(chosen, nothing, nothing, limit.rule.removeprefix("not judged: "))
-    is_bead = meets(limit, signals)
-    if dna is None:
-        return Found(chosen, is_bead, nothing, "")
-    with_cell = is_bead & meets(bead_dna_limit(signals[dna][~is_bead], dna), signals)
-    if np.count_nonzero(with_cell) > 0.5 * np.count_nonzero(is_bead):
-        why = "most events that are high in all bead channels have the DNA of a cell, so they are no beads"
-        return Found(chosen, nothing, nothing, why)
-    return Found(chosen, is_bead & ~with_cell, with_cell, "")
+    if not n:
+        return Found(tuple(sets[0]), nothing, nothing, "there are no events")
+    events = separate_beads(signals, sets=sets, no_sets=no_sets, dna=dna)
+    why = "" if events.limit.judged else events.limit.why_not
+    return Found(events.channels, events.is_bead & ~events.with_cell, events.with_cell, why)
 
 
 def time_fault(time_ms: NDArray[np.floating] | None, n: int) -> tuple[str, str]:

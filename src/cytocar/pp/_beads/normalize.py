@@ -26,7 +26,7 @@ from cytocar.pp._beads.drift import (
 )
 from cytocar.pp._channels import _bead_sets, counts_in_x, strongest, technical, with_role
 from cytocar.pp._cleaning.clean import _samples
-from cytocar.pp._cleaning.limits import COFACTOR
+from cytocar.pp._cleaning.limit import COFACTOR
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,8 @@ from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own
 from cytocar.panel.names import marker_key
 from cytocar.pp._channels import _bead_sets, counts_of, gaussian, strongest, technical, with_role
-from cytocar.pp._cleaning.limits import CLASSES, COFACTOR, PARTS, Limit, classify, score
+from cytocar.pp._cleaning.classify import CLASSES, PARTS, classify, score
+from cytocar.pp._cleaning.limit import COFACTOR, Limit
 
 if TYPE_CHECKING:
     import pandas as pd

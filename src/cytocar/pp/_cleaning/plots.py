@@ -10,8 +10,9 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.pp._channels import counts_of, technical
+from cytocar.pp._cleaning.classify import CLASSES
 from cytocar.pp._cleaning.clean import CLEAN, _samples
-from cytocar.pp._cleaning.limits import CLASSES, COFACTOR, Limit, combined
+from cytocar.pp._cleaning.limit import COFACTOR, Limit, combined
 
 if TYPE_CHECKING:
     import pandas as pd

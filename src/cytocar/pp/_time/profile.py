@@ -11,8 +11,8 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.pp._channels import counts_of, strongest, technical, with_role
+from cytocar.pp._cleaning.classify import CLASSES
 from cytocar.pp._cleaning.clean import CLEAN
-from cytocar.pp._cleaning.limits import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd

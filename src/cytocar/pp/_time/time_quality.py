@@ -13,7 +13,7 @@ from cytocar._core.samples import own
 from cytocar.pp._arcsinh.arcsinh import arcsinh_values
 from cytocar.pp._channels import counts_in_x, technical
 from cytocar.pp._cleaning.clean import _samples
-from cytocar.pp._cleaning.limits import COFACTOR
+from cytocar.pp._cleaning.limit import COFACTOR
 from cytocar.pp._time.judge import (
     FEWEST_BINS,
     FEWEST_EVENTS,
