@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,6 +13,7 @@ import numpy as np
 from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _groups, _input, _neighbours, _threads
+from cytocar.tl._clusters.published_phenograph import published_phenograph
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -147,48 +144,18 @@ def _agreement_of(runs: list[tuple[NDArray[np.int64], float]], best: int) -> flo
     return float(np.mean(others)) if others else 1.0
 
 
-@contextmanager
-def _quiet_in_own_folder() -> Iterator[None]:
-    """Work in a temporary folder, with what is printed, logged and warned kept from the user."""
-    import io
-    import tempfile
-
-    before = os.getcwd()
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="cytocar-phenograph-") as folder,
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            os.chdir(folder)
-            try:
-                yield
-            finally:
-                os.chdir(before)
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _original(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, n_jobs: int) -> Communities:
-    """Run the published package. Its Leiden partition is used, because its Louvain is seeded by the clock."""
-    with _quiet_in_own_folder():
-        import phenograph
-
-        labels, _, quality = phenograph.cluster(
-            x,
-            k=k,
-            clustering_algo="leiden",
-            min_cluster_size=1,
-            resolution_parameter=resolution,
-            seed=seeds.integer_seed(seed, "phenograph", "original"),
-            n_jobs=_threads.n_threads(n_jobs),
-        )
+def _published(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, n_jobs: int) -> Communities:
+    """Return the communities that the package of the authors finds."""
+    labels, quality = published_phenograph(
+        x,
+        k=k,
+        resolution=resolution,
+        seed=seeds.integer_seed(seed, "phenograph", "original"),
+        threads=_threads.n_threads(n_jobs),
+    )
     return Communities(
-        labels=np.asarray(labels, np.int64),
-        modularity=float(quality),
+        labels=labels,
+        modularity=quality,
         stability=float("nan"),
         neighbours="exact",
         recall=1.0,
@@ -300,7 +267,7 @@ def phenograph(
     if engine == "cytocar":
         found = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
     elif engine == "phenograph":
-        found = _original(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
+        found = _published(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
     else:
         raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'phenograph'")
 
