@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from cytocar import GateError, gate
 from cytocar.gate import GateTree, evaluate
-from cytocar.gate._strategy.parts import Boolean
+from cytocar.gate._populations.parts import Boolean
 
 TEXT = """
 cytocar_gating: 1

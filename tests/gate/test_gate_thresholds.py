@@ -8,16 +8,9 @@ import pytest
 
 from cytocar import GateError
 from cytocar.gate import ThresholdNotFound
-from cytocar.gate._strategy.rules import (
-    FrozenDict,
-    LowerLimit,
-    Negatives,
-    OtherSamples,
-    Term,
-    Threshold,
-    UpperLimit,
-    Valley,
-)
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.parts import Term
+from cytocar.gate._strategy.rules import LowerLimit, Negatives, OtherSamples, Threshold, UpperLimit, Valley
 from cytocar.gate._thresholds.finders import GRID, Known, find, sketch
 
 RNG = np.random.default_rng(0)

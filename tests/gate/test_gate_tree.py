@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 
 from cytocar import GateError, ParameterError, gate
 from cytocar.gate import GateTree
-from cytocar.gate._strategy.parts import Plot, Population, Terms
-from cytocar.gate._strategy.rules import (
-    FrozenDict,
-    Negatives,
-    OtherSamples,
-    Term,
-    Threshold,
-    UpperLimit,
-    Valley,
-)
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.parts import Plot, Population, Term, Terms
+from cytocar.gate._strategy.rules import Negatives, OtherSamples, Threshold, UpperLimit, Valley
 
 HEAD = "cytocar_gating: 1\nname: x\n"
 

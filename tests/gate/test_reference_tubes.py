@@ -5,7 +5,9 @@ import pytest
 
 from cytocar import GateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
-from cytocar.gate._strategy.rules import Fmo, FrozenDict, Negatives, Quantile, Term, Threshold
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.parts import Term
+from cytocar.gate._strategy.rules import Fmo, Negatives, Quantile, Threshold
 from cytocar.gate._thresholds.apply_rule import Known
 from cytocar.gate._thresholds.finders import find
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cytocar._core.density import find_valley
+from cytocar.gate._populations.parts import Term
 from cytocar.gate._strategy.rules import (
     LowerLimit,
     Mixture,
@@ -14,7 +15,6 @@ from cytocar.gate._strategy.rules import (
     OtherSamples,
     Quantile,
     Rule,
-    Term,
     Threshold,
     UpperLimit,
     Valley,

@@ -10,6 +10,7 @@ from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo
 from cytocar.gate._exchange.gatingml import write_gatingml
 from cytocar.gate._exchange.gatingml_read import read_gatingml
+from cytocar.gate._populations.evaluate import evaluate
 from cytocar.gate._results.biaxials import outlines, plots
 from cytocar.gate._results.counted_tree import CountedTree, tree
 from cytocar.gate._results.found import densities, reference_counts, thresholds
@@ -39,7 +40,6 @@ from cytocar.gate._shapes.transforms import (
     SpectrumMatrix,
     parse_spillover,
 )
-from cytocar.gate._strategy.evaluate import evaluate
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.gate._thresholds.finders import ThresholdNotFound
 

@@ -17,9 +17,9 @@ from cytocar._core.provenance import plain, record, require_state
 from cytocar._core.samples import rows_by_sample
 from cytocar.gate._apply.load import load
 from cytocar.gate._documents.tree import DocumentTree, Strategy, as_strategy
-from cytocar.gate._strategy.events import marker_values, may_be_gated
-from cytocar.gate._strategy.order import Step
-from cytocar.gate._strategy.parts import ROOT
+from cytocar.gate._populations.events import marker_values, may_be_gated
+from cytocar.gate._populations.order import Step
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.gate._thresholds.finders import ThresholdNotFound
 from cytocar.gate._thresholds.resolve import Resolved, resolve
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cytocar._core.samples import Rows
     from cytocar.gate._documents.document import GatingDocument
-    from cytocar.gate._strategy.evaluate import Mask
+    from cytocar.gate._populations.evaluate import Mask
 
 Pins = Mapping[str, "float | Mapping[str, float]"]
 Values = "NDArray[Any] | Mapping[str, NDArray[Any]]"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar.gate._documents.tree import DocumentTree
-    from cytocar.gate._strategy.evaluate import Mask
+    from cytocar.gate._populations.evaluate import Mask
 
 
 def document_masks(adata: AnnData, tree: DocumentTree, rows: Any, sample: str) -> dict[str, Mask]:

@@ -16,9 +16,9 @@ from cytocar.gate._documents.apply import version_for
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._documents.values import Axes, column
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Scale
-from cytocar.gate._strategy.parts import ROOT
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,9 +12,9 @@ from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.hierarchy import DocumentPopulation
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._shapes.shapes import Combination, Gate
-from cytocar.gate._strategy.parts import ROOT
-from cytocar.gate._strategy.rules import FrozenDict
 from cytocar.gate._strategy.tree import GateTree
 
 CD45: Final = "cd45"

@@ -22,9 +22,9 @@ from cytocar.gate._exchange.gatingml_elements import (
     transformation_xml,
     xml_name,
 )
+from cytocar.gate._populations.parts import ROOT, Boolean, Population
 from cytocar.gate._results.ledger import gating, strategy_of
 from cytocar.gate._shapes.transforms import Asinh
-from cytocar.gate._strategy.parts import ROOT, Boolean, Population
 from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:

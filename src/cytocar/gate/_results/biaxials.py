@@ -12,8 +12,8 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.samples import rows_by_sample
 from cytocar.gate._documents.tree import DocumentTree
+from cytocar.gate._populations.events import marker_values
 from cytocar.gate._results.ledger import _tree, gating, membership, strategy_of
-from cytocar.gate._strategy.events import marker_values
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:

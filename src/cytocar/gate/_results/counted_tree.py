@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._results.ledger import gating, strategy_of
 from cytocar.gate._results.ledger import table as ledger
-from cytocar.gate._strategy.parts import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

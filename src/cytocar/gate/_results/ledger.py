@@ -12,14 +12,14 @@ from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar._core.vocabulary import BEAD, CELL_BEAD, DEAD, DEBRIS, DOUBLET
 from cytocar.gate._documents.tree import BETWEEN, DocumentTree, Strategy
-from cytocar.gate._strategy.parts import ROOT
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate._strategy.evaluate import Mask
+    from cytocar.gate._populations.evaluate import Mask
 
 EVENTS = "events"
 """The first row of the ledger: everything in the file."""

@@ -10,17 +10,17 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar.gate._populations.evaluate import members
+from cytocar.gate._populations.order import Step, order
+from cytocar.gate._populations.parts import ROOT, Population, Terms
 from cytocar.gate._results.ledger import gating, strategy_of
-from cytocar.gate._strategy.evaluate import members
-from cytocar.gate._strategy.order import Step, order
-from cytocar.gate._strategy.parts import ROOT, Population, Terms
 from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._strategy.evaluate import Column, Mask
+    from cytocar.gate._populations.evaluate import Column, Mask
 
 DOUBLE_NEGATIVE = "DN"
 
@@ -111,7 +111,7 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
     """
     from cytocar._core.samples import rows_by_sample
     from cytocar.gate._apply.apply import _prepare
-    from cytocar.gate._strategy.events import marker_values, may_be_gated
+    from cytocar.gate._populations.events import marker_values, may_be_gated
 
     kept = gating(adata)
     tree = strategy_of(adata)
@@ -195,7 +195,7 @@ def _needed(tree: GateTree, populations: Iterable[str]) -> list[Population]:
         needed.add(name)
         waiting.append(named[name].parent)
         waiting += getattr(named[name].gate, "names", ())
-    steps = order(tree, [Step("population", name) for name in sorted(needed)])
+    steps = order(named, tree.thresholds, [Step("population", name) for name in sorted(needed)])
     return [named[step.name] for step in steps if step.kind == "population" and step.name in needed]
 
 

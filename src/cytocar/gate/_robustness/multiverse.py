@@ -104,8 +104,8 @@ def _controls(
 ) -> dict[str, dict[str, NDArray[Any]]]:
     from cytocar._core.samples import rows_by_sample
     from cytocar.gate._apply.apply import _controls_within, _given_controls, _prepare
+    from cytocar.gate._populations.events import may_be_gated
     from cytocar.gate._results.ledger import strategy_of
-    from cytocar.gate._strategy.events import may_be_gated
     from cytocar.gate._strategy.tree import GateTree
 
     tree = strategy_of(adata)

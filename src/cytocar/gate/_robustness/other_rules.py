@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar.gate._strategy.evaluate import Positives
+from cytocar.gate._populations.evaluate import Positives
 from cytocar.gate._strategy.rules import (
     LowerLimit,
     Mixture,
@@ -55,7 +55,7 @@ def choices(
     """
     threshold, entry = sample.tree.thresholds[name], sample.found[name]
     values = sample.columns[threshold.marker][sample.masks[threshold.population]]
-    positive = Positives(sample.tree, sample.columns, sample.numbers)
+    positive = Positives(sample.tree.thresholds, sample.columns, sample.numbers)
     arguments = (sample.tree, name, sample.columns[threshold.marker], sample.masks, positive)
     known = Known(
         values=values,

@@ -1,1 +1,1 @@
-"""A strategy of thresholds: its parts, its YAML form, the order in which it is evaluated."""
+"""A strategy of thresholds: what it holds, and its YAML form."""

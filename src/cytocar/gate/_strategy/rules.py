@@ -4,51 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
-from cytocar._core.errors import GateError
 from cytocar._core.vocabulary import CONTROL_ROLE
-
-Key = TypeVar("Key")
-Item = TypeVar("Item")
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.parts import Term
 
 CONTROLS = ("auto", "off", "only")
-
-
-class FrozenDict(dict[Key, Item]):
-    """A dict that cannot be changed: keeps a `GateTree` what it was when it was checked, and can be pickled."""
-
-    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("a GateTree is not changed in place; with_threshold() returns a changed copy")
-
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
-
-    def __hash__(self) -> int:  # type: ignore[override]  # dict is unhashable because it can change; this cannot
-        return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return FrozenDict, (dict(self),)
-
-
-@dataclass(frozen=True)
-class Term:
-    """One half of a threshold: ``CD3+`` is all events at or above it, ``CD3-`` all events below it."""
-
-    threshold: str
-    positive: bool
-
-    @classmethod
-    def parse(cls, text: str) -> Term:
-        """Read ``"CD3+"`` or ``"CD3-"``; the sign is the last character, so ``"PD-1-"`` is PD-1 negative."""
-        stripped = str(text).strip()
-        if len(stripped) < 2 or stripped[-1] not in "+-":
-            raise GateError(
-                f"{text!r} is not a gate term; write the name of a threshold and + or -, as in 'CD3+'"
-            )
-        return cls(stripped[:-1].strip(), stripped[-1] == "+")
-
-    def __str__(self) -> str:
-        return self.threshold + ("+" if self.positive else "-")
 
 
 @dataclass(frozen=True)
@@ -227,6 +189,12 @@ class Threshold:
         if self.rule is not None:
             yield self.rule
         yield from self.fallback
+
+    def reference_cells(self) -> Iterator[tuple[str, tuple[Term, ...]]]:
+        """Walk through the other cells of the same tube that the rules look at: population and terms of each."""
+        for rule in self.rules():
+            if isinstance(rule, OfCells) and rule.population is not None:
+                yield rule.population, rule.gate
 
     def named_tubes(self) -> tuple[str, ...]:
         """Return the control tubes that a rule or a fallback calls by their names."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
-from cytocar.gate._strategy.parts import ROOT, Boolean, Plot, Population, Terms
-from cytocar.gate._strategy.rules import FrozenDict, Negatives, OfCells, Quantile, Rule, Term, Threshold
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.order import order
+from cytocar.gate._populations.parts import ROOT, Boolean, Plot, Population, Term, Terms
+from cytocar.gate._strategy.rules import Negatives, OfCells, Quantile, Rule, Threshold
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
@@ -331,9 +333,7 @@ def _problems(tree: GateTree) -> Iterator[str]:
 
 
 def _circles(tree: GateTree) -> Iterator[str]:
-    from cytocar.gate._strategy.order import order
-
     try:
-        order(tree)
+        order({population.name: population for population in tree.expanded()}, tree.thresholds)
     except GateError as error:
         yield str(error)

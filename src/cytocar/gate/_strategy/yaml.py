@@ -9,19 +9,18 @@ from typing import Any
 import yaml
 
 from cytocar._core.errors import GateError, did_you_mean
-from cytocar.gate._strategy.parts import ROOT, Boolean, Plot, Population, Terms
+from cytocar.gate._populations.frozen import FrozenDict
+from cytocar.gate._populations.parts import ROOT, Boolean, Plot, Population, Term, Terms
 from cytocar.gate._strategy.rules import (
     CONTROLS,
     RULES,
     Fmo,
-    FrozenDict,
     LowerLimit,
     Mixture,
     Negatives,
     OfCells,
     Quantile,
     Rule,
-    Term,
     Threshold,
     UpperLimit,
     Valley,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core.errors import GateError
-from cytocar.gate._strategy.evaluate import Positives, members
-from cytocar.gate._strategy.order import order
-from cytocar.gate._strategy.parts import ROOT
+from cytocar.gate._populations.evaluate import Positives, members
+from cytocar.gate._populations.order import order
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._strategy.rules import Negatives, OfCells, Quantile
 from cytocar.gate._thresholds.apply_rule import Known
 from cytocar.gate._thresholds.finders import Found, find
@@ -19,8 +19,8 @@ from cytocar.gate._thresholds.finders import Found, find
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cytocar.gate._strategy.evaluate import Column, Mask
-    from cytocar.gate._strategy.order import Step
+    from cytocar.gate._populations.evaluate import Column, Mask
+    from cytocar.gate._populations.order import Step
     from cytocar.gate._strategy.tree import GateTree
 
 Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
@@ -75,8 +75,8 @@ def resolve(
     numbers: dict[str, float] = {}
     found: dict[str, Found] = {}
     masks: dict[str, Mask] = {ROOT: root}
-    positive = Positives(tree, columns, numbers)
-    for step in order(tree, targets):
+    positive = Positives(tree.thresholds, columns, numbers)
+    for step in order(populations, tree.thresholds, targets):
         if step.kind == "population":
             masks[step.name] = members(populations[step.name], masks, positive)
             continue

@@ -15,9 +15,9 @@ from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._documents.values import Axes, Channels, Columns
+from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Linear, Scale
-from cytocar.gate._strategy.parts import ROOT
 from cytocar.pl._gates.biaxial import Axis, Box, Outline, Region, Step
 from cytocar.pl._page import raster
 

@@ -180,7 +180,7 @@ def _gates_of(
             ]
             for panel in panels
         }
-    from cytocar.gate._strategy.parts import Plot
+    from cytocar.gate._populations.parts import Plot
 
     numbers = dict(zip(found["name"].astype(str), found["value"].astype(float), strict=True))
     named = {

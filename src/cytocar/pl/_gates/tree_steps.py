@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys
-from cytocar.gate._strategy.parts import ROOT, Plot, Terms
+from cytocar.gate._populations.parts import ROOT, Plot, Terms
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.panel.names import marker_key
 from cytocar.pl._gates.biaxial import Box, Region, Step, arcsinh_axis
@@ -26,8 +26,8 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
     """
     from cytocar import gate
     from cytocar._core.samples import rows_by_sample
+    from cytocar.gate._populations.events import marker_values
     from cytocar.gate._results.ledger import gating
-    from cytocar.gate._strategy.events import marker_values
 
     kept = gating(adata)
     tree = gate.strategy_of(adata)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, ParameterError
-from cytocar.gate._strategy.parts import ROOT
+from cytocar.gate._populations.parts import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd

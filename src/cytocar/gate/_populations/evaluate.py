@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import GateError
-from cytocar.gate._strategy.order import order
-from cytocar.gate._strategy.parts import ROOT, Boolean, Population
-from cytocar.gate._strategy.tree import GateTree
+from cytocar.gate._populations.order import order
+from cytocar.gate._populations.parts import ROOT, Boolean, Population
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from cytocar.gate._strategy.rules import Threshold
+    from cytocar.gate._strategy.tree import GateTree
 
     Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
     Column = np.ndarray[tuple[int], np.dtype[np.floating]]
@@ -50,21 +52,23 @@ def members(population: Population, masks: Mapping[str, Mask], positive: Callabl
 class Positives:
     """Which events are at or above each threshold, compared once per threshold."""
 
-    def __init__(self, tree: GateTree, columns: Mapping[str, Column], numbers: Mapping[str, float]) -> None:
-        self._tree, self._columns, self._numbers = tree, columns, numbers
-        self._known: dict[str, Mask] = {}
+    def __init__(
+        self, thresholds: Mapping[str, Threshold], columns: Mapping[str, Column], numbers: Mapping[str, float]
+    ) -> None:
+        self._thresholds, self._columns, self._numbers = thresholds, columns, numbers
+        self._positive: dict[str, Mask] = {}
 
     def __call__(self, name: str) -> Mask:
         """Return a boolean array (events,)."""
-        if name not in self._known:
+        if name not in self._positive:
             if name not in self._numbers:
                 raise GateError(f"no number is given for threshold {name!r}")
-            marker = self._tree.thresholds[name].marker
+            marker = self._thresholds[name].marker
             if marker not in self._columns:
                 raise GateError(f"no column is given for marker {marker!r} of threshold {name!r}")
             # A Python float takes the dtype of the column, so float32 data are compared as float32.
-            self._known[name] = self._columns[marker] >= float(self._numbers[name])
-        return self._known[name]
+            self._positive[name] = self._columns[marker] >= float(self._numbers[name])
+        return self._positive[name]
 
 
 def evaluate(
@@ -91,6 +95,7 @@ def evaluate(
     Examples
     --------
     >>> import numpy as np
+    >>> from cytocar.gate import GateTree
     >>> tree = GateTree.from_yaml('''
     ... cytocar_gating: 1
     ... name: small
@@ -101,10 +106,10 @@ def evaluate(
     >>> evaluate(tree, {"CD3": x}, {"CD3": 2.5}, np.ones(3, dtype=bool))["T cells"].tolist()
     [False, True, True]
     """
-    positive = Positives(tree, columns, numbers)
+    positive = Positives(tree.thresholds, columns, numbers)
     populations = {population.name: population for population in tree.expanded()}
     masks: dict[str, Mask] = {ROOT: root}
-    for step in order(tree):
+    for step in order(populations, tree.thresholds):
         if step.kind == "population":
             masks[step.name] = members(populations[step.name], masks, positive)
     return {name: masks[name] for name in (ROOT, *populations)}

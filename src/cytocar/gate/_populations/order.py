@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 from cytocar._core.errors import GateError
-from cytocar.gate._strategy.parts import ROOT, Boolean, Population
-from cytocar.gate._strategy.rules import OfCells
-from cytocar.gate._strategy.tree import GateTree
+from cytocar.gate._populations.parts import ROOT, Boolean, Population, Term
 
 
 class Step(NamedTuple):
@@ -18,13 +16,27 @@ class Step(NamedTuple):
     name: str
 
 
-def order(tree: GateTree, targets: Iterable[Step] | None = None) -> tuple[Step, ...]:
+class Sought(Protocol):
+    """What the order needs of a threshold: the population that it divides, and the cells that its rules look at."""
+
+    @property
+    def population(self) -> str:
+        """The population that the threshold divides."""
+
+    def reference_cells(self) -> Iterable[tuple[str, tuple[Term, ...]]]:
+        """Return the other cells of the same tube that its rules look at: population and terms of each."""
+
+
+def order(
+    populations: Mapping[str, Population],
+    thresholds: Mapping[str, Sought],
+    targets: Iterable[Step] | None = None,
+) -> tuple[Step, ...]:
     """Return thresholds and populations in an order in which each needs only what comes before it.
 
     A threshold needs the population in which it is found, a population its parent and its thresholds.
     `GateError` names the members of a circle. With `targets`, only they and what they need are in it.
     """
-    populations = {population.name: population for population in tree.expanded()}
     done: dict[Step, None] = {}
     path: list[Step] = []
 
@@ -38,7 +50,7 @@ def order(tree: GateTree, targets: Iterable[Step] | None = None) -> tuple[Step, 
         if step.kind == "population":
             needs = _population_needs(populations[step.name])
         else:
-            needs = _threshold_needs(tree, step.name)
+            needs = _threshold_needs(thresholds[step.name])
         for need in needs:
             visit(need)
         path.pop()
@@ -46,7 +58,7 @@ def order(tree: GateTree, targets: Iterable[Step] | None = None) -> tuple[Step, 
 
     if targets is None:
         everything = [Step("population", name) for name in populations]
-        targets = [*everything, *(Step("threshold", name) for name in tree.thresholds)]
+        targets = [*everything, *(Step("threshold", name) for name in thresholds)]
     for target in targets:
         visit(target)
     return tuple(done)
@@ -60,10 +72,8 @@ def _population_needs(population: Population) -> Iterator[Step]:
         yield from (Step("threshold", term.threshold) for term in population.gate.terms)
 
 
-def _threshold_needs(tree: GateTree, name: str) -> Iterator[Step]:
-    threshold = tree.thresholds[name]
+def _threshold_needs(threshold: Sought) -> Iterator[Step]:
     yield Step("population", threshold.population)
-    for rule in threshold.rules():
-        if isinstance(rule, OfCells) and rule.population is not None:
-            yield Step("population", rule.population)
-            yield from (Step("threshold", term.threshold) for term in rule.gate)
+    for population, terms in threshold.reference_cells():
+        yield Step("population", population)
+        yield from (Step("threshold", term.threshold) for term in terms)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._strategy.evaluate import Mask
+    from cytocar.gate._populations.evaluate import Mask
 
 
 def may_be_gated(adata: AnnData) -> Mask:

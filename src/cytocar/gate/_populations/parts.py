@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cytocar.gate._strategy.rules import Term
+from cytocar._core.errors import GateError
 
 ROOT = "cells"
 """The population above all others: events that the clean-up calls cells, or all events without clean-up."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One half of a threshold: ``CD3+`` is all events at or above it, ``CD3-`` all events below it."""
+
+    threshold: str
+    positive: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Term:
+        """Read ``"CD3+"`` or ``"CD3-"``; the sign is the last character, so ``"PD-1-"`` is PD-1 negative."""
+        stripped = str(text).strip()
+        if len(stripped) < 2 or stripped[-1] not in "+-":
+            raise GateError(
+                f"{text!r} is not a gate term; write the name of a threshold and + or -, as in 'CD3+'"
+            )
+        return cls(stripped[:-1].strip(), stripped[-1] == "+")
+
+    def __str__(self) -> str:
+        return self.threshold + ("+" if self.positive else "-")
 
 
 @dataclass(frozen=True)
