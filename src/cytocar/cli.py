@@ -110,12 +110,12 @@ def inspect(
     """Show version, instrument, events and channels of FCS files, and what is odd about them."""
     from cytocar.io import inspect_file
 
-    problems = []
+    problems: list[Problem] = []
     for path in files:
         try:
             report = inspect_file(path)
         except (CytocarError, OSError) as error:
-            problems.append(_as_problem(path, error))
+            problems += Problem.all_of(error, where=str(path))
             continue
         _print_inspection(path, report)
     if problems:
@@ -468,12 +468,6 @@ def _progress() -> Iterator[Progress]:
 
 def _plain_lines(stage: str, done: int, total: int) -> None:
     typer.echo(f"{stage}: {done} of {total}", err=True)
-
-
-def _as_problem(path: Path, error: Exception) -> Problem:
-    if isinstance(error, OSError):
-        return Problem(str(path), error.strerror or str(error), "check the path and that you may read it")
-    return Problem(str(path), str(error))
 
 
 def main() -> None:

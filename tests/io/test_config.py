@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from cytocar._core.errors import Problem
-from cytocar.io import StudyConfig, load_config
+from cytocar.io import StudyConfig
+from cytocar.io._study.config import load_config
 
 SMALLEST = "cytocar: 1\npanel: panel.csv\nsamples: samples.csv\n"
 

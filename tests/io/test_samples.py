@@ -8,7 +8,7 @@ import pytest
 
 from cytocar._core.errors import Problem
 from cytocar._core.ordering import timepoint_order
-from cytocar.io import load_samples
+from cytocar.io._study.samples import load_samples
 
 HEADER = "file,sample_id,patient_id,timepoint,months"
 

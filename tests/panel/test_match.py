@@ -95,7 +95,7 @@ def test_channels_without_mass_may_be_missing() -> None:
     match = panel.match([("Er170Di", "CD3"), ("Cell_length", ""), ("TIME", "")], where="a.fcs")
     assert list(match.columns) == [2, 1, -1, 0]
     assert not match.problems
-    assert match.notes == ("a.fcs: has no channel Residual",)
+    assert match.notes == ("has no channel Residual",)
 
 
 def test_another_antigen_in_the_file_is_noted_another_name_is_not() -> None:
@@ -103,7 +103,7 @@ def test_another_antigen_in_the_file_is_noted_another_name_is_not() -> None:
     match = panel.match(
         [("Yb171Di", "171Yb_CD20"), ("Yb174Di", "CD279"), ("Nd146Di", "146Nd_CD8a")], where="a.fcs"
     )
-    assert match.notes == ("a.fcs: Yb171Di is 'GZMB' in the panel and 'CD20' in the file",)
+    assert match.notes == ("Yb171Di is 'GZMB' in the panel and 'CD20' in the file",)
 
 
 def test_a_range_of_masses_is_not_its_middle_mass() -> None:

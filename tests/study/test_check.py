@@ -185,7 +185,7 @@ def test_transformed_values_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "what", "fix"),
     [
-        ("gating: car-t", "there is no gating strategy 'car-t'", "off"),
+        ("gating: car-t", "there is no gating strategy 'car-t'", "did you mean 'car_t'?"),
         ("gating: gates.yaml", "cannot be read", "YAML file"),
         ("beads: [Ce140Di, Lu176Di]", "the panel has no channel 'Lu176Di'", "did you mean 'Lu175Di'?"),
         ("compare: {reference: 2m}", "there is no timepoint '2m'", "did you mean '2mo'?"),

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from cytocar import StudyError
-from cytocar.io import StudyConfig, load_config
+from cytocar.io import StudyConfig
 from cytocar.io._fcs.write import write_events
+from cytocar.io._study.config import load_config
 from cytocar.panel import Panel
 from cytocar.study import check, init
 from cytocar.study._scaffold.file_names import guess_samples, guess_time

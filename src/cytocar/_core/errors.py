@@ -32,8 +32,8 @@ class Problem:
         return f"{text}\n    {self.fix}" if self.fix else text
 
     @classmethod
-    def of(cls, error: CytocarError, *, where: str = "", fix: str = "") -> Problem:
-        """Return the problem that an error of a single problem states.
+    def of(cls, error: CytocarError | OSError, *, where: str = "", fix: str = "") -> Problem:
+        """Return the problem that an error states; of several the first (see `all_of`).
 
         Parameters
         ----------
@@ -50,7 +50,21 @@ class Problem:
         >>> Problem.of(error, where="study.yaml, line 7")
         Problem(where='study.yaml, line 7', what='k is 0', fix='it must be at least 1')
         """
-        return cls(where or error.where, error.what, error.fix or fix)
+        return cls.all_of(error, where=where, fix=fix)[0]
+
+    @classmethod
+    def all_of(cls, error: CytocarError | OSError, *, where: str = "", fix: str = "") -> tuple[Problem, ...]:
+        """Return every problem that an error states, as `of` does for one.
+
+        Examples
+        --------
+        >>> Problem.all_of(PermissionError(13, "Permission denied", "a.fcs"), fix="check the rights")
+        (Problem(where='a.fcs', what='cannot be read: Permission denied', fix='check the rights'),)
+        """
+        if isinstance(error, OSError):
+            address = where or str(error.filename or "")
+            return (cls(address, f"cannot be read: {error.strerror or error}", fix),)
+        return tuple(cls(where or each.where, each.what, each.fix or fix) for each in error.problems)
 
     def within(self, where: str) -> Problem:
         """Return the problem with `where` put in front of its address.

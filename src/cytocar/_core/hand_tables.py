@@ -53,10 +53,10 @@ def _decode(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def read_table(
+def load_table(
     path: str | os.PathLike[str], *, aliases: dict[str, str] | None = None
 ) -> tuple[Table | None, list[Problem]]:
-    """Read a table with a header line from a text file.
+    """Load a table with a header line from a text file, with all that is wrong with it.
 
     The encoding is UTF-8 (with or without byte order mark), UTF-16 or else Latin-1; lines end in LF, CRLF or
     CR; the separator is the one of comma, semicolon and tab that the header has most of. Empty lines and

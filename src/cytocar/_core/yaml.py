@@ -46,8 +46,8 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
-def read_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[Problem]]:
-    """Read a YAML file that holds one mapping.
+def load_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[Problem]]:
+    """Load a YAML file that holds one mapping, with all that is wrong with it.
 
     Returns
     -------

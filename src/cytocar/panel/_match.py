@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cytocar._core.errors import Problem
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
@@ -39,7 +40,7 @@ class PanelMatch:
         missing.
     """
 
-    columns: np.ndarray
+    columns: NDArray[np.intp]
     extra: tuple[int, ...]
     problems: list[Problem]
     notes: tuple[str, ...] = ()
@@ -49,87 +50,111 @@ def match_channels(
     wanted: Sequence[Wanted], channels: Sequence[tuple[str, str]], *, where: str
 ) -> PanelMatch:
     """Find each wanted channel: by metal and mass first, then by mass alone if only one channel that is left has it."""
-    isotopes = [channel_isotope(pnn, pns) for pnn, pns in channels]
-    columns = np.full(len(wanted), -1, dtype=np.intp)
-    problems: list[Problem] = []
-    notes: list[str] = []
-
-    for row, want in enumerate(wanted):
-        candidates = _exact(want, channels, isotopes)
-        if len(candidates) > 1:
-            # Twice the same isotope: the spelling of the panel decides, if it is there once.
-            same = [column for column in candidates if channels[column][0].strip() == want.channel]
-            if len(same) != 1:
-                names = ", ".join(repr(channels[column][0]) for column in candidates)
-                problems.append(
-                    Problem(
-                        where,
-                        f"channel {want.channel!r} ({want.marker}) fits {len(candidates)} channels of the file: "
-                        f"{names}",
-                        "keep one of them in the file, or write its exact name in the panel",
-                    )
-                )
-                continue
-            candidates = same
-        if candidates:
-            columns[row] = candidates[0]
-
-    taken = set(columns[columns >= 0].tolist())
-    for row, want in enumerate(wanted):
-        if columns[row] >= 0 or want.isotope is None or len(_exact(want, channels, isotopes)) > 1:
-            continue
-        same_mass = [
-            column
-            for column, found in enumerate(isotopes)
-            if found is not None and (found.mass, found.span) == (want.isotope.mass, want.isotope.span)
-        ]
-        free = [column for column in same_mass if column not in taken]
-        if len(free) == 1 and len(same_mass) == 1:
-            columns[row] = free[0]
-            taken.add(free[0])
-            notes.append(
-                f"{where}: channel {want.channel!r} ({want.marker}) is {channels[free[0]][0]!r} there, the same "
-                "mass under the name of another element"
-            )
-            continue
-        problems.append(_missing(want, [channels[column][0] for column in same_mass], channels, where))
-
+    search = _Search(wanted, channels, where)
+    for row in range(len(wanted)):
+        search.by_isotope(row)
+    for row in range(len(wanted)):
+        search.by_mass(row)
+    columns, notes = search.columns, search.notes
     absent = [
         want.channel
         for row, want in enumerate(wanted)
         if columns[row] < 0 and want.isotope is None and want.role != "none"
     ]
     if absent:
-        notes.append(f"{where}: has no channel {', '.join(absent)}")
-    notes += _other_markers(wanted, channels, isotopes, columns, where)
-    extra = tuple(column for column in range(len(channels)) if column not in taken)
-    return PanelMatch(columns, extra, problems, tuple(notes))
+        notes.append(f"has no channel {', '.join(absent)}")
+    notes += _other_markers(wanted, channels, search.isotopes, columns)
+    extra = tuple(column for column in range(len(channels)) if column not in columns)
+    return PanelMatch(columns, extra, search.problems, tuple(notes))
+
+
+class _Search:
+    """The channels found so far.
+
+    Attributes
+    ----------
+    isotopes
+        Isotope of each channel of the file, None for a channel without mass.
+    columns
+        For each row of the panel its column in the file, intp; -1 where there is none, or none yet.
+    problems, notes
+        As in `PanelMatch`.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted], channels: Sequence[tuple[str, str]], where: str) -> None:
+        self._wanted, self._channels, self._where = wanted, channels, where
+        self.isotopes = [channel_isotope(pnn, pns) for pnn, pns in channels]
+        self.columns = np.full(len(wanted), -1, dtype=np.intp)
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+        self._ambiguous: set[int] = set()
+
+    def by_isotope(self, row: int) -> None:
+        """Find the channel that is the wanted one whatever else the file holds."""
+        want = self._wanted[row]
+        fits = _exact(want, self._channels, self.isotopes)
+        if len(fits) > 1:
+            self._ambiguous.add(row)
+            # Twice the same isotope: the spelling of the panel decides, if it is there once.
+            same = [column for column in fits if self._channels[column][0].strip() == want.channel]
+            if len(same) != 1:
+                self.problems.append(self._several(want, fits))
+                return
+            fits = same
+        if fits:
+            self.columns[row] = fits[0]
+
+    def by_mass(self, row: int) -> None:
+        """Find a mass channel that the file has under the name of another element."""
+        want = self._wanted[row]
+        if self.columns[row] >= 0 or want.isotope is None or row in self._ambiguous:
+            return
+        same_mass = [
+            column
+            for column, isotope in enumerate(self.isotopes)
+            if isotope is not None and (isotope.mass, isotope.span) == (want.isotope.mass, want.isotope.span)
+        ]
+        names = [self._channels[column][0] for column in same_mass]
+        if len(same_mass) == 1 and same_mass[0] not in self.columns:
+            self.columns[row] = same_mass[0]
+            self.notes.append(
+                f"channel {want.channel!r} ({want.marker}) is {names[0]!r} there, the same "
+                "mass under the name of another element"
+            )
+        else:
+            self.problems.append(_missing(want, names, self._channels, self._where))
+
+    def _several(self, want: Wanted, fits: Sequence[int]) -> Problem:
+        names = ", ".join(repr(self._channels[column][0]) for column in fits)
+        return Problem(
+            self._where,
+            f"channel {want.channel!r} ({want.marker}) fits {len(fits)} channels of the file: {names}",
+            "keep one of them in the file, or write its exact name in the panel",
+        )
 
 
 def _exact(
     want: Wanted, channels: Sequence[tuple[str, str]], isotopes: Sequence[Isotope | None]
 ) -> list[int]:
+    """Return the columns that a row of a panel means, by the first of its names that any channel has."""
+
+    def those(fits: Callable[[str, Isotope | None], bool]) -> list[int]:
+        pairs = zip(channels, isotopes, strict=True)
+        return [column for column, ((pnn, _), isotope) in enumerate(pairs) if fits(pnn, isotope)]
+
     if want.isotope is not None:
-        fits = [column for column, found in enumerate(isotopes) if found == want.isotope]
         # The panel may give metal and mass of a channel whose name says neither.
-        return fits or [
-            column
-            for column, (pnn, _) in enumerate(channels)
-            if isotopes[column] is None and pnn.strip() == want.channel
-        ]
-    same = [column for column, (pnn, _) in enumerate(channels) if pnn.strip() == want.channel.strip()]
-    if same:
-        return same
+        return those(lambda _, isotope: isotope == want.isotope) or those(
+            lambda pnn, isotope: isotope is None and pnn.strip() == want.channel
+        )
     key = marker_key(want.channel)
-    same = [column for column, (pnn, _) in enumerate(channels) if marker_key(pnn) == key]
+    same = those(lambda pnn, _: pnn.strip() == want.channel.strip()) or those(
+        lambda pnn, _: marker_key(pnn) == key
+    )
     if same or want.role not in ("time", "event_length"):
         return same
     # Event_length is called Cell_length by older instruments.
-    return [
-        column
-        for column, (pnn, _) in enumerate(channels)
-        if isotopes[column] is None and guess_role(pnn, pnn, None) == want.role
-    ]
+    return those(lambda pnn, isotope: isotope is None and guess_role(pnn, pnn, None) == want.role)
 
 
 def _missing(
@@ -142,7 +167,7 @@ def _missing(
             where,
             f"{what}; mass {want.isotope.mass if want.isotope else 0} is {names}, which other rows of the panel use "
             "or which is not the only one",
-            "write the name of the file in the panel, one row a channel",
+            "write the name of the file in the panel, one row per channel",
         )
     key = marker_key(want.marker)
     elsewhere = [pnn for pnn, pns in channels if marker_key(marker_name(pnn, pns)) == key]
@@ -158,8 +183,7 @@ def _other_markers(
     wanted: Sequence[Wanted],
     channels: Sequence[tuple[str, str]],
     isotopes: Sequence[Isotope | None],
-    columns: np.ndarray,
-    where: str,
+    columns: NDArray[np.intp],
 ) -> list[str]:
     """Return one note if the file calls antibodies otherwise than the panel: a sign of the wrong panel."""
     differ = []
@@ -171,4 +195,4 @@ def _other_markers(
         name = marker_name(pnn, pns)
         if name and name != unnamed(isotope) and not same_antigen(name, want.marker):
             differ.append(f"{want.channel} is {want.marker!r} in the panel and {name!r} in the file")
-    return [f"{where}: " + "; ".join(differ)] if differ else []
+    return ["; ".join(differ)] if differ else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from cytocar._core import keys
 from cytocar._core.errors import PanelError, Problem, did_you_mean
 from cytocar.panel._builtin import builtin_names, builtin_path
 from cytocar.panel._match import PanelMatch, Wanted, match_channels
-from cytocar.panel._rows import read_rows
+from cytocar.panel._rows import load_rows
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, parse_isotope
 from cytocar.panel.roles import MASS_ROLES, guess_class, guess_role
 
@@ -142,30 +143,13 @@ class Panel:
     def load(
         cls, source: str | os.PathLike[str], *, cofactor: float = 5.0
     ) -> tuple[Panel | None, list[Problem]]:
-        """Read a panel and collect everything that is wrong with it.
-
-        Parameters
-        ----------
-        source
-            A CSV file, or the name of a panel that comes with cytocar (see `builtin_names`).
-        cofactor
-            Cofactor of channels for which the file gives none, above 0.
-
-        Returns
-        -------
-        The panel and no problems, or None and all problems.
-        """
-        path = Path(source)
-        name = str(source)
-        if not path.exists() and name in builtin_names():
-            path = builtin_path(name)
-        elif not path.exists() and not path.suffix and path.name == name:
-            fix = f"{did_you_mean(name, builtin_names())}; or give the path of a CSV file"
-            return None, [Problem(name, "there is no panel of this name and no such file", fix)]
-        rows, problems = read_rows(path, cofactor=cofactor)
-        if problems:
-            return None, problems
-        return cls(_frame(rows), name), []
+        """Former way to collect what is wrong with a panel; see `read`, whose error has all `problems`."""
+        warnings.warn(
+            "Panel.load will go away in version 1.0: Panel.read raises an error that has all problems",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return load_panel(source, cofactor=cofactor)
 
     @classmethod
     def read(cls, source: str | os.PathLike[str], *, cofactor: float = 5.0) -> Panel:
@@ -191,9 +175,9 @@ class Panel:
         >>> int(panel.frame["used_for_clustering"].sum())
         33
         """
-        panel, problems = cls.load(source, cofactor=cofactor)
+        panel, problems = load_panel(source, cofactor=cofactor)
         if panel is None:
-            raise PanelError("\n".join(str(problem) for problem in problems))
+            raise PanelError(problems=problems)
         return panel
 
     def match(self, channels: Sequence[tuple[str, str | None]], *, where: str) -> PanelMatch:
@@ -243,6 +227,35 @@ class Panel:
                 ]
             )
         return text.getvalue()
+
+
+def load_panel(
+    source: str | os.PathLike[str], *, cofactor: float = 5.0
+) -> tuple[Panel | None, list[Problem]]:
+    """Load a panel, with everything that is wrong with it.
+
+    Parameters
+    ----------
+    source
+        A CSV file, or the name of a panel that comes with cytocar (see `builtin_names`).
+    cofactor
+        Cofactor of channels for which the file gives none, above 0.
+
+    Returns
+    -------
+    The panel and no problems, or None and all problems.
+    """
+    path = Path(source)
+    name = str(source)
+    if not path.exists() and name in builtin_names():
+        path = builtin_path(name)
+    elif not path.exists() and not path.suffix and path.name == name:
+        fix = f"{did_you_mean(name, builtin_names())}; or give the path of a CSV file"
+        return None, [Problem(name, "there is no panel of this name and no such file", fix)]
+    rows, problems = load_rows(path, cofactor=cofactor)
+    if problems:
+        return None, problems
+    return Panel(_frame(rows), name), []
 
 
 def _row_isotope(row: dict[Any, Any]) -> Isotope | None:

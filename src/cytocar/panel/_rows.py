@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar._core.hand_tables import Row, Table, read_table
+from cytocar._core.hand_tables import Row, Table, load_table
 from cytocar.panel.names import ISOTOPES, NOT_ELEMENTS, Isotope, marker_key, parse_isotope
 from cytocar.panel.roles import CLASSES, MASS_ROLES, ROLES, guess_class, guess_role
 
@@ -32,10 +32,10 @@ _YES_NO: Final = {
 }
 
 
-def read_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[dict[str, Any]], list[Problem]]:
+def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Read the rows of a panel file; what a row does not say is derived from its names."""
     path = Path(path)
-    table, problems = read_table(path, aliases=ALIASES)
+    table, problems = load_table(path, aliases=ALIASES)
     if table is None:
         return [], problems
     for column in (keys.CHANNEL, keys.MARKER):

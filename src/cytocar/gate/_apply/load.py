@@ -81,11 +81,11 @@ def load(
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise GateError(f"the gating strategy {name} cannot be read: {error}") from error
+            raise GateError(f"the gating strategy cannot be read: {error}", where=name) from error
         try:
             return GateTree.from_yaml(text)
         except GateError as error:
-            raise GateError(f"{name}: {error}") from error
+            raise error.within(name) from error
     return _builtin(name)
 
 
@@ -103,7 +103,7 @@ def _document(
     try:
         document = read_flowjo(path, group=group or None) if workspace else read_gatingml(path)
     except OSError as error:
-        raise GateError(f"the gates {path} cannot be read: {error}") from error
+        raise GateError(f"the gates cannot be read: {error}", where=str(path)) from error
     if not document.populations:
         raise GateError(f"{path.name} holds no gates", fix="without gates write 'gating: off'")
     try:
@@ -111,7 +111,7 @@ def _document(
             document, name=path.stem, car=car, host=host, cd45=cd45, subsets_named=subsets or None
         )
     except GateError as error:
-        raise GateError(f"{error}", where=path.name) from None
+        raise error.within(path.name) from None
 
 
 def _builtin(name: str) -> GateTree:

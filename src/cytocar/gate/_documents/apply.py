@@ -68,16 +68,18 @@ def version_for(document: GatingDocument, adata: AnnData, sample: str) -> str:
     return document.name_in(*(name for name in (file_of(adata, sample), sample) if name))
 
 
-def lacking_channels(document: GatingDocument, channels: Sequence[str]) -> dict[str, str]:
-    """Return the channels of gates that a list of channels does not have, with the reason for each."""
-    columns = document.columns(channels)
-    lacking: dict[str, str] = {}
+def missing_channels(
+    document: GatingDocument, channels: Sequence[str], *, held_by: str = "in the data"
+) -> dict[str, GateError]:
+    """Return the channels of gates that a list of channels does not have, with the error that each would raise."""
+    columns = document.columns(channels, held_by=held_by)
+    missing: dict[str, GateError] = {}
     for name in document.channels:
         try:
             columns.position(name)
         except GateError as error:
-            lacking[name] = str(error)
-    return lacking
+            missing[name] = error
+    return missing
 
 
 def file_of(adata: AnnData, sample: str | None = None) -> str:

@@ -264,7 +264,13 @@ class GatingDocument:
         columns = self.columns(names, of_file)
         return gate_masks(members, order, columns, matrix, given or {})
 
-    def columns(self, channels: Sequence[str], of_file: SpectrumMatrix | None = None) -> Columns:
+    def columns(
+        self,
+        channels: Sequence[str],
+        of_file: SpectrumMatrix | None = None,
+        *,
+        held_by: str = "in the data",
+    ) -> Columns:
         """Return which of the columns of some events the names in the gates mean.
 
         Parameters
@@ -273,8 +279,10 @@ class GatingDocument:
             Name of each column.
         of_file
             The spillover matrix of the file; None for none.
+        held_by
+            Where the channels are, in the message about one that is not there.
         """
-        return Columns(channels, self.transformations, self.matrices, of_file)
+        return Columns(channels, self.transformations, self.matrices, of_file, held_by=held_by)
 
     def evaluate_fcs(self, path: str | os.PathLike[str], *, file: str | None = None) -> dict[str, Mask]:
         """Return which events of an FCS file are in each gate, as `evaluate` does.

@@ -182,7 +182,7 @@ class DocumentTree:
             try:
                 return self._named(stated)
             except GateError as error:
-                raise GateError(f"{role} names population {stated!r}: {error}") from None
+                raise GateError(f"{role} names population {stated!r}: {error.what}", fix=error.fix) from None
         found = [one for one in self.document.populations if _usual(one.name) in _USUAL[role]]
         return found[0] if len(found) == 1 else None
 

@@ -32,6 +32,8 @@ class Columns:
         Of the document, by their ids.
     of_file
         The spillover matrix of the file; None for none.
+    held_by
+        Where the channels are, in the message about one that is not there.
     """
 
     def __init__(
@@ -40,7 +42,10 @@ class Columns:
         transformations: Mapping[str, Transformation],
         matrices: Mapping[str, SpectrumMatrix],
         of_file: SpectrumMatrix | None = None,
+        *,
+        held_by: str = "in the data",
     ) -> None:
+        self._held_by = held_by
         self.channels, self.transformations = list(channels), transformations
         self._matrices, self._of_file = matrices, of_file
         self._positions: dict[str, int] = {}
@@ -74,7 +79,7 @@ class Columns:
                 f"{', '.join(repr(self.channels[n]) for n in fits)}"
             )
         raise GateError(
-            f"channel {name!r} of the gates is not in the data", fix=did_you_mean(name, self.channels)
+            f"channel {name!r} of the gates is not {self._held_by}", fix=did_you_mean(name, self.channels)
         )
 
     def _by_isotope(self, name: str) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cytocar._core.errors import GateError, did_you_mean
+from cytocar._core.errors import did_you_mean
 from cytocar.gate._exchange.xml import Node
 from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
 from cytocar.gate._shapes.shapes import (
@@ -100,12 +100,7 @@ def read_axis(node: Node) -> Axis:
 
 
 def _scale(node: Node, kind: type[Scale], **names: str) -> Scale:
-    try:
-        return kind(**{field: node.number(name) for field, name in names.items()})
-    except GateError as error:
-        if str(error).startswith(node.where):
-            raise
-        node.fail(str(error))
+    return node.guarded(lambda node: kind(**{field: node.number(name) for field, name in names.items()}))
 
 
 @dataclasses.dataclass

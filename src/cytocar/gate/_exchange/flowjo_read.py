@@ -103,7 +103,7 @@ def workspace_from(root: Node, *, group: str | None = None, sample: str | None =
             nested=False,
         )
     except GateError as error:
-        raise GateError(f"{root.where}: {error}") from None
+        raise error.within(root.where) from None
 
 
 def _templates(
@@ -208,10 +208,7 @@ def _compensation(node: Node, channels: Sequence[str]) -> Compensation:
     meant = {channel.replace("/", "_"): channel for channel in channels}
     detectors = tuple(meant.get(channel, channel) for channel in written)
     called = tuple(f"{prefix}{channel}{suffix}" for channel in written)
-    try:
-        matrix = SpectrumMatrix(called, detectors, tuple(rows))
-    except GateError as error:
-        node.fail(str(error))
+    matrix = node.guarded(lambda _: SpectrumMatrix(called, detectors, tuple(rows)))
     return Compensation(matrix, name, prefix, suffix, tuple(written))
 
 

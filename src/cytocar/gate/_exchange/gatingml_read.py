@@ -107,7 +107,7 @@ def document_from(root: Node) -> GatingDocument:
             nested=not any(node.text.strip() == "false" for node in _said(root, "nested")),
         )
     except GateError as error:
-        raise GateError(f"{root.where}: {error}") from None
+        raise error.within(root.where) from None
 
 
 def _roles(node: Node) -> dict[str, str]:

@@ -47,18 +47,23 @@ class Node:
     children: list[Node] = field(default_factory=list)
     text: str = ""
 
+    @property
+    def address(self) -> str:
+        """The file, the line and the element."""
+        return f"{self.where}, line {self.line}, <{self.name}>"
+
     def fail(self, what: str) -> NoReturn:
         """Raise a `GateError` that names the file, the line and the element."""
-        raise GateError(f"{self.where}, line {self.line}, <{self.name}>: {what}")
+        raise GateError(what, where=self.address)
 
     def guarded(self, build: Callable[[Node], Built]) -> Built:
         """Build from this element; what is wrong with its values gets its line."""
         try:
             return build(self)
         except GateError as error:
-            if str(error).startswith(f"{self.where}, line "):
+            if error.where:
                 raise
-            self.fail(str(error))
+            raise error.within(self.address) from None
 
     def all(self, name: str) -> list[Node]:
         """Return the children of a name."""

@@ -126,7 +126,7 @@ class GateTree:
         known = {population.name: population for population in self.expanded()}
         if name not in known:
             raise GateError(
-                f"strategy {self.name!r} has no population {name!r}; {did_you_mean(name, [ROOT, *known])}"
+                f"strategy {self.name!r} has no population {name!r}", fix=did_you_mean(name, [ROOT, *known])
             )
         return known[name]
 
@@ -152,7 +152,7 @@ class GateTree:
         old = self.thresholds[self.threshold_name(name)]
         number = float(value)
         if not math.isfinite(number):
-            raise ParameterError(f"the number for threshold {old.name!r} is {value}; it must be finite")
+            raise ParameterError(f"the number for threshold {old.name!r} is {value}", fix="it must be finite")
         if sample is None:
             new = replace(old, value=number)
         else:
@@ -172,9 +172,11 @@ class GateTree:
         if len(meant) == 1:
             return meant[0]
         if meant:
-            raise GateError(f"{name!r} may mean the thresholds {', '.join(meant)}; write one of these names")
+            raise GateError(
+                f"{name!r} may mean the thresholds {', '.join(meant)}", fix="write one of these names"
+            )
         raise GateError(
-            f"strategy {self.name!r} has no threshold {name!r}; {did_you_mean(name, self.thresholds)}"
+            f"strategy {self.name!r} has no threshold {name!r}", fix=did_you_mean(name, self.thresholds)
         )
 
     def required_markers(self) -> tuple[str, ...]:

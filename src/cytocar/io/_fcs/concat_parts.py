@@ -50,7 +50,7 @@ def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list
     if panel is not None:
         problems = [p for h in headers for p in panel.match(h.names, where=h.path.name).problems]
         if problems:
-            raise PanelError("\n".join(str(problem) for problem in problems))
+            raise PanelError(problems=problems)
     reference = Panel.from_channels(first.names)
     has_mass = [channel_isotope(pnn, pns) is not None for pnn, pns in first.names]
     parts = [Part(first, np.arange(len(first.channels)), _told(first))]
@@ -71,7 +71,7 @@ def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list
         if more:
             spelled = ", ".join(repr(header.names[column][0]) for column in more)
             differences.append(Problem(header.path.name, f"has {spelled}, which {first.path.name} has not"))
-        notes = [note.removeprefix(f"{header.path.name}: ") for note in match.notes]
+        notes = list(match.notes)
         extra = [header.names[column][0] for column in match.extra if column not in more]
         if extra:
             notes.append(f"left out, because {first.path.name} has it not: {', '.join(extra)}")

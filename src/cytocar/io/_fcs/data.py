@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cytocar._core.errors import FcsError
-from cytocar.io._fcs.header import Channel, FcsHeader, truncation
+from cytocar.io._fcs.header import Channel, FcsHeader, truncated
 
 # A block stays in the processor's cache between reading and swapping bytes.
 _BLOCK_BYTES: Final = 1 << 20
@@ -84,7 +84,7 @@ def blocks(
     Blocks in the order of the file. A block is only valid until the next is asked for.
     """
     if header.missing_bytes:
-        raise FcsError(truncation(header))
+        raise truncated(header)
     if header.n_events == 0:
         return
     if header.channels[0].datatype == "A":

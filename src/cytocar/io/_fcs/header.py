@@ -173,19 +173,21 @@ def read_header(
         )
     header = replace(header, tolerances=(*header.tolerances, *extra), n_data_sets=n_data_sets)
     if header.missing_bytes and not allow_truncated:
-        raise FcsError(truncation(header))
+        raise truncated(header)
     return header
 
 
-def truncation(header: FcsHeader) -> str:
-    """Say how much of DATA is missing from a truncated file."""
+def truncated(header: FcsHeader) -> FcsError:
+    """Return the error that says how much of DATA is missing from a truncated file."""
     found = max(0, header.file_bytes - header.data_begin)
     row = header.data_bytes // header.n_events if header.n_events else 0
     whole = found // row if row else 0
-    return (
-        f"{header.path}: the file is truncated: {header.n_events} events need {header.data_bytes} bytes from "
+    return FcsError(
+        f"the file is truncated: {header.n_events} events need {header.data_bytes} bytes from "
         f"byte {header.data_begin} on, but the file of {header.file_bytes} bytes holds {found} of them "
-        f"({whole} whole events); copy or export it again"
+        f"({whole} whole events)",
+        where=str(header.path),
+        fix="copy or export it again",
     )
 
 

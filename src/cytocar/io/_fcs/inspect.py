@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cytocar.io._fcs.data import blocks
-from cytocar.io._fcs.header import FcsHeader, read_header, truncation
+from cytocar.io._fcs.header import FcsHeader, read_header, truncated
 from cytocar.io._fcs.read import STATE_KEYWORD, looks_transformed
 
 if TYPE_CHECKING:
@@ -148,7 +148,8 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
 def _header_oddities(header: FcsHeader) -> list[str]:
     found = list(header.tolerances)
     if header.missing_bytes:
-        found.append(truncation(header).removeprefix(f"{header.path}: "))
+        cut = truncated(header)
+        found.append(f"{cut.what}; {cut.fix}")
     if header.n_data_sets > 1:
         found.append(
             f"the file has {header.n_data_sets} data sets; this is number {header.data_set}, counted from 0"

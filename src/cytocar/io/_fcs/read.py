@@ -187,8 +187,8 @@ def _matched(
         panel = Panel.read(panel)
     match = panel.match(header.names, where=header.path.name)
     if match.problems:
-        raise PanelError("\n".join(str(problem) for problem in match.problems))
-    notes += [note.removeprefix(f"{header.path.name}: ") for note in match.notes]
+        raise PanelError(problems=match.problems)
+    notes += match.notes
     has_mass = panel.has_mass
     # A channel without mass is called as the panel calls it, so that the files of a study agree.
     spelling = {

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cytocar._core import decisions
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar._core.yaml import Key, read_yaml
+from cytocar._core.yaml import Key, load_yaml
 
 FORMAT = 1
 """The version of the format that this cytocar reads."""
@@ -224,7 +224,7 @@ def load_config(path: str | os.PathLike[str]) -> tuple[StudyConfig | None, list[
     ("setting 'cofacter' is not known", "did you mean 'cofactor'?")
     """
     path = Path(path)
-    content, lines, problems = read_yaml(path)
+    content, lines, problems = load_yaml(path)
     if content is None:
         return None, problems
     version = content.get("cytocar")

@@ -111,13 +111,14 @@ def _with_channels(config: StudyConfig, panel: Panel) -> StudyConfig:
 
 
 def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]]:
-    from cytocar.panel import Panel, builtin_names
+    from cytocar.panel import builtin_names
+    from cytocar.panel._panel import load_panel
 
     path = file.parent / Path(config.panel).expanduser()
     if path.is_file():
-        return Panel.load(path, cofactor=config.cofactor)
+        return load_panel(path, cofactor=config.cofactor)
     if config.panel in builtin_names():
-        return Panel.load(config.panel, cofactor=config.cofactor)
+        return load_panel(config.panel, cofactor=config.cofactor)
     known = [*sorted(entry.name for entry in file.parent.glob("*.csv")), *builtin_names()]
     what = f"panel {config.panel!r} is neither a file of the folder nor a panel that comes with cytocar"
     return None, [Problem(str(file), what, did_you_mean(config.panel, known))]
@@ -205,7 +206,7 @@ def _read_all(study: StudyFolder) -> list[AnnData]:
         try:
             part = read_fcs(file, panel=study.panel, sample_id=str(sample))
         except (FcsError, PanelError, OSError) as error:
-            problems.append(Problem(where, str(error)))
+            problems += Problem.all_of(error, where=where)
             continue
         if provenance.state(part) != keys.STATE_COUNTS:
             fix = "take the file from before the transformation"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar._core.hand_tables import Row, Table, read_table
+from cytocar._core.hand_tables import Row, Table, load_table
 from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE, PATIENT_ROLE, ROLES
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load_samples(
     (True, 1)
     """
     path = Path(path)
-    table, problems = read_table(path)
+    table, problems = load_table(path)
     if table is None:
         return None, problems
     known = (*REQUIRED, *OPTIONAL)

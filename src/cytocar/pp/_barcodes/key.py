@@ -113,16 +113,16 @@ def _read(path: Path) -> Key:
     try:
         text = _decode(path.read_bytes())
     except UnicodeDecodeError:
-        raise PanelError(str(Problem(str(path), "this is not a text file", "save the key as CSV"))) from None
+        raise PanelError("this is not a text file", where=str(path), fix="save the key as CSV") from None
     except OSError as error:
         why = (
             "there is no such file"
             if isinstance(error, FileNotFoundError)
             else f"cannot be read: {error.strerror}"
         )
-        raise PanelError(str(Problem(str(path), why, "name the CSV file of the key"))) from None
+        raise PanelError(why, where=str(path), fix="name the CSV file of the key") from None
     if "\0" in text or text.startswith("PK\x03\x04"):
-        raise PanelError(str(Problem(str(path), "this is not a text file", "save the key as CSV")))
+        raise PanelError("this is not a text file", where=str(path), fix="save the key as CSV")
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     separator = max(_SEPARATORS, key=first.count)
@@ -140,10 +140,10 @@ def _read(path: Path) -> Key:
                 rows.append((f"{path}, line {reader.line_num}", cells[0], cells[1:]))
     except csv.Error as error:
         raise PanelError(
-            str(Problem(f"{path}, line {reader.line_num}", f"is not CSV: {error}", "check the double quotes"))
+            f"is not CSV: {error}", where=f"{path}, line {reader.line_num}", fix="check the double quotes"
         ) from None
     if header is None:
-        raise PanelError(str(Problem(str(path), "the key is empty", "give a header line and a row a sample")))
+        raise PanelError("the key is empty", where=str(path), fix="give a header line and one row per sample")
     # Spreadsheets leave empty columns at the end.
     while (
         len(header) > 1
@@ -247,7 +247,7 @@ def _checked(where: str, columns: list[str], rows: list[tuple[str, str, list[str
         names.setdefault(name, at)
     problems += _code_problems(names, codes)
     if problems:
-        raise PanelError("\n".join(str(problem) for problem in problems))
+        raise PanelError(problems=problems)
     return Key(tuple(codes), tuple(columns), np.array(list(codes.values()), dtype=np.bool_))
 
 
@@ -335,7 +335,7 @@ def match_channels(key: Key, adata: AnnData) -> list[int]:
             )
         )
     if problems:
-        raise PanelError("\n".join(str(problem) for problem in problems))
+        raise PanelError(problems=problems)
     return found
 
 

@@ -49,7 +49,7 @@ def read_baseline(path: StrPath) -> dict[str, float]:
     try:
         table = pd.read_csv(file)
     except ValueError as error:
-        raise ParameterError(f"{file} is not a CSV table: {error}") from error
+        raise ParameterError(f"this is not a CSV table: {error}", where=str(file)) from error
     missing = [name for name in ("channel", "baseline") if name not in table]
     if missing:
         raise ParameterError(
@@ -104,9 +104,9 @@ def _read(
         provenance.require_state(adata, keys.STATE_COUNTS, STEP)
         found = find_in(adata, beads=beads, sample_key=keys.SAMPLE)
     except CytocarError as error:
-        if source.name not in str(error):
-            error.args = (f"{source.name}: {error}",)
-        raise
+        if source.name in error.where:
+            raise
+        raise error.within(source.name) from error
     if not found:
         nothing, why = np.zeros(0, dtype=bool), "the file has no events"
         empty = Found((), nothing, nothing, why)

@@ -27,14 +27,15 @@ def cluster_problems(file: Path, config: StudyConfig, panel: Panel | None) -> It
             read_names(file.parent / Path(clustering.names).expanduser())
         except ParameterError as error:
             fix = "name the table cluster_names.csv of an earlier run of this study, as you edited it"
-            yield Problem(f"{file} (clustering.names)", str(error), fix)
+            yield from Problem.all_of(error.within(f"{file} (clustering.names)"), fix=fix)
     if not clustering.reference:
         return
     where = f"{file} (clustering.reference)"
     try:
         reference = Reference.read(file.parent / Path(clustering.reference).expanduser())
     except ParameterError as error:
-        yield Problem(where, str(error), "name the folder of a finished run whose cells have clusters")
+        fix = "name the folder of a finished run whose cells have clusters"
+        yield from Problem.all_of(error.within(where), fix=fix)
         return
     missing = [marker for marker in reference.markers if panel is not None and panel.find(marker) is None]
     if missing:

@@ -75,21 +75,16 @@ def document_notes(tree: DocumentTree, samples: pd.DataFrame | None) -> Iterator
 def _channels(
     where: str, document: GatingDocument, panel: Panel, samples: pd.DataFrame | None
 ) -> Iterator[Problem]:
-    from cytocar.gate._documents.apply import lacking_channels
+    from cytocar.gate._documents.apply import missing_channels
 
     named = [str(channel) for channel in panel.frame[keys.CHANNEL]]
-    missing = lacking_channels(document, named)
+    missing = missing_channels(document, named, held_by="in the panel, nor without a mass in every file")
     others = [name for name in missing if channel_isotope(name) is None]
     if others and samples is not None:
         in_files = _in_every_file(samples)
-        missing = {name: text for name, text in missing.items() if name not in in_files}
-    for text in missing.values():
-        what, _, hint = text.partition("; ")
-        yield Problem(
-            where,
-            what.replace("in the data", "in the panel, nor without a mass in every file"),
-            hint or "name the channel in the panel, or draw the gate on another",
-        )
+        missing = {name: error for name, error in missing.items() if name not in in_files}
+    for error in missing.values():
+        yield Problem.of(error, where=where, fix="name the channel in the panel, or draw the gate on another")
 
 
 def _in_every_file(samples: pd.DataFrame) -> set[str]:
@@ -113,8 +108,8 @@ def _versions(where: str, document: GatingDocument, samples: pd.DataFrame) -> It
         try:
             document.version_of(Path(file).name, str(sample))
         except GateError as error:
-            yield Problem(
-                f"{where}, sample {sample}",
-                str(error),
-                "draw the gates for this file too, call the sample or its file as the gates do, or leave it out",
+            yield Problem.of(
+                error,
+                where=f"{where}, sample {sample}",
+                fix="draw the gates for this file too, call the sample or its file as the gates do, or leave it out",
             )

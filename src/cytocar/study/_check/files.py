@@ -27,8 +27,8 @@ def file_problems(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) 
         try:
             header = read_header(path)
         except (CytocarError, OSError) as error:
-            text = str(error).removeprefix(f"{path}: ")
-            problems.append(Problem(where, text, "export the file again, or leave it out of the study"))
+            fix = "export the file again, or leave it out of the study"
+            problems += Problem.all_of(error, where=where, fix=fix)
             continue
         said = list(header.tolerances)
         if header.n_events == 0:
@@ -41,7 +41,7 @@ def file_problems(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) 
         if panel is not None:
             match = panel.match(header.names, where=where)
             problems += match.problems
-            said += [note.removeprefix(f"{where}: ") for note in match.notes]
+            said += match.notes
             extra = [header.channels[column] for column in match.extra]
             left_out = [channel.pnn for channel in extra if channel_isotope(channel.pnn, channel.pns)]
             if left_out:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from cytocar.io import StudyConfig
     from cytocar.panel import Panel
 
+_STRATEGIES = (
+    "name a strategy that comes with cytocar, a YAML file, "
+    "Gating-ML (.xml), a FlowJo workspace (.wsp), or off"
+)
+
 
 def load_strategy(
     file: Path, parts: StudyParts, notes: list[str]
@@ -35,15 +40,10 @@ def load_strategy(
     where = f"{file} (gating)"
     try:
         strategy = gate.load(gating_source(parts.folder, config.gating), **gating_roles(config.gating))
-    except (GateError, ParameterError, OSError) as error:
-        return None, [
-            Problem(
-                where,
-                str(error),
-                "name a strategy that comes with cytocar, a YAML file, Gating-ML (.xml), "
-                "a FlowJo workspace (.wsp), or off",
-            )
-        ]
+    except (GateError, ParameterError) as error:
+        return None, list(Problem.all_of(error.within(where), fix=_STRATEGIES))
+    except OSError as error:
+        return None, list(Problem.all_of(error, where=where, fix=_STRATEGIES))
     if parts.samples is not None:
         notes += _idle_tubes(strategy, parts.samples)
     if isinstance(strategy, gate.DocumentTree):
@@ -134,8 +134,7 @@ def _stated_thresholds(
         try:
             meant = strategy.threshold_name(name)
         except GateError as error:
-            what, _, hint = str(error).partition("; ")
-            yield Problem(where, what, hint)
+            yield Problem.of(error, where=where)
         else:
             if meant in stated:
                 yield Problem(where, f"{stated[meant]!r} states the same threshold", "state it once")

@@ -86,8 +86,7 @@ def _cohort(file: Path, config: StudyConfig, samples: pd.DataFrame) -> Iterator[
         for question in asked:
             designed(question)
     except ParameterError as error:
-        what, _, fix = str(error).partition("; ")
-        yield Problem(f"{file} (cohort)", what, fix)
+        yield Problem.of(error, where=f"{file} (cohort)")
         return
     if not asked:
         what = "there is nothing to compare: the sheet has no two groups with two patients in one of them"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cytocar._core import keys
-from cytocar._core.errors import CytocarError, Problem, StudyError
+from cytocar._core.errors import CytocarError, PanelError, Problem, StudyError
 from cytocar._core.files import write_text
 from cytocar._core.vocabulary import PATIENT_ROLE
 from cytocar.io._fcs.header import FcsHeader, read_header
@@ -144,12 +144,12 @@ def _files(fcs_dir: Path, out: Path) -> list[Path]:
 def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[FcsHeader]:
     """Read the headers; files that a study cannot use are told and left out."""
     headers = []
-    problems = []
+    problems: list[Problem] = []
     for path in files:
         try:
             header = read_header(path)
         except (CytocarError, OSError) as error:
-            problems.append(Problem(str(path), str(error).removeprefix(f"{path}: "), "export the file again"))
+            problems += Problem.all_of(error, where=str(path), fix="export the file again")
             continue
         if header.n_events == 0:
             problems.append(Problem(str(path), "the file has no events"))
@@ -202,10 +202,10 @@ def _stems(paths: Sequence[Path]) -> list[str]:
 
 
 def _given(source: str | os.PathLike[str]) -> Panel:
-    panel, problems = Panel.load(source)
-    if panel is None:
-        raise StudyError(problems)
-    return panel
+    try:
+        return Panel.read(source)
+    except PanelError as error:
+        raise StudyError(error.problems) from None
 
 
 def _panel_text(panel: Panel, partial: Sequence[tuple[Panel, str]]) -> str:

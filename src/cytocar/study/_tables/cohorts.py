@@ -158,15 +158,14 @@ def _shares(tables: Mapping[str, pd.DataFrame], method: str | None) -> Iterator[
 def _abundance(question: Question, what: _Shares) -> pd.DataFrame:
     """Return how much shares differ; where the model cannot hold what the formula says, by one that can."""
     from cytocar import tl
+    from cytocar.tl._cohorts.abundance import MethodError
 
     table, part = _with_cells(what.table, question)
     settings: dict[str, Any] = {"formula": question.formula, "contrast": question.asked or None}
     try:
         try:
             found = tl.abundance(table, part.sheet, **settings)
-        except ParameterError as error:
-            if "cannot hold both" not in str(error):
-                raise
+        except MethodError:
             found = tl.abundance(table, part.sheet, method="logit", **settings)
     except ParameterError as error:
         found = rows_of.without_numbers(part, str(error), ("cluster",))

@@ -85,7 +85,7 @@ def pooled_proportions(
         if whole[place] == 0 or x[place] > whole[place]:
             raise ParameterError(
                 f"{_WHAT}: study {text!r} has {x[place]:g} events among {whole[place]:g} patients",
-                fix=("events are part of at least one patient"),
+                fix="events are part of at least one patient",
             )
     part = np.full(len(name), "", dtype=object) if subgroup is None else _counts.text(table, subgroup)
     low, high = (np.atleast_1d(limit) for limit in clopper_pearson(x, whole, level))

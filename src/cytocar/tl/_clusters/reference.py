@@ -129,7 +129,7 @@ class Reference:
             try:
                 return make_reference(cells)
             except ParameterError as error:
-                raise ParameterError(f"{error}", where=str(file)) from error
+                raise error.within(str(file)) from error
         if int(stored["format"]) != FORMAT:
             raise ParameterError(
                 f"the reference is of format {int(stored['format'])}, this cytocar reads {FORMAT}",

@@ -55,9 +55,9 @@ def read_names(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cytocar._core.hand_tables import read_table
+    from cytocar._core.hand_tables import load_table
 
-    table, problems = read_table(path)
+    table, problems = load_table(path)
     if table is not None:
         missing = [column for column in NAMES_COLUMNS if column not in table.columns]
         if not missing:
@@ -72,7 +72,7 @@ def read_names(path: str | os.PathLike[str]) -> pd.DataFrame:
                 "method, cluster and name, as cluster_names.csv of a run has them"
             ),
         )
-    raise ParameterError("\n".join(map(str, problems)))
+    raise ParameterError(problems=problems)
 
 
 def _texts(column: pd.Series) -> list[str]:

@@ -227,7 +227,7 @@ def stability(
     if n_resamples and drawn < _input.MIN_CELLS:
         raise ParameterError(
             f"share is {share}, which leaves {drawn} of {len(labelled)} cells in a resample",
-            fix=(f"at least {_input.MIN_CELLS} are needed: raise share, or take n_resamples=0"),
+            fix=f"at least {_input.MIN_CELLS} are needed: raise share, or take n_resamples=0",
         )
     if settings.get("engine") == "phenograph":
         # the original works in a folder of its own, and a process is in one folder only

@@ -28,6 +28,12 @@ METHODS = {
     "binomial_mixed": "binomial mixed model, random intercept of the sample",
 }
 HOLDS_BOTH = ("logit", "binomial_mixed")
+
+
+class MethodError(ParameterError):
+    """The method has no model for what the formula says; another method has."""
+
+
 """Methods that can hold what is the same for a patient beside what changes within one."""
 LOG2 = math.log(2.0)
 
@@ -167,7 +173,7 @@ def _one(
 ) -> pd.DataFrame:
     """Return the rows of one contrast."""
     if arrangement.kind in ("averaged", "random") and method not in HOLDS_BOTH:
-        raise ParameterError(
+        raise MethodError(
             f"{arrangement.contrast.name!r} is between patients, which have several samples, and the formula has what "
             f"changes within them (or block_as='random'): method {method!r} cannot hold both. Use method='logit', a "
             "linear model, method='binomial_mixed', or a formula of what is the same for a patient: "

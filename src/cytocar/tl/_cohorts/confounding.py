@@ -36,7 +36,7 @@ def confounding(
     Parameters
     ----------
     samples
-        The sample sheet, a row a sample, as `io.load_samples` gives it. Negative controls are left out.
+        The sample sheet, one row per sample, as `samples.csv` has them. Negative controls are left out.
     factors
         Columns that hold what is compared; those that the sheet does not have are passed over.
     batches

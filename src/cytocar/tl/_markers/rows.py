@@ -82,7 +82,7 @@ class Settings:
             if len(values) not in (1, 2) or not all(usable):
                 raise ParameterError(
                     f"false_cells has {found!r} for {' '.join(where)}",
-                    fix=("it must be a number of cells of at least 0, or the pair (expected, at most)"),
+                    fix="it must be a number of cells of at least 0, or the pair (expected, at most)",
                 )
 
 

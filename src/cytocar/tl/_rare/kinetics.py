@@ -443,5 +443,5 @@ def _require_distinct_times(part: pd.DataFrame, person: str) -> None:
     if same.size:
         raise ParameterError(
             f"{_WHAT}: patient {person!r} has two samples at {months[same[0]]:g} months",
-            fix=("pool them, or give them their own times"),
+            fix="pool them, or give them their own times",
         )
