@@ -110,7 +110,7 @@ def test_detection_draws_into_axes_and_without_known_limits(tables: SimpleNamesp
 def test_errors(tables: SimpleNamespace) -> None:
     with pytest.raises(ParameterError, match="no sample has months"):
         pl.kinetics(tables.frequency.assign(months=np.nan))
-    with pytest.raises(ParameterError, match="lacks the columns pct_low"):
+    with pytest.raises(ParameterError, match="is missing columns: pct_low"):
         pl.kinetics(tables.frequency.drop(columns="pct_low"))
-    with pytest.raises(ParameterError, match="table of kinetics lacks the columns unit"):
+    with pytest.raises(ParameterError, match="table of kinetics is missing columns: unit"):
         pl.kinetics(tables.frequency, tables.kinetics.drop(columns="unit"))

@@ -107,5 +107,5 @@ def test_wrong_wishes(tables: SimpleNamespace) -> None:
         pl.ridges(tables.densities, tables.thresholds, name="CD33")
     with pytest.raises(ParameterError, match="the table of densities has none of threshold 'CD3'"):
         pl.ridges(tables.densities.query("name != 'CD3'"), tables.thresholds, name="CD3")
-    with pytest.raises(ParameterError, match="the table of thresholds lacks the columns rule"):
+    with pytest.raises(ParameterError, match="the table of thresholds is missing columns: rule"):
         pl.ridges(tables.densities, tables.thresholds.drop(columns="rule"))

@@ -173,7 +173,7 @@ def test_wrong_wishes() -> None:
         pl.robustness(moved(), measure="CAR %")
     with pytest.raises(ParameterError, match="the table has no sample_id 'c'; "):
         pl.multiverse(universes(), sample="c")
-    with pytest.raises(ParameterError, match="the table of robustness lacks the columns result_low"):
+    with pytest.raises(ParameterError, match="the table of robustness is missing columns: result_low"):
         pl.robustness(moved().drop(columns="result_low"))
     with pytest.raises(ParameterError, match="the table of the multiverse has no rows"):
         pl.multiverse(universes().iloc[:0])

@@ -110,7 +110,7 @@ def test_numbers_of_metaclusters_with_the_chosen_one(complaints: Callable[[objec
     other = pl.delta_area(table.assign(modularity=np.nan, chosen=table["chosen"].astype(str)))
     assert [axes.get_label() for axes in other.axes] == ["delta_area", "ambiguous"]
     assert len(other.axes[0].lines[1].get_xdata()) == 1
-    with pytest.raises(ParameterError, match="lacks the columns chosen"):
+    with pytest.raises(ParameterError, match="is missing columns: chosen"):
         pl.delta_area(table.drop(columns="chosen"))
 
 
@@ -153,5 +153,5 @@ def test_stability_shows_every_repeat_and_every_cluster(complaints: Callable[[ob
         bar = next(line for line in below.lines if line.get_label() == f"low {cluster}")
         assert list(bar.get_ydata()) == own.loc[cluster, ["jaccard_low", "jaccard"]].tolist()
     assert complaints(figure) == []
-    with pytest.raises(ParameterError, match="the table of cluster stability lacks the columns verdict"):
+    with pytest.raises(ParameterError, match="the table of cluster stability is missing columns: verdict"):
         pl.stability(methods, clusters.drop(columns="verdict"))

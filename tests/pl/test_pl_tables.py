@@ -102,7 +102,7 @@ def test_method_is_the_first_or_the_one_asked_for(tables: SimpleNamespace) -> No
 
 def test_errors_name_the_missing_column(tables: SimpleNamespace) -> None:
     with pytest.raises(
-        ParameterError, match="the table of subsets lacks the columns low, high; it has sample_id"
+        ParameterError, match="the table of subsets is missing columns: low, high; it has sample_id"
     ):
         pl.subsets(tables.subsets.drop(columns=["low", "high"]))
     with pytest.raises(ParameterError, match="the table of clusters has no rows"):

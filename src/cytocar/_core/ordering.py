@@ -77,5 +77,6 @@ def natural(name: str) -> tuple[tuple[int, float, str], ...]:
     return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part.casefold()) for part in parts)
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
+    """Return whether a label is a whole number of at least 1, as those of clusters are."""
     return name.isascii() and name.isdigit() and int(name) > 0

@@ -131,10 +131,10 @@ def _lying(places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn places so that they reach farthest from left to right, as a page does."""
     away = places - places.mean(axis=0)
     if len(away) < 2:
-        return away
+        return np.asarray(away)
     directions = np.linalg.eigh(away.T @ away)[1][:, ::-1]
     largest = np.abs(directions).argmax(axis=0)
-    return away @ (directions * np.sign(directions[largest, [0, 1]]))
+    return np.asarray(away @ (directions * np.sign(directions[largest, [0, 1]])))
 
 
 def _height(places: NDArray[np.float64], width: float, *, least: float, most: float) -> float:
@@ -146,7 +146,7 @@ def _height(places: NDArray[np.float64], width: float, *, least: float, most: fl
 def _scaled(medians: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return medians from 0 (the lowest node) to 1 (the highest), NaN for nodes without cells."""
     low, high = np.nanmin(medians, axis=0), np.nanmax(medians, axis=0)
-    return (medians - low) / np.maximum(high - low, 1e-12)
+    return np.asarray((medians - low) / np.maximum(high - low, 1e-12))
 
 
 def _chosen(
@@ -166,9 +166,7 @@ def _chosen(
     names = inputs.names_of(adata, list(markers))
     if not 1 <= len(names) <= RAYS:
         raise ParameterError(f"{len(names)} markers are asked for", fix=f"a star shows 1 to {RAYS}")
-    for name in names:
-        if name not in known:
-            raise ParameterError(f"{name!r} is no marker of the map", fix=did_you_mean(name, known))
+    inputs.refuse_unknown(names, known, "is not a marker of the map")
     return names
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,9 @@ from cytocar.pl._page.sheet import Box, Sheet, bare
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
 _TOP_QUANTILE = 0.99
@@ -38,7 +41,7 @@ def scaled_medians(
     low, high = np.quantile(values, [_BOTTOM_QUANTILE, _TOP_QUANTILE], axis=0)
     span = np.where(high > low, high - low, 1.0)
     medians = np.array([np.median(values[labels == group], axis=0) for group in groups])
-    return np.clip((medians - low) / span, 0.0, 1.0)
+    return np.asarray(np.clip((medians - low) / span, 0.0, 1.0))
 
 
 def _leaf_order(columns: NDArray[np.float64]) -> list[int]:
@@ -62,7 +65,7 @@ def heatmap(
 ) -> Figure:
     """Draw the median expression of every marker in every cluster, with the size and subset of the cluster.
 
-    One row a cluster, one column a marker. Medians are scaled for the picture only: 0 is the 1st and 1 the
+    One row per cluster, one column per marker. Medians are scaled for the picture only: 0 is the 1st and 1 the
     99th percentile of the marker over all cells drawn. Rows are ordered by subset, then by label; columns so
     that markers that go together are neighbours (average linkage, optimal leaf order: Bar-Joseph 2001,
     doi 10.1093/bioinformatics/17.suppl_1.S22).
@@ -97,114 +100,149 @@ def heatmap(
     >>> [axes.get_label() for axes in heatmap(cells).axes]
     ['heatmap', 'frequency', 'scale']
     """
+    return _draw(arrange(adata, groupby, markers), groupby)
+
+
+@dataclass(frozen=True)
+class Medians:
+    """Clusters and markers in the order drawn."""
+
+    scaled: NDArray[np.float64]
+    """Clusters x markers, from 0 to 1."""
+    groups: list[str]
+    markers: list[str]
+    counts: NDArray[np.int64]
+    """Cells of each cluster."""
+    subset_of: dict[str, str]
+    """Subset of most cells of each cluster; empty where no cell has one."""
+
+
+def arrange(adata: AnnData, groupby: str, markers: Sequence[str] | None = None) -> Medians:
+    """Arrange what `heatmap` draws."""
     labels = inputs.column(adata, groupby)
     groups = inputs.levels(adata, groupby)
     if not groups:
         raise ParameterError(f"no cell has a value in obs[{groupby!r}], so there is no cluster to draw")
     chosen = inputs.clustering_markers(adata) if markers is None else inputs.names_of(adata, markers)
-    known = np.isin(labels, groups)
-    values = inputs.expression(adata, chosen)[known]
-    labels = labels[known]
+    labelled = np.isin(labels, groups)
+    values = inputs.expression(adata, chosen)[labelled]
+    labels = labels[labelled]
     subset_of: dict[str, str] = {}
     if keys.SUBSET in adata.obs and groupby != keys.SUBSET:
-        subsets = inputs.column(adata, keys.SUBSET)[known]
+        subsets = inputs.column(adata, keys.SUBSET)[labelled]
         subset_of = {group: _majority(subsets[labels == group]) for group in groups}
-        rank = {name: place for place, name in enumerate([*keys.SUBSETS, ""])}
+        rank = {name: position for position, name in enumerate([*keys.SUBSETS, ""])}
         groups = sorted(groups, key=lambda g: (g == vocabulary.NO_CLUSTER, rank.get(subset_of[g], len(rank))))
         if not any(subset_of.values()):
             subset_of = {}
     scaled = scaled_medians(values, labels, groups)
     order = _leaf_order(scaled) if markers is None else list(range(len(chosen)))
     counts = np.array([(labels == group).sum() for group in groups])
-    return _draw(scaled[:, order], groups, [chosen[i] for i in order], counts, subset_of, groupby)
+    return Medians(scaled[:, order], groups, [chosen[i] for i in order], counts, subset_of)
 
 
-def _draw(
-    scaled: NDArray[np.float64],
-    groups: Sequence[str],
-    markers: Sequence[str],
-    counts: NDArray[np.integer],
-    subset_of: dict[str, str],
-    groupby: str,
-) -> Figure:
-    names = [fitted_text.label(marker, 14) for marker in markers]
-    rows = [fitted_text.label(group, 18) for group in groups]
-    row_height = 5.0 if len(groups) <= 12 else 4.0
-    head = max(fitted_text.width_mm(name) for name in names) + 2.5
-    left = max(fitted_text.width_mm(row) for row in rows) + (9.0 if subset_of else 5.5)
-    bars, tail = 22.0, 25.0
-    width = min(5.0 * len(markers), style.WIDTH_MM - left - bars - tail - 4)
-    width = max(width, 30.0)
-    height = row_height * len(groups)
-    foot = 17.0
+@dataclass(frozen=True)
+class _Layout:
+    """The place of the map on the page, in millimetres."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
     title = 6.0
-    sheet = Sheet(title + head + height + foot)
-    top = title + head
-    colours = style.cluster_colours(groups) if groupby not in (keys.SUBSET, keys.COMPARTMENT) else {}
+    foot = 17.0
+    bars = 22.0
+    tail = 25.0
 
-    main = sheet.axes(Box(left, top, width, height), label="heatmap")
-    image = main.imshow(
-        scaled, cmap=style.expression_map(), vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+
+def _layout(shown: Medians) -> _Layout:
+    head = max(fitted_text.width_mm(fitted_text.label(name, 14)) for name in shown.markers) + 2.5
+    names = max(fitted_text.width_mm(fitted_text.label(name, 18)) for name in shown.groups)
+    left = names + (9.0 if shown.subset_of else 5.5)
+    width = min(5.0 * len(shown.markers), style.WIDTH_MM - left - _Layout.bars - _Layout.tail - 4)
+    row = 5.0 if len(shown.groups) <= 12 else 4.0
+    return _Layout(left, _Layout.title + head, max(width, 30.0), row * len(shown.groups))
+
+
+def _draw(shown: Medians, groupby: str) -> Figure:
+    page = _layout(shown)
+    sheet = Sheet(page.top + page.height + page.foot)
+    image = _draw_medians(
+        sheet.axes(Box(page.left, page.top, page.width, page.height), label="heatmap"), shown
     )
-    main.set_xticks(range(len(names)), names, rotation=90)
-    main.xaxis.tick_top()
-    main.set_yticks(range(len(rows)), rows)
-    main.tick_params(length=0, pad=1.5)
-    main.tick_params(axis="y", pad=4.5 * 72 / 25.4 if subset_of else 3)
-    main.set_frame_on(False)
-    # white lines between the cells let the eye follow rows and columns
-    main.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
-    main.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
-    main.grid(which="minor", color=style.WHITE, linewidth=0.5)
-    main.tick_params(which="minor", length=0)
-    sheet.text(
-        2,
-        1.5,
-        f"{fitted_text.heading(groupby)}: median expression, {fitted_text.count(counts.sum())} cells",
-        size=style.TITLE,
+    total = fitted_text.count(shown.counts.sum())
+    sheet.text(2, 1.5, f"{fitted_text.heading(groupby)}: median expression, {total} cells", size=style.TITLE)
+    if shown.subset_of:
+        _draw_subsets(sheet, page, shown)
+    _draw_sizes(
+        sheet.axes(Box(page.left + page.width + 3, page.top, page.bars, page.height), label="frequency"),
+        shown,
+        style.cluster_colours(shown.groups) if groupby not in (keys.SUBSET, keys.COMPARTMENT) else {},
     )
-
-    if subset_of:
-        strip = sheet.axes(Box(left - 3.6, top, 2.8, height), label="subset")
-        strip.set(xlim=(0, 1), ylim=(len(groups) - 0.5, -0.5))
-        for place, group in enumerate(groups):
-            strip.barh(
-                place, 1, left=0, height=0.92, color=style.subset_colour(subset_of[group]), linewidth=0
-            )
-        bare(strip)
-        from matplotlib.patches import Patch
-
-        shown = [name for name in [*keys.SUBSETS, ""] if name in subset_of.values()]
-        sheet.legend(
-            left, top + height + 3.5,
-            [Patch(color=style.subset_colour(name)) for name in shown],
-            [fitted_text.label(name) for name in shown],
-            ncols=len(shown), title="subset of most of its cells",
-        )  # fmt: skip
-
-    bar = sheet.axes(Box(left + width + 3, top, bars, height), label="frequency")
-    shares = 100 * counts / counts.sum()
-    bar.barh(
-        range(len(groups)), shares, height=0.72, linewidth=0,
-        color=[colours.get(group, style.subset_colour(group)) for group in groups],
-    )  # fmt: skip
-    bar.set(ylim=(len(groups) - 0.5, -0.5), xlim=(0, shares.max() * 1.02), yticks=[])
-    bar.set_xlabel("% of these cells", size=style.FONT)
-    bar.spines["left"].set_visible(False)
-    for place, (share, n) in enumerate(zip(shares, counts, strict=True)):
-        bar.annotate(
-            f"{share:.1f} %  n = {fitted_text.count(n)}",
-            (share, place), xytext=(2, 0), textcoords="offset points", va="center", size=style.SMALL,
-            annotation_clip=False,
-        )  # fmt: skip
-
-    scale = sheet.axes(
-        Box(left + max(width - 42, 34 if subset_of else 0), top + height + 4.2, 40, 2.4), label="scale"
-    )
+    left = page.left + max(page.width - 42, 34 if shown.subset_of else 0)
+    scale = sheet.axes(Box(left, page.top + page.height + 4.2, 40, 2.4), label="scale")
     sheet.figure.colorbar(image, cax=scale, orientation="horizontal", ticks=[0, 0.5, 1])
     scale.set_xlabel("scaled: 1st to 99th percentile of each marker", size=style.SMALL)
     scale.tick_params(labelsize=style.SMALL, length=1.5)
     return sheet.figure
+
+
+def _draw_medians(axes: Axes, shown: Medians) -> AxesImage:
+    names = [fitted_text.label(marker, 14) for marker in shown.markers]
+    rows = [fitted_text.label(group, 18) for group in shown.groups]
+    image = axes.imshow(
+        shown.scaled, cmap=style.expression_map(), vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+    )
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, pad=1.5)
+    axes.tick_params(axis="y", pad=4.5 * 72 / 25.4 if shown.subset_of else 3)
+    axes.set_frame_on(False)
+    # white lines between the cells let the eye follow rows and columns
+    axes.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
+    axes.grid(which="minor", color=style.WHITE, linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    return image
+
+
+def _draw_subsets(sheet: Sheet, page: _Layout, shown: Medians) -> None:
+    """Draw the subset of every cluster as a strip beside the map, and its key below."""
+    from matplotlib.patches import Patch
+
+    strip = sheet.axes(Box(page.left - 3.6, page.top, 2.8, page.height), label="subset")
+    strip.set(xlim=(0, 1), ylim=(len(shown.groups) - 0.5, -0.5))
+    for row, group in enumerate(shown.groups):
+        colour = style.subset_colour(shown.subset_of[group])
+        strip.barh(row, 1, left=0, height=0.92, color=colour, linewidth=0)
+    bare(strip)
+    present = [name for name in [*keys.SUBSETS, ""] if name in shown.subset_of.values()]
+    sheet.legend(
+        page.left, page.top + page.height + 3.5,
+        [Patch(color=style.subset_colour(name)) for name in present],
+        [fitted_text.label(name) for name in present],
+        ncols=len(present), title="subset of most of its cells",
+    )  # fmt: skip
+
+
+def _draw_sizes(axes: Axes, shown: Medians, colours: dict[str, str]) -> None:
+    """Draw the share of every cluster among all cells as a bar, with its number of cells."""
+    shares = 100 * shown.counts / shown.counts.sum()
+    axes.barh(
+        range(len(shares)), shares, height=0.72, linewidth=0,
+        color=[colours.get(group, style.subset_colour(group)) for group in shown.groups],
+    )  # fmt: skip
+    axes.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, shares.max() * 1.02), yticks=[])
+    axes.set_xlabel("% of these cells", size=style.FONT)
+    axes.spines["left"].set_visible(False)
+    for row, (share, n) in enumerate(zip(shares, shown.counts, strict=True)):
+        axes.annotate(
+            f"{share:.1f} %  n = {fitted_text.count(n)}",
+            (share, row), xytext=(2, 0), textcoords="offset points", va="center", size=style.SMALL,
+            annotation_clip=False,
+        )  # fmt: skip
 
 
 def phenograph(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:

@@ -30,7 +30,7 @@ _SPOTS = {"seed": style.BLUE, "resample": style.ORANGE}
 
 @style.styled
 def delta_area(table: pd.DataFrame) -> Figure:
-    """Draw what is known of each number of metaclusters: growth of the consensus area, ambiguity, modularity.
+    """Draw measures of each number of metaclusters: growth of the consensus area, ambiguity, modularity.
 
     Where the area hardly grows any more, a further cut finds nothing new; the number that was chosen has its own
     colour.
@@ -60,7 +60,7 @@ def delta_area(table: pd.DataFrame) -> Figure:
     inputs.require(table, _DELTA, "the table of metaclusters")
     rows = table.sort_values("k", kind="stable")
     k = rows["k"].to_numpy(dtype=int)
-    chosen = np.array([str(value).casefold() in ("true", "1", "1.0") for value in rows["chosen"]])
+    chosen = np.array([inputs.is_yes(value) for value in rows["chosen"]])
     shown = [name for name in _MEASURES if np.isfinite(rows[name].to_numpy(dtype=float)).any()]
     if not shown:
         raise ParameterError(

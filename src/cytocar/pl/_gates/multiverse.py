@@ -10,8 +10,8 @@ import numpy as np
 from cytocar._core import keys
 from cytocar.pl._gates.robustness import chosen
 from cytocar.pl._page import fitted_text, inputs, style
+from cytocar.pl._page.sample_axis import names_height, sample_axis
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
-from cytocar.pl._rare.subsets import names_height, sample_axis
 
 if TYPE_CHECKING:
     import pandas as pd

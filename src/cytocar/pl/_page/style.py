@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cytocar._core import keys
-from cytocar._core.ordering import _is_number, natural
+from cytocar._core.ordering import is_number, natural
 from cytocar._core.vocabulary import (
     DETECTED,
     DOWN,
@@ -242,14 +242,14 @@ def cluster_colours(labels: Iterable[object]) -> dict[str, str]:
     {'3': '#DDCC77', '-1': '#B8B8B8'}
     """
     names = list(dict.fromkeys(str(label) for label in labels))
-    named = sorted((name for name in names if not _is_number(name) and name != NO_CLUSTER), key=natural)
+    named = sorted((name for name in names if not is_number(name) and name != NO_CLUSTER), key=natural)
     places = {name: place for place, name in enumerate(named)}
     colours = {}
     for name in names:
         if name in (NO_CLUSTER, "", "nan"):
             colours[name] = NO_CLUSTER_COLOUR
         else:
-            place = int(name) - 1 if _is_number(name) else places[name]
+            place = int(name) - 1 if is_number(name) else places[name]
             colours[name] = _beyond(place)
     return colours
 
