@@ -358,36 +358,36 @@ BAD = {
     "version 1.5": (HEAD.replace("v2.0", "v1.5") + "</gating:Gating-ML>", "Gating-ML/v1.5"),
     "no id": (
         HEAD + "\n<gating:PolygonGate/></gating:Gating-ML>",
-        "line 2, <PolygonGate>: attribute 'id' is expected",
+        "line 2, <PolygonGate>: attribute 'id' is missing",
     ),
     "no number": (
         EXPORT.replace('gating:min="2"', 'gating:min="two"'),
-        "attribute 'min' is 'two'; a number is expected",
+        "attribute 'min' is 'two'; expected a number",
     ),
     "nan": (EXPORT.replace('gating:min="2"', 'gating:min="nan"'), "attribute 'min' is 'nan'"),
     "unknown element": (
         HEAD + "\n\n<gating:CircleGate/></gating:Gating-ML>",
-        "line 3, <CircleGate>: transformation",
+        "line 3, <CircleGate>: this element is not known; expected transformation",
     ),
     "unknown reference": (EXPORT.replace('ref="Gate_3_c"', 'ref="Gate_9"'), "refers to gate 'Gate_9'"),
     "unknown scale": (EXPORT.replace('transforms:id="Tr_Arcsinh_5"', 'transforms:id="T"'), "'Tr_Arcsinh_5'"),
     "no parameter": (
         EXPORT.replace('transforms:M="0.43429448190325176"', ""),
-        "<fasinh>: attribute 'M' is expected",
+        "<fasinh>: attribute 'M' is missing",
     ),
     "same id": (EXPORT.replace("Gate_3_c", "Gate_1_a"), "the id 'Gate_1_a' is that of the gate in line 1"),
     "one corner": (
         HEAD
         + '\n<gating:PolygonGate gating:id="p">\n<gating:vertex/></gating:PolygonGate></gating:Gating-ML>',
-        "line 3, <vertex>: two <coordinate> are expected in it, not 0",
+        "line 3, <vertex>: it has 0 <coordinate>; expected two",
     ),
     "no operation": (
         HEAD + '<gating:BooleanGate gating:id="p"></gating:BooleanGate></gating:Gating-ML>',
-        "one of <and>, <or>, <not> is expected in it, not 0",
+        "it has 0 operations; expected one of <and>, <or>, <not>",
     ),
     "bounds": (
         EXPORT.replace('gating:min="2"', 'gating:min="20"'),
-        "line 1, <RectangleGate>: gate 'Gate_1_a': its low bound",
+        "line 1, <RectangleGate>, gate 'Gate_1_a': its low bound",
     ),
     "entities": (
         '<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY b "c"><!ENTITY d "&b;&b;&b;">]>\n' + EXPORT,
@@ -406,7 +406,23 @@ def test_a_file_that_is_wrong(tmp_path: Path, name: str) -> None:
     text, message = BAD[name]
     with pytest.raises(GateError, match=re.escape(message)) as caught:
         read(text, tmp_path)
-    assert str(caught.value).startswith("gates.xml")
+    assert caught.value.where.startswith("gates.xml")
+
+
+def test_where_what_and_fix_of_a_wrong_value_are_apart(tmp_path: Path) -> None:
+    with pytest.raises(GateError) as caught:
+        read(BAD["no number"][0], tmp_path)
+    error = caught.value
+    assert (error.where, error.what, error.fix) == (
+        "gates.xml, line 1, <dimension>", "attribute 'min' is 'two'", "expected a number",
+    )  # fmt: skip
+    with pytest.raises(GateError) as caught:
+        read(BAD["bounds"][0], tmp_path)
+    assert caught.value.where == "gates.xml, line 1, <RectangleGate>, gate 'Gate_1_a'"
+    with pytest.raises(GateError) as caught:
+        read(BAD["unknown reference"][0], tmp_path)
+    assert caught.value.where == "gates.xml"
+    assert caught.value.fix.startswith("did you mean")
 
 
 def test_a_file_that_is_too_big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,7 @@ def test_laws_of_populations(seed: int) -> None:
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     events = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
     whole = tree().evaluate(events, ["x", "y"])
-    monkeypatch.setattr("cytocar.gate._documents.document.BLOCK", 77)
+    monkeypatch.setattr("cytocar.gate._documents.evaluate.BLOCK", 77)
     parts = tree().evaluate(events, ["x", "y"])
     assert all((whole[name] == parts[name]).all() for name in whole)
 
@@ -284,7 +284,7 @@ def test_channels_are_found_by_name_and_else_by_isotope() -> None:
             ),
             "no inverse",
         ),
-        (lambda: Dimension(), "a channel or a ratio"),
+        (lambda: Dimension(), "the channel '' and the ratio ''"),
         (
             lambda: Combination(id="n", operation="xor", operands=(Operand("a"),)),
             "'xor'; known: and, or, not",
@@ -359,6 +359,6 @@ def test_comparing_channels_is_comparing_places(scale: Linear, monkeypatch: pyte
         [np.random.default_rng(0).normal(0, scale.t / 10, 500), edges, [0, np.nan, np.inf, -np.inf]]
     )
     places = document.evaluate(values.reshape(-1, 1), ["x"])
-    monkeypatch.setattr("cytocar.gate._documents.document.MANY", 0)
+    monkeypatch.setattr("cytocar.gate._documents.evaluate.MANY", 0)
     channels = document.evaluate(values.reshape(-1, 1), ["x"])
     assert all((places[name] == channels[name]).all() for name in places)

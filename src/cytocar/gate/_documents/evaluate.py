@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytocar._core.errors import GateError
 from cytocar.gate._documents.values import Axes, Columns
-from cytocar.gate._shapes.shapes import Combination, Dimension, Gate, Rectangle
+from cytocar.gate._shapes.shapes import Combination, Dimension, Gate, Rectangle, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +63,10 @@ def _mask(gate: Gate, inside: Mapping[str, Mask], axes: Axes, *, by_channel: boo
         mask = gate.combine([inside[operand.gate] for operand in gate.operands])
     elif isinstance(gate, Rectangle) and by_channel:
         mask = axes.within(gate)
-    else:
+    elif isinstance(gate, Shape):
         mask = axes.inside(gate)
+    else:
+        raise GateError("it has no shape", where=f"gate {gate.title!r}")
     return mask & inside[gate.parent] if gate.parent else mask
 
 

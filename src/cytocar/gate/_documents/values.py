@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, StateError, did_you_mean
-from cytocar.gate._shapes.shapes import FROM_FILE, UNCOMPENSATED, Dimension, Gate, Rectangle, within
+from cytocar.gate._shapes.shapes import FROM_FILE, UNCOMPENSATED, Dimension, Rectangle, Shape, within
 from cytocar.gate._shapes.transforms import Asinh, Ratio, Scale, SpectrumMatrix, Transformation
 from cytocar.panel.names import channel_isotope
 
@@ -140,7 +140,7 @@ class Axes:
             self._axes[axis] = self._compute(axis) if own is None else own.astype(np.float64)
         return self._axes[axis]
 
-    def inside(self, gate: Gate) -> Mask:
+    def inside(self, gate: Shape) -> Mask:
         """Return which events are in a shape."""
         if isinstance(gate, Rectangle) and any(axis in self._given for axis in gate.dimensions):
             return self.within(gate)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from cytocar._core.errors import did_you_mean
+from cytocar._core.errors import Problem, did_you_mean
+from cytocar.gate._documents.references import references
 from cytocar.gate._exchange.xml import Node
 from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
 from cytocar.gate._shapes.shapes import (
@@ -53,12 +54,13 @@ class Names:
         return _id_in(self.matrices, matrix, stem)
 
 
-def _id_in(known: dict[str, Any], value: Any, stem: str) -> str:
+def _id_in(values: dict[str, Any], value: Any, stem: str) -> str:
+    """Return the id of a value, which it gets where it has none."""
     name, number = stem, 1
-    while known.get(name, value) != value:
+    while values.get(name, value) != value:
         number += 1
         name = f"{stem}_{number}"
-    known[name] = value
+    values[name] = value
     return name
 
 
@@ -90,7 +92,7 @@ def read_axis(node: Node) -> Axis:
         return Axis(_scale(node, FlowJoLog, offset="offset", decades="decades"))
     if node.name == "biex":
         if node.attributes.get("length", "256") != "256":
-            node.fail(f"attribute 'length' is {node.attributes['length']!r}; '256' is expected")
+            node.fail(f"attribute 'length' is {node.attributes['length']!r}", fix="expected '256'")
         return Axis(_scale(node, Biex, top="maxRange", pos="pos", neg="neg", width="width"))
     for name, kind in (("fasinh", Asinh), ("logicle", Logicle), ("hyperlog", Hyperlog)):
         if node.name == name:
@@ -100,7 +102,8 @@ def read_axis(node: Node) -> Axis:
 
 
 def _scale(node: Node, kind: type[Scale], **names: str) -> Scale:
-    return node.guarded(lambda node: kind(**{field: node.number(name) for field, name in names.items()}))
+    numbers = {field: node.number(name) for field, name in names.items()}
+    return node.guarded(lambda _: kind(**numbers))
 
 
 @dataclasses.dataclass
@@ -124,7 +127,7 @@ class Compensation:
     prefix: str
     suffix: str
     written: tuple[str, ...] = ()
-    problem: str = ""
+    problem: Problem | None = None
 
     def bare(self, name: str) -> str:
         """Return the measured channel that a compensated one is made from, or "" where the name is another."""
@@ -193,7 +196,7 @@ class GateReader:
             path = (*parent, child.attribute("name"))
             helper = child.attributes.get("annotation") == HELPER
             if path in self._gates or (not helper and self._visible(path) in self._seen):
-                child.fail(f"there are two populations {'/'.join(path)!r}; rename one in FlowJo")
+                child.fail(f"there are two populations {'/'.join(path)!r}", fix="rename one in FlowJo")
             if helper:
                 self._helpers.add(path)
             else:
@@ -214,13 +217,13 @@ class GateReader:
         holder = node.one("Gate")
         shapes = [child for child in holder.children if child.name.endswith("Gate")]
         if len(shapes) != 1 or shapes[0].name not in SHAPES:
-            found = ", ".join(f"<{child.name}>" for child in shapes) or "none"
-            holder.fail(f"one of {', '.join(SHAPES)} is expected in it, not {found}")
+            inside = ", ".join(f"<{child.name}>" for child in shapes) or "no gate"
+            holder.fail(f"it has {inside}", fix=f"expected one of {', '.join(SHAPES)}")
         shape = shapes[0]
         common = self._common(path)
         inside = shape.attributes.get("eventsInside", "1")
         if inside not in ("0", "1"):
-            shape.fail(f"attribute 'eventsInside' is {inside!r}; '0' or '1' is expected")
+            shape.fail(f"attribute 'eventsInside' is {inside!r}", fix="expected '0' or '1'")
         if inside == "0":
             common = {"id": f"{common['id']} (inside)", "name": f"{common['name']} (inside)"}
         build: Callable[[Node, dict[str, Any]], Gate] = {
@@ -235,35 +238,35 @@ class GateReader:
 
     def _dimensions(self, node: Node) -> list[tuple[Node, str, Dimension, float]]:
         """Return for each axis its element, its name, the dimension without scale, and what a unit is worth."""
-        found = []
+        dimensions = []
         for axis in node.all("dimension"):
             name = axis.one("fcs-dimension").attribute("name")
             bare = self._compensated(axis, name)
             if bare and self._compensation and self._compensation.matrix is not None:
                 matrix = self._names.matrix(self._compensation.matrix, self._compensation.name)
-                found.append((axis, name, Dimension(name, matrix), 1.0))
+                dimensions.append((axis, name, Dimension(name, matrix), 1.0))
                 continue
             channel = self._channel(name)
             time = channel.strip().lower() == "time" and self._timestep > 0
-            found.append((axis, name, Dimension(channel), 1.0 / self._timestep if time else 1.0))
-        if not found:
-            node.fail("a <dimension> is expected in it")
-        return found
+            dimensions.append((axis, name, Dimension(channel), 1.0 / self._timestep if time else 1.0))
+        if not dimensions:
+            node.fail("it has no <dimension>", fix="expected one for each axis")
+        return dimensions
 
     def _compensated(self, axis: Node, name: str) -> str:
         """Return the measured channel of a compensated one, "" for a channel as it was measured."""
-        known = self._compensation
-        bare = known.bare(name) if known else ""
+        own = self._compensation
+        bare = own.bare(name) if own else ""
         if name in self._channels and bare != name:
             return ""
-        if known and bare and (known.problem or bare in known.written):
-            if known.problem:
-                axis.fail(f"channel {name!r} is compensated, but {known.problem}")
+        if own and bare and own.problem:
+            axis.fail(f"channel {name!r} is compensated, but {own.problem.what}", fix=own.problem.fix)
+        if own and bare in own.written:
             return bare
         if name.startswith("Comp-") and self._channel(name) not in self._channels:
             axis.fail(
-                f"channel {name!r} is compensated, but the sample has no <spilloverMatrix> with it; compensate it in "
-                "FlowJo again and save, or gate on the channel as it was measured"
+                f"channel {name!r} is compensated, but the sample has no <spilloverMatrix> with it",
+                fix="compensate it in FlowJo again and save, or gate on the channel as it was measured",
             )
         return ""
 
@@ -275,9 +278,9 @@ class GateReader:
         return meant[0] if len(meant) == 1 else name
 
     def _axis(self, name: str, dimension: Dimension) -> Axis:
-        for known in (name, dimension.channel):
-            if known in self._axes:
-                return self._axes[known]
+        for channel in (name, dimension.channel):
+            if channel in self._axes:
+                return self._axes[channel]
         bare = self._compensation.bare(name) if self._compensation else ""
         return self._axes.get(bare, Axis())
 
@@ -294,7 +297,7 @@ class GateReader:
             bounds = []
             for side in ("min", "max"):
                 value = axis.optional_number(side)
-                bounds.append(None if value is None else _place(drawn.scale, value * unit))
+                bounds.append(None if value is None else _position(drawn.scale, value * unit))
             dimensions.append(dimension)
             low.append(bounds[0])
             high.append(bounds[1])
@@ -302,25 +305,26 @@ class GateReader:
 
     def _drawn(self, node: Node) -> list[tuple[Dimension, Axis, float]]:
         """Return the two axes of a polygon or an ellipse, which depend on how they are drawn."""
-        found = []
+        axes = []
         for _, name, plain, unit in self._dimensions(node):
             dimension, drawn = self._scaled(name, plain)
             if drawn.unknown is not None:
                 node.fail(
                     f"the scale {drawn.unknown.name!r} of channel {name!r} (line {drawn.unknown.line}) is not "
-                    "published; set the axis to ArcSinh, Logicle, Biex, Log or Linear in FlowJo and save"
+                    "published",
+                    fix="set the axis to ArcSinh, Logicle, Biex, Log or Linear in FlowJo and save",
                 )
-            found.append((dimension, drawn, unit))
-        if len(found) != 2:
-            node.fail(f"two <dimension> are expected in it, not {len(found)}")
-        return found
+            axes.append((dimension, drawn, unit))
+        if len(axes) != 2:
+            node.fail(f"it has {len(axes)} <dimension>", fix="expected two")
+        return axes
 
     def _polygon(self, node: Node, common: dict[str, Any]) -> Gate:
         drawn = self._drawn(node)
         vertices = []
         for vertex in node.all("vertex"):
             x, y = (
-                _place(axis.scale, value * unit)
+                _position(axis.scale, value * unit)
                 for value, (_, axis, unit) in zip(_point(vertex), drawn, strict=True)
             )
             vertices.append((x, y))
@@ -335,7 +339,7 @@ class GateReader:
         edge = np.array([_point(vertex) for vertex in node.one("edge").all("vertex")])
         if len(foci) != 2 or len(edge) != 4:
             node.fail(
-                f"two foci and four points of the edge are expected in it, not {len(foci)} and {len(edge)}"
+                f"it has {len(foci)} foci and {len(edge)} points of the edge", fix="expected two and four"
             )
         middle = foci.mean(axis=0)
         between = foci[1] - foci[0]
@@ -355,7 +359,9 @@ class GateReader:
             elif axis.high > axis.low:
                 ends.append((axis.low * unit, (axis.high - axis.low) * unit / DISPLAY))
             else:
-                node.fail("an axis of it has no range in <Transformations>, and its places mean nothing")
+                node.fail(
+                    "an axis of it has no range in <Transformations>, so its positions cannot be determined"
+                )
         factors = np.array([factor for _, factor in ends])
         mean = np.array([start for start, _ in ends]) + middle * factors
         covariance = covariance * np.outer(factors, factors)
@@ -371,8 +377,10 @@ class GateReader:
         names = [child.attribute("name") for child in node.one("Dependents").all("Dependent")]
         operation = BOOLEANS[node.name]
         if not names or (operation == "not" and len(names) != 1):
-            wanted = "one <Dependent> is" if operation == "not" else "<Dependent> elements are"
-            node.fail(f"{wanted} expected in its <Dependents>, not {len(names)}")
+            node.fail(
+                f"it has {len(names)} <Dependent> in its <Dependents>",
+                fix="expected one" if operation == "not" else "expected one or more",
+            )
         operands = tuple(
             Operand(self._id(self._dependent(node, name, path))) for name in dict.fromkeys(names)
         )
@@ -380,27 +388,26 @@ class GateReader:
 
     def _dependent(self, node: Node, name: str, path: Path) -> Path:
         """Return the population that a name means: its path from the top, or from the parent of the node."""
-        found: list[Path] = []
+        fits: list[Path] = []
         for start in ((), path[:-1]):
-            inside = [known for known in self._gates if known[: len(start)] == start]
-            found = found or [known for known in inside if "/".join(known[len(start) :]) == name]
-        if len(found) != 1:
+            below = [other for other in self._gates if other[: len(start)] == start]
+            fits = fits or [other for other in below if "/".join(other[len(start) :]) == name]
+        if len(fits) != 1:
             node.fail(
-                f"it depends on {name!r}, which is {'several populations' if found else 'not there'}; "
-                f"{did_you_mean(name, ['/'.join(known) for known in self._gates])}"
+                f"it depends on {name!r}, which is {'several populations' if fits else 'not there'}",
+                fix=did_you_mean(name, ["/".join(other) for other in self._gates]),
             )
-        return found[0]
+        return fits[0]
 
 
 def _helped(gate: Gate, help_of: Mapping[str, Gate]) -> list[Gate]:
     """Return the helpers that a gate needs, each after those that it needs itself."""
-    operands = [part.gate for part in gate.operands] if isinstance(gate, Combination) else []
-    found: dict[str, Gate] = {}
-    for name in (gate.parent, *operands):
+    helpers: dict[str, Gate] = {}
+    for name in references(gate):
         if name in help_of:
-            found |= {helper.id: helper for helper in _helped(help_of[name], help_of)}
-            found[name] = help_of[name]
-    return list(found.values())
+            helpers |= {helper.id: helper for helper in _helped(help_of[name], help_of)}
+            helpers[name] = help_of[name]
+    return list(helpers.values())
 
 
 def gate_id(path: Path) -> str:
@@ -408,12 +415,12 @@ def gate_id(path: Path) -> str:
     return "/".join(name.replace("\\", "\\\\").replace("/", "\\/") for name in path)
 
 
-def _place(scale: Scale | None, value: float) -> float:
+def _position(scale: Scale | None, value: float) -> float:
     return value if scale is None else float(scale.apply([value])[0])
 
 
 def _point(node: Node) -> tuple[float, float]:
-    found = [child.number("value") for child in node.all("coordinate")]
-    if len(found) != 2:
-        node.fail(f"two <coordinate> are expected in it, not {len(found)}")
-    return found[0], found[1]
+    numbers = [child.number("value") for child in node.all("coordinate")]
+    if len(numbers) != 2:
+        node.fail(f"it has {len(numbers)} <coordinate>", fix="expected two")
+    return numbers[0], numbers[1]

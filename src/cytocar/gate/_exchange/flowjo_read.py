@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlparse
 
-from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar._core.errors import GateError, ParameterError, Problem, did_you_mean
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.flowjo_gates import (
     BOOLEANS,
@@ -86,9 +86,9 @@ def workspace_from(root: Node, *, group: str | None = None, sample: str | None =
     chosen = workspace.choose(group, sample)
     names = Names()
     merged = _Merged(root.where)
-    samples = [(one, one.reader(names).read(one.populations)) for one in chosen if one.populations]
+    samples = [(own, own.reader(names).read(own.populations)) for own in chosen if own.populations]
     if sample is not None:
-        samples = [(dataclasses.replace(one, file=""), gates) for one, gates in samples]
+        samples = [(dataclasses.replace(own, file=""), gates) for own, gates in samples]
     # Without gates of its own a sample says nothing of templates; with `sample`, only its own gates count.
     templates = _templates(workspace, names, chosen, group, alone=not samples) if sample is None else {}
     if not samples and not templates:
@@ -114,38 +114,39 @@ def _templates(
     Where groups have different ones there are none: only the samples say what theirs are. An error where these say
     nothing either (`alone`).
     """
-    found: Gates = {}
+    shared: Gates = {}
     source: dict[Path, str] = {}
     different: dict[Path, str] = {}
     for title, node, members in workspace.templates(group):
-        drawn = next((one for one in members if one in chosen), None)
+        drawn = next((sample for sample in members if sample in chosen), None)
         for path, gates in drawn.reader(names).read(node).items() if drawn is not None else ():
-            if found.setdefault(path, gates) != gates:
+            if shared.setdefault(path, gates) != gates:
                 different.setdefault(path, title)
             source.setdefault(path, title)
     if different and alone:
         path, title = next(iter(different.items()))
         raise GateError(
-            f"{workspace.where}: groups {source[path]!r} and {title!r} have different gates for {'/'.join(path)!r}",
+            f"groups {source[path]!r} and {title!r} have different gates for {'/'.join(path)!r}",
+            where=workspace.where,
             fix="read the gates of one group (group=...)",
         )
-    return {path: gates for path, gates in found.items() if path not in different}
+    return {path: gates for path, gates in shared.items() if path not in different}
 
 
 def _check_root(root: Node) -> None:
     if root.name != "Workspace":
-        root.fail(f"the root is <{root.name}>; <Workspace> of FlowJo 10 is expected")
+        root.fail(f"the root is <{root.name}>", fix="expected <Workspace> of FlowJo 10")
     version = root.attributes.get("flowJoVersion", "")
     number = re.match(r"\d+", version)
     if number is None or int(number.group()) < _OLDEST:
         root.fail(
-            f"attribute 'flowJoVersion' is {version!r}; 10 or later is expected: save it with FlowJo 10"
+            f"attribute 'flowJoVersion' is {version!r}", fix="expected 10 or later: save it with FlowJo 10"
         )
 
 
 @dataclasses.dataclass(eq=False)
 class _Sample:
-    """One element <Sample>."""
+    """The element <Sample>."""
 
     id: str
     name: str
@@ -164,17 +165,17 @@ class _Sample:
     def reader(self, names: Names) -> GateReader:
         """Return what turns populations into gates on the axes of this sample."""
         keywords = self.node.find("Keywords")
-        said = {
+        values = {
             child.attributes.get("name", "").upper(): child.attributes.get("value", "")
             for child in (keywords.children if keywords else ())
         }
-        channels = tuple(value for key, value in said.items() if re.fullmatch(r"\$P\d+N", key))
+        channels = tuple(value for key, value in values.items() if re.fullmatch(r"\$P\d+N", key))
         axes: dict[str, Axis] = {}
         drawn = self.node.find("Transformations")
         for child in drawn.children if drawn else ():
             axes[child.one("parameter").attribute("name")] = read_axis(child)
         try:
-            timestep = float(said.get("$TIMESTEP", "0"))
+            timestep = float(values.get("$TIMESTEP", "0"))
         except ValueError:
             timestep = 0.0
         return GateReader(names, axes, self._compensation(channels), channels, timestep)
@@ -186,8 +187,10 @@ class _Sample:
         if not nodes:
             return None
         if len(nodes) > 1:
-            text = "there are several matrices, and it is not said which; leave one in FlowJo"
-            return Compensation(None, "", "Comp", "", problem=text)
+            problem = Problem(
+                "", "there are several matrices, and it is not stated which", "leave one in FlowJo"
+            )
+            return Compensation(None, "", "Comp", "", problem=problem)
         return _compensation(nodes[0], channels)
 
 
@@ -195,15 +198,22 @@ def _compensation(node: Node, channels: Sequence[str]) -> Compensation:
     name, prefix = node.attributes.get("name", ""), node.attributes.get("prefix", "Comp-")
     suffix = node.attributes.get("suffix", "")
     if node.flag("spectral"):
-        text = f"its matrix (line {node.line}) is one of spectral unmixing; export unmixed files from FlowJo"
-        return Compensation(None, name, prefix, suffix, problem=text)
+        problem = Problem(
+            "",
+            f"its matrix (line {node.line}) is one of spectral unmixing",
+            "export unmixed files from FlowJo",
+        )
+        return Compensation(None, name, prefix, suffix, problem=problem)
     written = [child.attribute("name") for child in node.one("parameters").all("parameter")]
     rows = []
     for spill in node.all("spillover"):
         values = {child.attribute("parameter"): child.number("value") for child in spill.all("coefficient")}
         missing = [other for other in written if other not in values]
         if missing:
-            spill.fail(f"a <coefficient> for {missing[0]!r} is expected in it")
+            spill.fail(
+                f"it has no <coefficient> for {missing[0]!r}",
+                fix="expected one for each channel of the matrix",
+            )
         rows.append(tuple(values[other] for other in written))
     meant = {channel.replace("/", "_"): channel for channel in channels}
     detectors = tuple(meant.get(channel, channel) for channel in written)
@@ -221,26 +231,27 @@ class _Workspace:
         shared = tuple(matrices.all("spilloverMatrix")) if matrices else ()
         self.samples: dict[str, _Sample] = {}
         for node in root.one("SampleList").all("Sample"):
-            one = node.one("SampleNode")
-            identity = one.attribute("sampleID")
+            inner = node.one("SampleNode")
+            identity = inner.attribute("sampleID")
             if identity in self.samples:
-                one.fail(
-                    f"attribute 'sampleID' is {identity!r}, as in another sample; every sample needs its own"
+                inner.fail(
+                    f"attribute 'sampleID' is {identity!r}, as in another sample",
+                    fix="every sample needs its own",
                 )
-            name = one.attribute("name")
+            name = inner.attribute("name")
             self.samples[identity] = _Sample(identity, name, _file_name(node) or name, node, shared)
         groups = root.find("Groups")
         self.groups: dict[str, tuple[Node, tuple[str, ...]]] = {}
         for node in groups.all("GroupNode") if groups else ():
-            inner = node.find("Group")
-            members = inner.find("SampleRefs") if inner else None
+            named = node.find("Group")
+            members = named.find("SampleRefs") if named else None
             ids = [child.attribute("sampleID") for child in members.all("SampleRef")] if members else []
             for identity in ids:
                 if identity not in self.samples:
                     node.fail(f"its sample {identity!r} is not in <SampleList>")
             title = node.attribute("name")
             if title in self.groups:
-                node.fail(f"there are two groups {title!r}; rename one in FlowJo")
+                node.fail(f"there are two groups {title!r}", fix="rename one in FlowJo")
             self.groups[title] = (node, tuple(ids))
 
     def choose(self, group: str | None, sample: str | None) -> list[_Sample]:
@@ -252,12 +263,16 @@ class _Workspace:
             chosen = [self.samples[identity] for identity in self.groups[group][1]]
         if sample is None:
             return chosen
-        found = [one for one in chosen if one.name == sample] or [one for one in chosen if one.file == sample]
-        if len(found) != 1:
-            known = [one.name for one in chosen]
-            what = f"{len(found)} samples are called so" if found else did_you_mean(sample, known)
-            raise ParameterError(f"sample is {sample!r}", fix=f"{what}")
-        return found
+        fits = [candidate for candidate in chosen if candidate.name == sample]
+        fits = fits or [candidate for candidate in chosen if candidate.file == sample]
+        if len(fits) > 1:
+            raise ParameterError(
+                f"sample is {sample!r}, and {len(fits)} samples are called so", fix="rename them in FlowJo"
+            )
+        if not fits:
+            names = [candidate.name for candidate in chosen]
+            raise ParameterError(f"sample is {sample!r}", fix=did_you_mean(sample, names))
+        return fits
 
     @property
     def where(self) -> str:
@@ -266,12 +281,12 @@ class _Workspace:
 
     def templates(self, group: str | None) -> list[tuple[str, Node, list[_Sample]]]:
         """Return the names of groups and their gates, with the samples of each."""
-        found = []
+        templates = []
         for name, (node, ids) in self.groups.items():
             inside = node.find("Subpopulations")
             if inside is not None and group in (None, name):
-                found.append((name, inside, [self.samples[identity] for identity in ids]))
-        return found
+                templates.append((name, inside, [self.samples[identity] for identity in ids]))
+        return templates
 
 
 def _file_name(node: Node) -> str:
@@ -301,8 +316,9 @@ class _Merged:
             if set(gates) != set(paths):
                 extra = sorted("/".join(path) for path in {*gates} ^ {*paths})
                 raise GateError(
-                    f"{self._where}: samples {samples[0][0].name!r} and {sample.name!r} have different populations "
+                    f"samples {samples[0][0].name!r} and {sample.name!r} have different populations "
                     f"({', '.join(extra[:3])} {'are' if len(extra) > 1 else 'is'} in one of them only)",
+                    where=self._where,
                     fix="read the samples of one group (group=...), or one sample (sample=...)",
                 )
         self._check_files(samples)
@@ -313,12 +329,13 @@ class _Merged:
         """Refuse files of one name with different gates: by its name nobody could tell which are meant."""
         first: dict[str, Gates] = {}
         for sample, gates in samples:
-            known = first.setdefault(sample.file, gates)
-            wrong = next((path for path in gates if gates[path] != known[path]), None)
+            same_file = first.setdefault(sample.file, gates)
+            wrong = next((path for path in gates if gates[path] != same_file[path]), None)
             if wrong is not None:
                 raise GateError(
-                    f"{self._where}: two samples are of files called {sample.file!r}, with different gates for "
+                    f"two samples are of files called {sample.file!r}, with different gates for "
                     f"{'/'.join(wrong)!r}",
+                    where=self._where,
                     fix=(
                         "read the samples of one group (group=...), one sample (sample=...), or give "
                         "the files different names"
@@ -328,12 +345,12 @@ class _Merged:
     def _add(
         self, template: tuple[Gate, ...] | None, versions: Sequence[tuple[str, tuple[Gate, ...]]]
     ) -> None:
-        known = template if template is not None else versions[0][1]
-        base, own = known[-1], [(file, gates) for file, gates in versions if gates != known]
+        shared = template if template is not None else versions[0][1]
+        base, own = shared[-1], [(file, gates) for file, gates in versions if gates != shared]
         if own and template is None:
             base = dataclasses.replace(base, file=versions[0][0])
             own = list(versions[1:])
-        self.gates.append(self._with_help((*known[:-1], base)))
+        self.gates.append(self._with_help((*shared[:-1], base)))
         self.populations.append(base.id)
         for file, gates in dict(own).items():
             version = self._with_help(gates)
@@ -364,6 +381,6 @@ def _referring(gate: Gate, names: Mapping[str, str]) -> Gate:
     if not isinstance(gate, Combination):
         return dataclasses.replace(gate, parent=parent)
     operands = tuple(
-        dataclasses.replace(part, gate=names.get(part.gate, part.gate)) for part in gate.operands
+        dataclasses.replace(operand, gate=names.get(operand.gate, operand.gate)) for operand in gate.operands
     )
     return dataclasses.replace(gate, parent=parent, operands=operands)

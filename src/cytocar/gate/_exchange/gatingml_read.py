@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cytocar._core.errors import GateError
 from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.references import references
 from cytocar.gate._exchange.xml import Node, read_xml
 from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import (
@@ -66,59 +68,82 @@ def document_from(root: Node) -> GatingDocument:
     """Return the gates of the root element of a file."""
     if root.name != "Gating-ML" or VERSION not in root.space:
         root.fail(
-            f"the root is <{root.name}> of {root.space or 'no namespace'!r}; "
-            f"<Gating-ML> of 'http://www.isac-net.org/std/{VERSION}/gating' is expected"
+            f"the root is <{root.name}> of {root.space or 'no namespace'!r}",
+            fix=f"expected <Gating-ML> of 'http://www.isac-net.org/std/{VERSION}/gating'",
         )
-    transformations: dict[str, Transformation] = {}
-    matrices: dict[str, SpectrumMatrix] = {}
-    gates: list[Gate] = []
-    infos: dict[str, _Info] = {}
-    lines: dict[str, int] = {}
-    roles: dict[str, str] = {}
+    elements = _Elements()
     for node in root.children:
-        if node.name == "transformation":
-            _add(transformations, node, node.guarded(_transformation))
-        elif node.name == "spectrumMatrix":
-            _add(matrices, node, node.guarded(_matrix))
-        elif node.name in KINDS:
-            gate = node.guarded(_gate)
-            if gate.id in lines:
-                node.fail(f"the id {gate.id!r} is that of the gate in line {lines[gate.id]} already")
-            lines[gate.id] = node.line
-            infos[gate.id] = _Info(node)
-            gates.append(gate)
-        elif node.name == "custom_info":
-            roles |= _roles(node)
-        else:
-            node.fail(f"transformation, spectrumMatrix, custom_info or one of {', '.join(KINDS)} is expected")
-    helpers = {name for name, info in infos.items() if info.text("helper") == "true"}
-    gates = _with_versions(_with_samples(gates, infos), infos)
-    sets = [gate.id for gate in gates if infos[gate.id].text("gate_set_id") and not gate.version_of]
-    listed = [gate.id for gate in gates if infos[gate.id].population]
-    if helpers:
-        listed = [gate.id for gate in gates if gate.id not in helpers and not gate.version_of]
+        elements.add(node)
+    gates = _with_versions(_with_samples(elements.gates, elements.infos), elements.infos)
     try:
         return GatingDocument(
             gates,
-            transformations=transformations,
-            matrices=matrices,
-            populations=sets or listed or None,
-            roles=roles,
-            nested=not any(node.text.strip() == "false" for node in _said(root, "nested")),
+            transformations=elements.transformations,
+            matrices=elements.matrices,
+            populations=_populations(gates, elements.infos) or None,
+            roles=elements.roles,
+            nested=not any(node.text.strip() == "false" for node in _of_cytocar(root, "nested")),
         )
     except GateError as error:
         raise error.within(root.where) from None
 
 
-def _roles(node: Node) -> dict[str, str]:
-    """Return which population is which, as files of cytocar say."""
-    return {role.attribute("name"): role.text for maker in node.all("cytocar") for role in maker.all("role")}
+@dataclasses.dataclass
+class _Elements:
+    """What the elements of a file hold, as they are read one after the other."""
+
+    transformations: dict[str, Transformation] = dataclasses.field(default_factory=dict)
+    matrices: dict[str, SpectrumMatrix] = dataclasses.field(default_factory=dict)
+    gates: list[Gate] = dataclasses.field(default_factory=list)
+    infos: dict[str, _Info] = dataclasses.field(default_factory=dict)
+    roles: dict[str, str] = dataclasses.field(default_factory=dict)
+    _lines: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def add(self, node: Node) -> None:
+        """Add an element below the root."""
+        if node.name == "transformation":
+            _add(self.transformations, node, node.guarded(_transformation))
+        elif node.name == "spectrumMatrix":
+            _add(self.matrices, node, node.guarded(_matrix))
+        elif node.name in KINDS:
+            self._add_gate(node)
+        elif node.name == "custom_info":
+            self.roles |= {
+                role.attribute("name"): role.text
+                for maker in node.all("cytocar")
+                for role in maker.all("role")
+            }
+        else:
+            node.fail(
+                "this element is not known",
+                fix=f"expected transformation, spectrumMatrix, custom_info or one of {', '.join(KINDS)}",
+            )
+
+    def _add_gate(self, node: Node) -> None:
+        gate = node.guarded(_gate)
+        if gate.id in self._lines:
+            node.fail(f"the id {gate.id!r} is that of the gate in line {self._lines[gate.id]} already")
+        self._lines[gate.id] = node.line
+        self.infos[gate.id] = _Info(node)
+        self.gates.append(gate)
 
 
-def _said(root: Node, name: str) -> list[Node]:
-    """Return what files of cytocar say at their top."""
+def _populations(gates: Sequence[Gate], infos: Mapping[str, _Info]) -> list[str]:
+    """Return the ids of the gates that the file calls populations; none where it says nothing about it."""
+    for_all_files = [gate.id for gate in gates if not gate.version_of]
+    sets = [name for name in for_all_files if infos[name].text("gate_set_id")]
+    if sets:
+        return sets
+    helpers = {name for name, info in infos.items() if info.text("helper") == "true"}
+    if helpers:
+        return [name for name in for_all_files if name not in helpers]
+    return [gate.id for gate in gates if infos[gate.id].population]
+
+
+def _of_cytocar(root: Node, name: str) -> list[Node]:
+    """Return the elements of a name in what files of cytocar say at their top."""
     infos = root.all("custom_info")
-    return [found for info in infos for maker in info.all("cytocar") for found in maker.all(name)]
+    return [node for info in infos for maker in info.all("cytocar") for node in maker.all(name)]
 
 
 def _add(into: dict[str, Any], node: Node, value: Any) -> None:
@@ -147,7 +172,7 @@ class _Info:
 
 
 def _with_samples(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
-    """Return the gates of a run, which are written once a sample, as gates with a version for each sample."""
+    """Return the gates of a run, which are written once per sample, as gates with a version for each sample."""
     samples = {gate.id: infos[gate.id].text("sample") for gate in gates}
     if len({sample for sample in samples.values() if sample}) < 2:
         return gates
@@ -157,38 +182,25 @@ def _with_samples(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
         population = infos[gate.id].text("population")
         if samples[gate.id] and population:
             stands_for[gate.id] = first.setdefault(population, gate.id)
-    found = []
+    shared = []
     for gate in gates:
         changes: dict[str, Any] = {"parent": stands_for.get(gate.parent, gate.parent)}
         if isinstance(gate, Combination):
             changes["operands"] = tuple(
-                dataclasses.replace(part, gate=stands_for.get(part.gate, part.gate)) for part in gate.operands
+                dataclasses.replace(operand, gate=stands_for.get(operand.gate, operand.gate))
+                for operand in gate.operands
             )
         base = stands_for.get(gate.id, "")
         if base:
             changes |= {"file": samples[gate.id], "version_of": "" if base == gate.id else base}
-        found.append(dataclasses.replace(gate, **changes))
-    return found
+        shared.append(dataclasses.replace(gate, **changes))
+    return shared
 
 
 def _with_versions(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
     """Return the gates with their names, and those for single files as versions of the gate of all files."""
-    referred = {name for gate in gates for name in _references(gate)}
-    groups: dict[str, list[Gate]] = {}
-    for gate in gates:
-        info = infos[gate.id]
-        number = info.text("gate_id")
-        groups.setdefault(f"number {number}" if number else f"id {gate.id}", []).append(gate)
-    versions: dict[str, str] = {}
-    for group in groups.values():
-        common = [gate for gate in group if not infos[gate.id].text("fcs_file_filename")]
-        if len(group) == 1:
-            continue
-        # Without a gate for all files, the populations name one of its versions.
-        named = [gate for gate in group if gate.id in referred]
-        first = (common or named or group)[0]
-        versions |= {gate.id: first.id for gate in group if gate is not first}
-    found = []
+    versions = _tailored(gates, infos)
+    named = []
     for gate in gates:
         info = infos[gate.id]
         changes = {
@@ -196,13 +208,26 @@ def _with_versions(gates: list[Gate], infos: dict[str, _Info]) -> list[Gate]:
             "file": info.text("fcs_file_filename") or gate.file,
             "version_of": versions.get(gate.id) or info.text("version_of") or gate.version_of,
         }
-        found.append(dataclasses.replace(gate, **changes))
-    return found
+        named.append(dataclasses.replace(gate, **changes))
+    return named
 
 
-def _references(gate: Gate) -> tuple[str, ...]:
-    operands = tuple(part.gate for part in gate.operands) if isinstance(gate, Combination) else ()
-    return (*operands, gate.parent)
+def _tailored(gates: Sequence[Gate], infos: Mapping[str, _Info]) -> dict[str, str]:
+    """Return the id of each gate that Cytobank tailored to a single file, to the id of the gate that it replaces."""
+    by_number: dict[str, list[Gate]] = {}
+    for gate in gates:
+        number = infos[gate.id].text("gate_id")
+        if number:
+            by_number.setdefault(number, []).append(gate)
+    referred = {name for gate in gates for name in references(gate)}
+    replaced: dict[str, str] = {}
+    for group in by_number.values():
+        for_all_files = [gate for gate in group if not infos[gate.id].text("fcs_file_filename")]
+        # Without a gate for all files, the populations name one of its versions.
+        named = [gate for gate in group if gate.id in referred]
+        first = (for_all_files or named or group)[0]
+        replaced |= {gate.id: first.id for gate in group if gate is not first}
+    return replaced
 
 
 def _transformation(node: Node) -> Transformation:
@@ -210,17 +235,17 @@ def _transformation(node: Node) -> Transformation:
     bounds: dict[str, Any] = {"bound_min": low, "bound_max": high}
     kinds = [child for child in node.children if child.name != "custom_info"]
     if len(kinds) != 1:
-        node.fail(f"one of {', '.join([*SCALES, 'fratio'])} is expected in it, not {len(kinds)} elements")
+        node.fail(f"it has {len(kinds)} elements", fix=f"expected one of {', '.join([*SCALES, 'fratio'])}")
     kind = kinds[0]
     scales = SCALES | OWN_SCALES
     if kind.name == "fratio":
         channels = [child.attribute("name") for child in kind.all("fcs-dimension")]
         if len(channels) != 2:
-            kind.fail(f"two <fcs-dimension> are expected in it, not {len(channels)}")
+            kind.fail(f"it has {len(channels)} <fcs-dimension>", fix="expected two")
         numbers = {name.lower(): kind.number(name) for name in ("A", "B", "C")}
         return Ratio(numerator=channels[0], denominator=channels[1], **bounds, **numbers)
     if kind.name not in scales:
-        kind.fail(f"one of {', '.join([*SCALES, 'fratio'])} is expected here")
+        kind.fail("this scale is not known", fix=f"expected one of {', '.join([*SCALES, 'fratio'])}")
     scale = scales[kind.name]
     wanted = scale().parameters()
     return scale(**bounds, **{name.lower(): kind.number(name) for name in wanted})
@@ -228,8 +253,8 @@ def _transformation(node: Node) -> Transformation:
 
 def _matrix(node: Node) -> SpectrumMatrix:
     names = [
-        tuple(child.attribute("name") for child in node.one(part).all("fcs-dimension"))
-        for part in ("fluorochromes", "detectors")
+        tuple(child.attribute("name") for child in node.one(side).all("fcs-dimension"))
+        for side in ("fluorochromes", "detectors")
     ]
     rows = tuple(
         tuple(coefficient.number("value") for coefficient in spectrum.all("coefficient"))
@@ -246,7 +271,10 @@ def _gate(node: Node) -> Gate:
 def _dimension(node: Node) -> Dimension:
     channel, new = node.find("fcs-dimension"), node.find("new-dimension")
     if (channel is None) == (new is None):
-        node.fail("one <fcs-dimension> or one <new-dimension> is expected in it")
+        node.fail(
+            "its channel is missing or not clear",
+            fix="expected one <fcs-dimension> or one <new-dimension> in it",
+        )
     return Dimension(
         channel=channel.attribute("name") if channel is not None else "",
         compensation=node.attributes.get("compensation-ref") or UNCOMPENSATED,
@@ -256,10 +284,10 @@ def _dimension(node: Node) -> Dimension:
 
 
 def _dimensions(node: Node) -> tuple[Dimension, ...]:
-    found = tuple(_dimension(child) for child in node.all("dimension"))
-    if not found:
-        node.fail("a <dimension> is expected in it")
-    return found
+    dimensions = tuple(_dimension(child) for child in node.all("dimension"))
+    if not dimensions:
+        node.fail("it has no <dimension>", fix="expected one for each axis")
+    return dimensions
 
 
 def _coordinates(node: Node) -> tuple[float, ...]:
@@ -281,7 +309,7 @@ def _polygon(node: Node, common: dict[str, Any]) -> Polygon:
     for vertex in node.all("vertex"):
         point = _coordinates(vertex)
         if len(point) != 2:
-            vertex.fail(f"two <coordinate> are expected in it, not {len(point)}")
+            vertex.fail(f"it has {len(point)} <coordinate>", fix="expected two")
         vertices.append((point[0], point[1]))
     return Polygon(dimensions=_dimensions(node), vertices=tuple(vertices), **common)
 
@@ -312,7 +340,8 @@ def _quadrants(node: Node, common: dict[str, Any]) -> Quadrants:
         if name in quadrants:
             quadrant.fail(f"the id {name!r} comes twice in this gate")
         quadrants[name] = {
-            place.attribute("divider_ref"): place.number("location") for place in quadrant.all("position")
+            position.attribute("divider_ref"): position.number("location")
+            for position in quadrant.all("position")
         }
     return Quadrants(dividers=dividers, quadrants=quadrants, **common)
 
@@ -320,13 +349,13 @@ def _quadrants(node: Node, common: dict[str, Any]) -> Quadrants:
 def _combination(node: Node, common: dict[str, Any]) -> Combination:
     operations = [child for child in node.children if child.name in ("and", "or", "not")]
     if len(operations) != 1:
-        node.fail(f"one of <and>, <or>, <not> is expected in it, not {len(operations)}")
+        node.fail(f"it has {len(operations)} operations", fix="expected one of <and>, <or>, <not>")
     operands = tuple(
         Operand(child.attribute("ref"), child.flag("use-as-complement"))
         for child in operations[0].all("gateReference")
     )
     if not operands:
-        operations[0].fail("a <gateReference> is expected in it")
+        operations[0].fail("it has no <gateReference>", fix="expected one for each gate that it combines")
     # A gate named twice stands for the two references that the schema wants.
     return Combination(operation=operations[0].name, operands=tuple(dict.fromkeys(operands)), **common)
 

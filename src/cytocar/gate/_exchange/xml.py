@@ -19,6 +19,10 @@ MAX_DEPTH = 100
 MAX_ELEMENTS = 2_000_000
 
 
+class ElementError(GateError):
+    """What is wrong with one element: its address has the file, the line and the element."""
+
+
 @dataclass
 class Node:
     """One element.
@@ -52,18 +56,18 @@ class Node:
         """The file, the line and the element."""
         return f"{self.where}, line {self.line}, <{self.name}>"
 
-    def fail(self, what: str) -> NoReturn:
-        """Raise a `GateError` that names the file, the line and the element."""
-        raise GateError(what, where=self.address)
+    def fail(self, what: str, *, fix: str = "", inside: str = "") -> NoReturn:
+        """Raise an error that names the file, the line, the element, and what is `inside` of it."""
+        raise ElementError(what, where=f"{self.address}, {inside}" if inside else self.address, fix=fix)
 
     def guarded(self, build: Callable[[Node], Built]) -> Built:
         """Build from this element; what is wrong with its values gets its line."""
         try:
             return build(self)
+        except ElementError:
+            raise
         except GateError as error:
-            if error.where:
-                raise
-            raise error.within(self.address) from None
+            self.fail(error.what, fix=error.fix, inside=error.where)
 
     def all(self, name: str) -> list[Node]:
         """Return the children of a name."""
@@ -75,16 +79,16 @@ class Node:
 
     def one(self, name: str) -> Node:
         """Return the only child of a name."""
-        found = self.all(name)
-        if len(found) != 1:
-            self.fail(f"one <{name}> is expected in it, not {len(found)}")
-        return found[0]
+        children = self.all(name)
+        if len(children) != 1:
+            self.fail(f"it has {len(children)} <{name}>", fix="expected one")
+        return children[0]
 
     def attribute(self, name: str) -> str:
         """Return an attribute that has to be there."""
         value = self.attributes.get(name, "")
         if not value:
-            self.fail(f"attribute {name!r} is expected")
+            self.fail(f"attribute {name!r} is missing or empty")
         return value
 
     def number(self, name: str) -> float:
@@ -99,7 +103,7 @@ class Node:
         """Return an attribute that is true or false; false where there is none."""
         value = self.attributes.get(name, "false").strip()
         if value not in ("true", "false", "1", "0"):
-            self.fail(f"attribute {name!r} is {value!r}; 'true' or 'false' is expected")
+            self.fail(f"attribute {name!r} is {value!r}", fix="expected 'true' or 'false'")
         return value in ("true", "1")
 
     def to_number(self, text: str, what: str) -> float:
@@ -110,7 +114,7 @@ class Node:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            self.fail(f"{what} is {text.strip()[:40]!r}; a number is expected")
+            self.fail(f"{what} is {text.strip()[:40]!r}", fix="expected a number")
         return value
 
     def walk(self) -> Iterator[Node]:
@@ -143,9 +147,13 @@ def read_xml(path: str | os.PathLike[str], *, what: str) -> Node:
 def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
     """Return the root element of the bytes of a file, as `read_xml` does."""
     if len(raw) > MAX_BYTES:
-        raise GateError(f"{where} has more than {MAX_BYTES // 2**20} MB", fix=f"a {what} file is far smaller")
+        raise GateError(
+            f"the file has more than {MAX_BYTES // 2**20} MB",
+            where=where,
+            fix=f"a {what} file is far smaller",
+        )
     if not raw.strip():
-        raise GateError(f"{where}, line 1: the file is empty", fix=f"a {what} document is expected")
+        raise GateError("the file is empty", where=f"{where}, line 1", fix=f"expected a {what} document")
     builder = _Builder(where)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -158,15 +166,16 @@ def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
         parser.Parse(raw, True)
     except expat.ExpatError as error:
         raise GateError(
-            f"{where}, line {error.lineno}: this is not well-formed XML ({expat.ErrorString(error.code)})",
-            fix=f"a {what} document is expected",
+            f"this is not well-formed XML ({expat.ErrorString(error.code)})",
+            where=f"{where}, line {error.lineno}",
+            fix=f"expected a {what} document",
         ) from None
     except (LookupError, ValueError) as error:
         raise GateError(
-            f"{where}, line 1: its encoding cannot be read ({error})", fix="write it as UTF-8"
+            f"its encoding cannot be read ({error})", where=f"{where}, line 1", fix="write it as UTF-8"
         ) from None
     if builder.root is None:
-        raise GateError(f"{where}, line 1: there is no element", fix=f"a {what} document is expected")
+        raise GateError("there is no element", where=f"{where}, line 1", fix=f"expected a {what} document")
     return builder.root
 
 
@@ -185,6 +194,10 @@ class _Builder:
     def _line(self) -> int:
         return self.parser.CurrentLineNumber if self.parser else 0
 
+    @property
+    def _address(self) -> str:
+        return f"{self.where}, line {self._line}"
+
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
         for what, too_many in (
@@ -192,9 +205,7 @@ class _Builder:
             (f"{MAX_DEPTH} within one another", len(self._open) >= MAX_DEPTH),
         ):
             if too_many:
-                raise GateError(
-                    f"{self.where}, line {self._line}: there are more than {what}, and no more are read"
-                )
+                raise GateError(f"there are more than {what}, and no more are read", where=self._address)
         space, _, local = name.rpartition(" ")
         own = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
         node = Node(space, local, own, self._line, self.where)
@@ -213,7 +224,8 @@ class _Builder:
 
     def doctype(self, *_: object) -> None:
         raise GateError(
-            f"{self.where}, line {self._line}: it has a document type (<!DOCTYPE ...>), which is not read because "
-            "it can name other files and grow without bound",
+            "it has a document type (<!DOCTYPE ...>), which is not read because it can name other files and grow "
+            "without bound",
+            where=self._address,
             fix="remove that declaration",
         )

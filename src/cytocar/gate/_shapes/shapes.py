@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 
-from cytocar._core.errors import GateError
+from cytocar._core.errors import GateError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,8 +49,8 @@ class Dimension:
     def __post_init__(self) -> None:
         if bool(self.channel) == bool(self.ratio):
             raise GateError(
-                "a dimension has a channel or a ratio, one of them",
-                fix=f"it has {self.channel!r} and {self.ratio!r}",
+                f"a dimension has the channel {self.channel!r} and the ratio {self.ratio!r}",
+                fix="expected one of them",
             )
 
 
@@ -89,30 +90,48 @@ class Gate:
         """The dimensions of the gate."""
         return ()
 
-    def inside(self, axes: Axes) -> Mask:
-        """Return which events are inside, by their values on the axes of the gate, parents apart."""
-        raise GateError(f"gate {self.id!r} has no shape of its own: it is made of other gates")
-
-    def _fail(self, what: str) -> None:
-        raise GateError(f"gate {self.title!r}: {what}")
+    def _fail(self, what: str, *, fix: str = "") -> NoReturn:
+        raise GateError(what, where=f"gate {self.title!r}", fix=fix)
 
     def _finite(self, what: str, values: Sequence[float | None]) -> None:
         for value in values:
             if value is not None and not math.isfinite(value):
-                self._fail(f"{what} is {value}; it has to be a finite number")
+                self._fail(f"{what} is {value}", fix="expected a finite number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape(Gate, ABC):
+    """A gate that says by itself which events are in it.
+
+    Parameters
+    ----------
+    dimensions
+        Its axes.
+    """
+
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def axes(self) -> tuple[Dimension, ...]:
+        """The dimensions of the gate."""
+        return self.dimensions
+
+    @abstractmethod
+    def inside(self, axes: Axes) -> Mask:
+        """Return which events are inside, by their values on the axes of the gate, parents apart."""
 
 
 def within(sides: Iterable[tuple[NDArray[np.float64], float | None, float | None]], n_events: int) -> Mask:
     """Return which events have low <= value < high for each triple of values, low and high."""
-    found = np.ones(n_events, dtype=bool)
+    mask = np.ones(n_events, dtype=bool)
     for values, low, high in sides:
-        found &= values >= (-math.inf if low is None else low)
-        found &= values < (math.inf if high is None else high)
-    return found
+        mask &= values >= (-math.inf if low is None else low)
+        mask &= values < (math.inf if high is None else high)
+    return mask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rectangle(Gate):
+class Rectangle(Shape):
     """Events with low <= value < high on every axis; one axis makes an interval, one bound a threshold.
 
     Parameters
@@ -120,10 +139,9 @@ class Rectangle(Gate):
     dimensions
         One or more.
     low, high
-        A bound an axis; None for no bound.
+        One bound per axis; None for no bound.
     """
 
-    dimensions: tuple[Dimension, ...]
     low: tuple[float | None, ...]
     high: tuple[float | None, ...]
     kind: ClassVar[str] = "RectangleGate"
@@ -131,18 +149,13 @@ class Rectangle(Gate):
     def __post_init__(self) -> None:
         if not self.dimensions or not len(self.dimensions) == len(self.low) == len(self.high):
             self._fail(
-                f"{len(self.dimensions)} dimensions with {len(self.low)} low and {len(self.high)} high bounds; "
-                "each dimension needs one of both (None for no bound)"
+                f"it has {len(self.dimensions)} dimensions with {len(self.low)} low and {len(self.high)} high bounds",
+                fix="each dimension needs one of both (None for no bound)",
             )
         self._finite("a bound", [*self.low, *self.high])
         for low, high in zip(self.low, self.high, strict=True):
             if low is not None and high is not None and low > high:
                 self._fail(f"its low bound {low} is above its high bound {high}")
-
-    @property
-    def axes(self) -> tuple[Dimension, ...]:
-        """The dimensions of the gate."""
-        return self.dimensions
 
     def inside(self, axes: Axes) -> Mask:
         """Return which events are inside.
@@ -197,7 +210,7 @@ def threshold(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Polygon(Gate):
+class Polygon(Shape):
     """Events in a polygon: a ray from the event crosses its outline an odd number of times; the outline is inside.
 
     Parameters
@@ -208,7 +221,6 @@ class Polygon(Gate):
         Three or more pairs of numbers; the outline may cross itself.
     """
 
-    dimensions: tuple[Dimension, ...]
     vertices: tuple[tuple[float, float], ...]
     kind: ClassVar[str] = "PolygonGate"
 
@@ -216,13 +228,10 @@ class Polygon(Gate):
         if len(self.dimensions) != 2:
             self._fail(f"a polygon has 2 dimensions, not {len(self.dimensions)}")
         if len(self.vertices) < 3 or any(len(vertex) != 2 for vertex in self.vertices):
-            self._fail(f"a polygon needs 3 or more vertices of 2 numbers; it has {len(self.vertices)}")
+            self._fail(
+                f"it has {len(self.vertices)} vertices", fix="a polygon needs 3 or more vertices of 2 numbers"
+            )
         self._finite("a coordinate", [value for vertex in self.vertices for value in vertex])
-
-    @property
-    def axes(self) -> tuple[Dimension, ...]:
-        """The dimensions of the gate."""
-        return self.dimensions
 
     def inside(self, axes: Axes) -> Mask:
         """Return which events are inside; NaN is outside."""
@@ -231,13 +240,13 @@ class Polygon(Gate):
         edges = zip(self.vertices, (*self.vertices[1:], self.vertices[0]), strict=True)
         ordered = [sorted(edge, key=lambda point: (point[1], point[0])) for edge in edges]
         lower, upper = (np.array([edge[k] for edge in ordered], dtype=np.float64) for k in (0, 1))
-        found = np.empty(len(axes[0]), dtype=bool)
-        in_polygon(axes[0], axes[1], lower, upper, found)
-        return found
+        mask = np.empty(len(axes[0]), dtype=bool)
+        in_polygon(axes[0], axes[1], lower, upper, mask)
+        return mask
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ellipsoid(Gate):
+class Ellipsoid(Shape):
     """Events with (x - mean)' covariance^-1 (x - mean) <= distance_square.
 
     Parameters
@@ -245,14 +254,13 @@ class Ellipsoid(Gate):
     dimensions
         Two or more.
     mean
-        A number a dimension.
+        One number per dimension.
     covariance
-        A row a dimension; it has to have an inverse.
+        One row per dimension; it must have an inverse.
     distance_square
         0 or above.
     """
 
-    dimensions: tuple[Dimension, ...]
     mean: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
     distance_square: float
@@ -267,21 +275,16 @@ class Ellipsoid(Gate):
             or {len(r) for r in self.covariance} != {n}
         ):
             self._fail(
-                f"{n} dimensions with {len(self.mean)} means and {len(self.covariance)} rows of covariance; "
-                f"it needs {max(n, 2)} of each, and rows of that length"
+                f"it has {n} dimensions with {len(self.mean)} means and {len(self.covariance)} rows of covariance",
+                fix=f"it needs {max(n, 2)} of each, and rows of that length",
             )
         self._finite(
             "a number", [*self.mean, *(v for row in self.covariance for v in row), self.distance_square]
         )
         if self.distance_square < 0:
-            self._fail(f"distanceSquare is {self.distance_square}; it has to be 0 or above")
+            self._fail(f"distanceSquare is {self.distance_square}", fix="it must be 0 or above")
         if np.linalg.matrix_rank(np.array(self.covariance)) < n:
             self._fail("its covariance matrix has no inverse")
-
-    @property
-    def axes(self) -> tuple[Dimension, ...]:
-        """The dimensions of the gate."""
-        return self.dimensions
 
     def inside(self, axes: Axes) -> Mask:
         """Return which events are inside; NaN is outside."""
@@ -289,13 +292,13 @@ class Ellipsoid(Gate):
         away = [values - mean for values, mean in zip(axes, self.mean, strict=True)]
         square = np.zeros_like(away[0])
         with np.errstate(invalid="ignore", over="ignore"):
-            for one, row in zip(away, np.linalg.inv(np.array(self.covariance)), strict=True):
-                weighted = np.zeros_like(one)
+            for distance, row in zip(away, np.linalg.inv(np.array(self.covariance)), strict=True):
+                weighted = np.zeros_like(distance)
                 for other, weight in zip(away, row, strict=True):
                     weighted += weight * other
-                square += one * weighted
-            found: Mask = square <= self.distance_square
-        return found
+                square += distance * weighted
+            mask: Mask = square <= self.distance_square
+        return mask
 
 
 @dataclass(frozen=True)
@@ -318,10 +321,14 @@ class Divider:
 
     def __post_init__(self) -> None:
         if not self.values or not all(math.isfinite(value) for value in self.values):
-            raise GateError(f"divider {self.id!r}: it needs one or more finite values, not {self.values}")
+            raise GateError(
+                f"its values are {self.values}",
+                where=f"divider {self.id!r}",
+                fix="it needs one or more finite values",
+            )
 
     def bounds(self, location: float) -> tuple[float | None, float | None]:
-        """Return the bounds of the part of the axis that a place lies in."""
+        """Return the bounds of the part of the axis that a location lies in."""
         below = [value for value in self.values if value <= location]
         above = [value for value in self.values if value > location]
         return max(below, default=None), min(above, default=None)
@@ -336,7 +343,7 @@ class Quadrants(Gate):
     dividers
         One or more.
     quadrants
-        Id of a quadrant to {id of a divider: any place in its part}; a divider that is not named does not matter.
+        Id of a quadrant to {id of a divider: any location in its part}; a divider that is not named does not matter.
     """
 
     dividers: tuple[Divider, ...]
@@ -348,31 +355,34 @@ class Quadrants(Gate):
         if len(known) != len(self.dividers) or not known or not self.quadrants:
             self._fail("a quadrant gate needs dividers of different ids, and quadrants")
         if self.version_of:
-            self._fail("a quadrant gate has no versions for single files; make a rectangle of each quadrant")
-        for quadrant, places in self.quadrants.items():
-            if not places:
+            self._fail(
+                "a quadrant gate has no versions for single files", fix="make a rectangle of each quadrant"
+            )
+        for quadrant, locations in self.quadrants.items():
+            if not locations:
                 self._fail(f"quadrant {quadrant!r} has no position")
-            self._finite("a location", list(places.values()))
-            for divider in places:
+            self._finite("a location", list(locations.values()))
+            for divider in locations:
                 if divider not in known:
                     self._fail(
-                        f"quadrant {quadrant!r} names divider {divider!r}; known: {', '.join(sorted(known))}"
+                        f"quadrant {quadrant!r} names divider {divider!r}",
+                        fix=did_you_mean(divider, sorted(known)),
                     )
 
     def rectangles(self) -> dict[str, Rectangle]:
         """Return the rectangle of each quadrant."""
-        found = {}
-        for quadrant, places in self.quadrants.items():
-            used = [divider for divider in self.dividers if divider.id in places]
-            bounds = [divider.bounds(places[divider.id]) for divider in used]
-            found[quadrant] = Rectangle(
+        rectangles = {}
+        for quadrant, locations in self.quadrants.items():
+            used = [divider for divider in self.dividers if divider.id in locations]
+            bounds = [divider.bounds(locations[divider.id]) for divider in used]
+            rectangles[quadrant] = Rectangle(
                 id=quadrant,
                 parent=self.parent,
                 dimensions=tuple(divider.dimension for divider in used),
                 low=tuple(low for low, _ in bounds),
                 high=tuple(high for _, high in bounds),
             )
-        return found
+        return rectangles
 
 
 @dataclass(frozen=True)
@@ -409,21 +419,22 @@ class Combination(Gate):
 
     def __post_init__(self) -> None:
         if self.operation not in ("and", "or", "not"):
-            self._fail(f"operation {self.operation!r}; known: and, or, not")
+            self._fail(f"operation {self.operation!r}", fix="known: and, or, not")
         if not self.operands or (self.operation == "not" and len(self.operands) != 1):
             self._fail(
-                f"{self.operation!r} of {len(self.operands)} gates; 'not' takes one, the others one or more"
+                f"{self.operation!r} of {len(self.operands)} gates",
+                fix="'not' takes one, the others one or more",
             )
 
     def combine(self, masks: Sequence[Mask]) -> Mask:
         """Return which events are inside, by which are in each operand."""
-        found: Mask | None = None
+        combined: Mask | None = None
         for operand, mask in zip(self.operands, masks, strict=True):
             own = ~mask if operand.complement != (self.operation == "not") else mask
-            if found is None:
-                found = own.copy()
+            if combined is None:
+                combined = own.copy()
             elif self.operation == "and":
-                found &= own
+                combined &= own
             else:
-                found |= own
-        return masks[0] if found is None else found
+                combined |= own
+        return masks[0] if combined is None else combined
