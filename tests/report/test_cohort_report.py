@@ -13,6 +13,7 @@ from cytocar import tl
 from cytocar.report import _changes, _cohort
 from cytocar.report._answer import answer
 from cytocar.report._load import FinishedRun
+from cytocar.report._samples import sample_tables
 
 
 def sheet(n: int) -> pd.DataFrame:
@@ -123,26 +124,26 @@ def test_what_cannot_be_told_from_the_batch_stands_on_top():
     assert any("has no batch" in text for text in answer(finished()).caveats)
 
 
-def test_clusters_that_are_parted_by_the_batch_are_named_and_marked():
+def test_clusters_that_separate_by_batch_are_named_and_marked():
     samples = sheet(3).assign(batch=["x", "y"] * 3)
     loose = tl.confounding(samples)
     batches = pd.DataFrame(
         {"method": "flowsom", "cluster": list("1234"), "explained": [0.1, 0.9, np.nan, 0.5]}
     )
     run = finished(3, confounding=loose, batches=batches)
-    assert "1 of 4 FlowSOM clusters are parted by the batch (2): " in answer(run).caveats[-1]
+    assert "1 of 4 FlowSOM clusters separate by batch (2): " in answer(run).caveats[-1]
     notes = [row.cells[-1] for row in _cohort.chapter(run)["questions"][0]["shares"].rows]
-    assert ["parted by the batch" in note for note in notes] == [False, True, False, False]
+    assert ["separates by batch" in note for note in notes] == [False, True, False, False]
     first = finished(confounding=loose, batches=batches.assign(explained=[0.9, 0.1, 0.1, 0.1]))
     assert "cluster 1, " in _cohort.sentences(first)[0]
-    assert _cohort.sentences(first)[0].count("parted by the batch") == 1
+    assert _cohort.sentences(first)[0].count("separates by batch") == 1
     # Where the batch cannot be told from the groups it would be the same as what is asked.
     tied = tl.confounding(samples.assign(batch=samples["group"]))
-    assert "parted" not in "".join(answer(finished(3, confounding=tied, batches=batches)).caveats)
+    assert "separate by batch" not in "".join(answer(finished(3, confounding=tied, batches=batches)).caveats)
 
 
 def test_samples_are_counted_by_group():
-    first, each = answer(finished()).samples
+    first, each = sample_tables(finished())
     assert [row.cells for row in first.rows] == [
         ("NR", "5", "5", "20,000", "4,000 to 4,000"), ("R", "5", "5", "20,000", "4,000 to 4,000"),
     ]  # fmt: skip

@@ -14,8 +14,9 @@ import pytest
 
 from cytocar import StudyError, report
 from cytocar._core import tables as tables_of
-from cytocar.report._answer import answer, percent
-from cytocar.report._figures import FIGURES
+from cytocar.report._answer import answer
+from cytocar.report._build import FIGURES
+from cytocar.report._format import percent
 from cytocar.report._load import load
 
 

@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytocar._core.files import write_text
-from cytocar.report import _changes, _clusters, _cohort, _gates, _quality
+from cytocar.report import _changes, _clusters, _cohort, _frequency, _gates, _kinetics, _quality
 from cytocar.report._answer import Answer, answer
-from cytocar.report._figures import FIGURES, FigureOfRun
+from cytocar.report._figure import FigureOfRun
 from cytocar.report._format import remarks, shown
 from cytocar.report._load import FinishedRun, load, short_names
 
 Progress = Callable[[str, int, int], None]
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    *_kinetics.FIGURES,
+    *_frequency.FIGURES,
+    *_clusters.FIGURES,
+    *_changes.FIGURES,
+    *_cohort.FIGURES,
+    *_gates.FIGURES,
+    *_quality.FIGURES,
+)
+"""Every figure that a run may have; each chapter of the report lists its own."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def _draw(run: FinishedRun, figure: FigureOfRun, folder: Path) -> _Drawn:
     return _Drawn(
         figure.stem,
         figure.title,
-        figure.words(run),
+        figure.caption_for(run),
         images[0][1],
         tuple(images[1:]),
         tuple(stems[PAGES_SHOWN:]),
@@ -114,7 +125,7 @@ def _image(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _page(run: FinishedRun, found: Answer, figures: list[_Drawn], prefix: str) -> str:
+def _page(run: FinishedRun, first: Answer, figures: list[_Drawn], prefix: str) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -126,9 +137,10 @@ def _page(run: FinishedRun, found: Answer, figures: list[_Drawn], prefix: str) -
     )
     environment.filters["shown"] = shown
     title = run.provenance.get("settings", {}).get("title") or "Mass cytometry of CAR-T cells"
-    return environment.get_template("base.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         title=title if run.has_car else run.provenance.get("settings", {}).get("title") or "Mass cytometry",
-        answer=found,
+        answer=first,
+        frequency=_frequency.chapter(run),
         changes=_changes.chapter(run),
         clusters=_clusters.chapter(run),
         cohort=_cohort.chapter(run),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
@@ -104,13 +104,16 @@ def _has_car_cells(run: FinishedRun) -> bool:
     return run.has_car and bool((run.of_patients.obs[keys.COMPARTMENT].astype(str) == keys.CAR).any())
 
 
-def _cells(function: str) -> Callable[[FinishedRun], Any]:
-    def draw(run: FinishedRun) -> Any:
-        from cytocar import pl
+def _violins_subsets(run: FinishedRun) -> Any:
+    from cytocar import pl
 
-        return getattr(pl, function)(run.of_patients)
+    return pl.violins_subsets(run.of_patients)
 
-    return draw
+
+def _violins_supplement(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.violins_supplement(run.of_patients)
 
 
 SHOWN_BESIDE_HOST = 6
@@ -153,14 +156,14 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Markers of the subsets over time",
         "CAR-T cells by subset and timepoint; n above each violin, points where there are few cells.",
         _has_car_cells,
-        _cells("violins_subsets"),
+        _violins_subsets,
     ),
     FigureOfRun(
         "violins_supplement",
         "More markers of the subsets over time",
         "As above, for the markers of the publication's supplement.",
         _has_car_cells,
-        _cells("violins_supplement"),
+        _violins_supplement,
     ),
     FigureOfRun(
         "violins_car_vs_host",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
-from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._figures_clusters import FIGURES
 from cytocar.report._format import METHODS, Row, SmallTable, interval, percent, records
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from cytocar.report._load import FinishedRun
 
+
+__all__ = ["FIGURES", "chapter"]
 
 _MAPS = {"X_tsne": "t-SNE", "X_umap": "UMAP"}
 
@@ -130,34 +132,39 @@ def _names(run: FinishedRun) -> list[SmallTable]:
     table, stability = run.tables.get("cluster_names"), run.tables.get("cluster_stability")
     if table is None:
         return []
-    found = []
-    judged = {} if stability is None else {(r.method, r.cluster): r for r in records(stability)}
-    for method, part in table.groupby("method", sort=False):
-        given = bool((part["name"] != part["cluster"]).any())
-        lines = []
-        for row in records(part):
-            kept = judged.get((row.method, row.cluster))
-            known = kept is not None and kept.jaccard == kept.jaccard
-            cells = [
-                str(row.cluster),
-                row.name if given else row.description,
-                f"{int(row.n):,}",
-                f"{kept.jaccard:.2f} ({kept.jaccard_low:.2f})" if kept is not None and known else "",
-                kept.verdict if kept is not None and known else "",
-            ]
-            if given:
-                cells.insert(2, row.description)
-            tone = {"stable": "good", "dissolved": "weak"}.get(cells[-1], "")
-            lines.append(Row(tuple(cells), tone))
-        head = ["cluster", "name" if given else "what it is", "cells", "Jaccard (0.1 quantile)", "verdict"]
-        if given:
-            head.insert(2, "what it is")
-        title = METHODS.get(str(method), str(method))
-        source = "cluster_names.csv, tables/cluster_stability.csv" if judged else "cluster_names.csv"
-        found.append(
-            SmallTable(tuple(head), tuple(lines), source, numeric_from=3 if given else 2, title=title)
-        )
-    return found
+    judged = {} if stability is None else {(row.method, row.cluster): row for row in records(stability)}
+    source = "cluster_names.csv, tables/cluster_stability.csv" if judged else "cluster_names.csv"
+    return [
+        _names_of(str(method), own, judged, source) for method, own in table.groupby("method", sort=False)
+    ]
+
+
+def _names_of(
+    method: str, table: pd.DataFrame, judged: Mapping[tuple[str, str], Any], source: str
+) -> SmallTable:
+    """Return the clusters of one method; names that a user gave stand before the descriptions."""
+    given = bool((table["name"] != table["cluster"]).any())
+    lines = []
+    for row in records(table):
+        jaccard, verdict = _stability_of(judged.get((row.method, row.cluster)))
+        named = (row.name, row.description) if given else (row.description,)
+        tone = {"stable": "good", "dissolved": "weak"}.get(verdict, "")
+        lines.append(Row((str(row.cluster), *named, f"{int(row.n):,}", jaccard, verdict), tone))
+    described = ("name", "what it is") if given else ("what it is",)
+    return SmallTable(
+        ("cluster", *described, "cells", "Jaccard (0.1 quantile)", "verdict"),
+        tuple(lines),
+        source,
+        numeric_from=3 if given else 2,
+        title=METHODS.get(method, method),
+    )
+
+
+def _stability_of(judged: Any) -> tuple[str, str]:
+    """Return overlap and verdict of a cluster; empty where it was not judged."""
+    if judged is None or judged.jaccard != judged.jaccard:
+        return "", ""
+    return f"{judged.jaccard:.2f} ({judged.jaccard_low:.2f})", judged.verdict
 
 
 def _map_quality(table: pd.DataFrame | None) -> list[str]:
@@ -168,159 +175,3 @@ def _map_quality(table: pd.DataFrame | None) -> list[str]:
         f"cell ({percent(100 * row.by_chance)} % by chance)"
         for row in records(table)
     ]
-
-
-def _clustered(run: FinishedRun) -> bool:
-    return bool(run.methods)
-
-
-def _mapped(key: str) -> Callable[[FinishedRun], bool]:
-    return lambda run: key in run.cells.obsm and bool(run.methods)
-
-
-def _heatmap(run: FinishedRun) -> Any:
-    from cytocar import pl
-
-    return pl.heatmap(run.clustered, groupby=run.methods[0])
-
-
-def _map(function: str, basis: str) -> Callable[[FinishedRun], Any]:
-    def draw(run: FinishedRun) -> Any:
-        from cytocar import pl
-
-        return getattr(pl, function)(run.clustered, basis=basis)
-
-    return draw
-
-
-def _several_times(run: FinishedRun) -> bool:
-    return int(run.clustered.obs[keys.TIMEPOINT].astype(str).nunique()) > 1
-
-
-def _has_subsets(run: FinishedRun) -> bool:
-    known = run.clustered.obs.get(keys.SUBSET)
-    return known is not None and not set(known.astype(str)) <= {"", "nan", "none"}
-
-
-def _words_of_times(run: FinishedRun) -> str:
-    how = ": by cluster above, by subset below" if _has_subsets(run) else ", by cluster"
-    return (
-        f"The same map in every panel; cells of the timepoint in colour{how}, all others grey. Distances on the map "
-        "are for looking only; the clusters were found among the markers."
-    )
-
-
-def _words_of_map(run: FinishedRun) -> str:
-    if _has_subsets(run):
-        return "All clustered cells, coloured by cluster and by subset."
-    return (
-        "All clustered cells, coloured by cluster. Distances on the map are for looking only; the clusters were found "
-        "among the markers."
-    )
-
-
-def _of_flowsom(run: FinishedRun) -> bool:
-    kept = run.cells.uns.get(keys.FLOWSOM, {})
-    return keys.FLOWSOM in run.methods and "codes" in kept and "node_cells" in kept
-
-
-def _has_curve(run: FinishedRun) -> bool:
-    from cytocar import tl
-
-    if not _of_flowsom(run) or not len(run.cells.uns[keys.FLOWSOM].get("ks", ())):
-        return False
-    return bool(tl.metacluster_table(run.clustered)["delta_area"].notna().any())
-
-
-def _delta_area(run: FinishedRun) -> Any:
-    from cytocar import pl, tl
-
-    return pl.delta_area(tl.metacluster_table(run.clustered))
-
-
-def _flowsom_stars(run: FinishedRun) -> Any:
-    from cytocar import pl
-
-    return pl.flowsom_stars(run.clustered)
-
-
-def _cluster_frequencies(run: FinishedRun) -> Any:
-    from cytocar import pl
-
-    return pl.cluster_frequencies(
-        run.tables["clusters"], run.tables.get("cluster_profiles"), samples=run.tables["samples"]
-    )
-
-
-def _maps(basis: str, name: str) -> list[FigureOfRun]:
-    key = f"X_{basis}"
-    return [
-        FigureOfRun(
-            f"{basis}_timepoints",
-            f"{name} by timepoint",
-            _words_of_times,
-            lambda run: _mapped(key)(run) and _several_times(run),
-            _map("map_timepoints", basis),
-        ),
-        FigureOfRun(
-            f"{basis}_clusters",
-            f"{name} by cluster",
-            _words_of_map,
-            _mapped(key),
-            _map("map_clusters", basis),
-        ),
-        FigureOfRun(
-            f"{basis}_markers",
-            f"{name} by marker",
-            "Expression in arcsinh units, each marker on its own scale from its 1st to its 99th percentile.",
-            _mapped(key),
-            _map("map_markers", basis),
-        ),
-    ]
-
-
-FIGURES: tuple[FigureOfRun, ...] = (
-    FigureOfRun(
-        "heatmap",
-        "Clusters and their markers",
-        "Median expression of each cluster, scaled for the picture from the 1st to the 99th percentile of each marker; "
-        "the bar beside it is the cluster's share of all clustered cells.",
-        _clustered,
-        _heatmap,
-    ),
-    FigureOfRun(
-        "stability",
-        "How stable the clusters are",
-        "Left: agreement of repeats with the clustering itself, with other seeds and on 80 % of the cells. Right: how "
-        "much of each cluster is found again, as the mean over repeats and in the tenth with the least; from 0.75 it "
-        "counts as stable, below 0.5 as dissolved.",
-        has("stability", "cluster_stability"),
-        table("stability", "stability", "cluster_stability"),
-    ),
-    FigureOfRun(
-        "cluster_frequencies",
-        "Clusters per sample",
-        "Share of each cluster in each sample, with exact 95 % intervals; the same colours as in the maps.",
-        has("clusters"),
-        _cluster_frequencies,
-    ),
-    FigureOfRun(
-        "flowsom_stars",
-        "The FlowSOM map",
-        "A star is a node, its area the cells, its rays the markers that differ most between nodes, the colour behind "
-        "it its metacluster; once on the tree that joins the most alike nodes, once on the grid of the map.",
-        _of_flowsom,
-        _flowsom_stars,
-    ),
-    FigureOfRun(
-        "delta_area",
-        "How many metaclusters",
-        "What one metacluster more would add: where the area hardly grows, a further cut finds nothing new. Ambiguous "
-        "pairs of nodes are joined in some repeats and not in others; modularity is of the cells. In colour the number "
-        "that was taken.",
-        _has_curve,
-        _delta_area,
-    ),
-    *_maps("tsne", "t-SNE"),
-    *_maps("umap", "UMAP"),
-)

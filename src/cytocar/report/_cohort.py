@@ -1,4 +1,4 @@
-"""Patients compared with patients: what the sheet can answer, whose shares differ, which markers differ."""
+"""Comparison between patients: what the sheet can answer, whose shares differ, which markers differ."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from cytocar.report._load import FinishedRun
 
-__all__ = ["FIGURES", "MOST", "chapter", "samples"]
+__all__ = ["FIGURES", "MOST", "chapter"]
 
 SHOWN = 15
 """So many markers of clusters are shown of a question; all are in the table."""
 MOST = 0.5
-"""A cluster of whose variance between samples more than this lies between batches is parted by the batch."""
+"""A cluster separates by batch where more than this of its variance between samples lies between batches."""
 _TIED = ("aliased", "partly aliased")
-_PLACES = {keys.CAR: "CAR-T cells", keys.HOST: "host T cells", keys.CELLS: "cells"}
+_COMPARTMENTS = {keys.CAR: "CAR-T cells", keys.HOST: "host T cells", keys.CELLS: "cells"}
 
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
@@ -31,39 +31,8 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
     return {"questions": list(_questions(run)), "methods": _methods(run)}
 
 
-def samples(run: FinishedRun) -> tuple[SmallTable, ...]:
-    """Return the samples by group and batch, and one by one, for a study without CAR-T cells."""
-    table = run.tables.get("samples")
-    ledger = run.tables["ledger"]
-    if table is None or table.empty:
-        return ()
-    cells = ledger[ledger["population"] == "cells"].set_index(keys.SAMPLE)["events"]
-    table = table.assign(cells=table[keys.SAMPLE].map(cells).fillna(0).astype(int))
-    by = [name for name in ("group", keys.TIMEPOINT, "batch") if name in table and table[name].nunique() > 1]
-    found = []
-    if by:
-        rows = [
-            Row(
-                (
-                    *(str(value) for value in (key if isinstance(key, tuple) else (key,))),
-                    f"{part[keys.PATIENT].nunique()}",
-                    f"{len(part)}",
-                    f"{int(part['cells'].sum()):,}",
-                    f"{int(part['cells'].min()):,} to {int(part['cells'].max()):,}",
-                )
-            )
-            for key, part in table.groupby(by, sort=True)
-        ]
-        head = (*by, "patients", "samples", "cells", "cells of a sample")
-        found.append(SmallTable(head, tuple(rows), "samples.csv", numeric_from=len(by)))
-    names = [keys.SAMPLE, *by]
-    each = [Row((*(str(row[name]) for name in names), f"{row['cells']:,}")) for _, row in table.iterrows()]
-    found.append(SmallTable((*names, "cells"), tuple(each), "samples.csv", numeric_from=len(names)))
-    return tuple(found)
-
-
 def warnings(run: FinishedRun) -> tuple[str, ...]:
-    """Return what stands on top of the report: what is compared cannot be told from the batch or from time."""
+    """Return what stands on top of the report: what is compared cannot be separated from the batch or from time."""
     table = run.tables.get("confounding")
     if table is None or table.empty:
         return ()
@@ -75,34 +44,34 @@ def remarks(run: FinishedRun) -> list[str]:
     table = run.tables.get("confounding")
     if table is None or table.empty:
         return []
-    told = table[table["verdict"].isin(["unknown", "unbalanced"])]
-    found = list(dict.fromkeys(str(row.message) for row in records(told)))
-    return found if table["verdict"].isin(_TIED).any() else found + _parted_by_batch(run)
+    weak = table[table["verdict"].isin(["unknown", "unbalanced"])]
+    messages = list(dict.fromkeys(str(row.message) for row in records(weak)))
+    return messages if table["verdict"].isin(_TIED).any() else messages + _separate_by_batch(run)
 
 
-def _parted(run: FinishedRun) -> pd.DataFrame | None:
+def _separate(run: FinishedRun) -> pd.DataFrame | None:
     table = run.tables.get("batches")
     return None if table is None else table[table["explained"] > MOST]
 
 
 def _of_batch(run: FinishedRun) -> set[tuple[str, str]]:
-    """Return method and cluster of those that the batch parts."""
-    parted = _parted(run)
-    return set() if parted is None else {(row.method, str(row.cluster)) for row in records(parted)}
+    """Return method and cluster of those that separate by batch."""
+    separate = _separate(run)
+    return set() if separate is None else {(row.method, str(row.cluster)) for row in records(separate)}
 
 
-def _parted_by_batch(run: FinishedRun) -> list[str]:
-    """Name clusters that are those of a batch more than of a patient: the same cells, stained or measured otherwise."""
-    table, parted = run.tables.get("batches"), _parted(run)
-    if table is None or parted is None or parted.empty:
+def _separate_by_batch(run: FinishedRun) -> list[str]:
+    """Name clusters that depend on the batch more than on the patient: the same cells, stained differently."""
+    table, separate = run.tables.get("batches"), _separate(run)
+    if table is None or separate is None or separate.empty:
         return []
-    named = ", ".join(str(cluster) for cluster in parted["cluster"])
+    named = ", ".join(str(cluster) for cluster in separate["cluster"])
     method = str(table["method"].iloc[0])
     return [
-        f"{len(parted)} of {len(table)} {METHODS.get(method, method)} clusters are parted by the batch ({named}): it "
-        "explains more than half of how their shares differ between samples. The same cells can then be one cluster in "
-        "one batch and another in the next, and a comparison of groups rests on the batches that have the cluster "
-        "(tables/batches.csv)."
+        f"{len(separate)} of {len(table)} {METHODS.get(method, method)} clusters separate by batch ({named}): "
+        "the batch explains more than half of how their shares differ between samples. The same cells "
+        "can then be one cluster in one batch and another in the next, and a comparison of "
+        "groups rests on the batches that have the cluster (tables/batches.csv)."
     ]
 
 
@@ -148,15 +117,15 @@ def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
         f"times the change in {a}" if _of_change(first) else f"times as much in {b}" if b else "times as much"
     )
     of_batch = _of_batch(run)
-    told = [
+    named = [
         f"{_called(run, row)}, {_fold(row)} {beside}, adjusted p {_p(row.p_adjusted)}"
-        + (", parted by the batch" if (row.of, str(row.cluster)) in of_batch else "")
+        + (", separates by batch" if (row.of, str(row.cluster)) in of_batch else "")
         for row in records(clear)[:3]
     ]
     if len(tested) == 1:
-        return told[0]
+        return named[0]
     more = f"; and {len(clear) - 3} more" if len(clear) > 3 else ""
-    return f"{len(clear)} of {len(tested)} {kind} differ{'s' if len(clear) == 1 else ''}: {'; '.join(told)}{more}"
+    return f"{len(clear)} of {len(tested)} {kind} differ{'s' if len(clear) == 1 else ''}: {'; '.join(named)}{more}"
 
 
 def _of_change(row: Any) -> bool:
@@ -175,7 +144,7 @@ def _kind(row: Any) -> str:
     if row.of in (keys.PHENOGRAPH, keys.FLOWSOM):
         return f"{METHODS[row.of]} clusters"
     if row.of == "subsets":
-        return f"subsets of {_PLACES.get(row.compartment, row.compartment)}"
+        return f"subsets of {_COMPARTMENTS.get(row.compartment, row.compartment)}"
     return str(row.of)
 
 
@@ -188,12 +157,12 @@ def _fold(row: Any) -> str:
 
 
 def _who(rows: pd.DataFrame) -> str:
-    one = max(records(rows), key=lambda row: row.n_patients)
-    if not one.group_a or not one.group_b:
-        return f"{int(one.n_patients)} {one.unit}s"
-    if one.n_patients_a == one.n_patients_b == one.n_patients:
-        return f"{int(one.n_patients_b)} {one.unit}s with both"
-    return f"{int(one.n_patients_b)} against {int(one.n_patients_a)} {one.unit}s"
+    largest = max(records(rows), key=lambda row: row.n_patients)
+    if not largest.group_a or not largest.group_b:
+        return f"{int(largest.n_patients)} {largest.unit}s"
+    if largest.n_patients_a == largest.n_patients_b == largest.n_patients:
+        return f"{int(largest.n_patients_b)} {largest.unit}s with both"
+    return f"{int(largest.n_patients_b)} against {int(largest.n_patients_a)} {largest.unit}s"
 
 
 def _called(run: FinishedRun, row: Any) -> str:
@@ -239,7 +208,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
     for row in records(rows):
         *tested, note = _tested(row)
         if (row.of, str(row.cluster)) in of_batch:
-            note = "; ".join(filter(None, (note, "parted by the batch")))
+            note = "; ".join(filter(None, (note, "separates by batch")))
         cells = (
             _kind(row) if row.of == "CAR-T of CD45+" else f"{_short(row)} {_called(run, row)}".strip(),
             percent(100 * row.value_a) if np.isfinite(row.value_a) else "",
@@ -278,7 +247,7 @@ _MODEL_ONLY = "p is below what exchanging labels can give in this design: it res
 
 
 def _short(row: Any) -> str:
-    return f"{_PLACES[row.compartment]}:" if row.of == "subsets" else ""
+    return f"{_COMPARTMENTS[row.compartment]}:" if row.of == "subsets" else ""
 
 
 def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureOfRun:
-    """One figure: the stem of its files, its title, the words below it, when it makes sense, and how it is drawn.
+    """One figure: the stem of its files, its title, its caption, for which runs it can be drawn, and how it is drawn.
 
     One of several pages says how many there are, and is drawn with the number of the page.
     """
@@ -30,22 +30,11 @@ class FigureOfRun:
             return [self.draw(run)]
         return [self.draw(run, page) for page in range(1, self.pages(run) + 1)]
 
-    def words(self, run: FinishedRun) -> str:
-        """Return the words below it."""
+    def caption_for(self, run: FinishedRun) -> str:
+        """Return the caption."""
         return self.caption if isinstance(self.caption, str) else self.caption(run)
 
 
 def has(*names: str) -> Callable[[FinishedRun], bool]:
-    """Return whether a run has these tables, with rows in them."""
+    """Return the condition that a run has these tables, with rows in them."""
     return lambda run: all(name in run.tables and len(run.tables[name]) for name in names)
-
-
-def table(function: str, *names: str) -> Callable[[FinishedRun], Any]:
-    """Return how a figure is drawn from tables by a function of `pl`."""
-
-    def draw(run: FinishedRun) -> Any:
-        from cytocar import pl
-
-        return getattr(pl, function)(*(run.tables[name] for name in names))
-
-    return draw

@@ -1,4 +1,4 @@
-"""The figures of the chapter on patients against patients."""
+"""The figures of the chapter that compares patients."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def _asked(run: FinishedRun, name: str) -> pd.DataFrame:
     when = table[keys.TIMEPOINT].fillna("").astype(str)
     if when[when != ""].nunique() < 2:
         return table
-    told = [
+    named = [
         f"{contrast}, {time}" if time else contrast
         for contrast, time in zip(table["contrast"], when, strict=True)
     ]
-    return table.assign(contrast=told)
+    return table.assign(contrast=named)
 
 
 def _abundance(run: FinishedRun) -> Any:
@@ -60,7 +60,8 @@ def _sheet(run: FinishedRun) -> pd.DataFrame:
     if time:
         obs = obs[(obs[keys.TIMEPOINT].astype(str) == time).to_numpy()]
     columns = [name for name in (keys.SAMPLE, "group", "batch", keys.ROLE) if name in obs]
-    return obs[columns].drop_duplicates(keys.SAMPLE)
+    sheet: pd.DataFrame = obs[columns].drop_duplicates(keys.SAMPLE)
+    return sheet
 
 
 def _method(run: FinishedRun) -> str | None:
@@ -88,7 +89,7 @@ def _groups_known(run: FinishedRun) -> bool:
 FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "abundance",
-        "Shares: patients against patients",
+        "Shares: comparison between patients",
         "Ratio of shares with 95 % intervals; filled where the adjusted p is at most 0.05. The unit is the patient.",
         _has_effects("abundance"),
         _abundance,
@@ -103,7 +104,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
     ),
     FigureOfRun(
         "state",
-        "Markers of clusters: patients against patients",
+        "Markers of clusters: comparison between patients",
         "Difference of medians with 95 % intervals, for the markers of clusters with the smallest p; filled where the "
         "adjusted p is at most 0.05. The unit is the patient.",
         _has_effects("state"),

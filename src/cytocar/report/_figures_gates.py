@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
-from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._figure import FigureOfRun, has
 
 if TYPE_CHECKING:
     from cytocar.report._load import FinishedRun
@@ -52,13 +51,22 @@ def _ridges(run: FinishedRun) -> Any:
     return pl.ridges(run.tables["densities"], run.tables["thresholds"], samples=run.tables["samples"])
 
 
-def _other_gates(function: str) -> Callable[[FinishedRun], Any]:
-    def draw(run: FinishedRun) -> Any:
-        from cytocar import pl
+def _thresholds(run: FinishedRun) -> Any:
+    from cytocar import pl
 
-        return getattr(pl, function)(run.tables[function], samples=run.tables["samples"])
+    return pl.thresholds(run.tables["densities"], run.tables["thresholds"])
 
-    return draw
+
+def _robustness(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.robustness(run.tables["robustness"], samples=run.tables["samples"])
+
+
+def _multiverse(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.multiverse(run.tables["multiverse"], samples=run.tables["samples"])
 
 
 def _has_car_cells(run: FinishedRun) -> bool:
@@ -67,15 +75,15 @@ def _has_car_cells(run: FinishedRun) -> bool:
 
 
 def _has_numbers(run: FinishedRun, name: str, column: str) -> bool:
-    found = run.tables.get(name)
-    return found is not None and bool(found[column].notna().any())
+    table = run.tables.get(name)
+    return table is not None and bool(table[column].notna().any())
 
 
 FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "gating",
         "Gates",
-        "Each row a sample, each panel a step of the strategy with its gates; numbers are percent of the parent.",
+        "One row per sample, one panel per step of the strategy with its gates; numbers are percent of the parent.",
         has("gating_plots", "ledger"),
         _gating,
         _pages,
@@ -84,7 +92,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "backgating",
         "Where the CAR-T cells lie in every step",
         "CAR-T cells in colour over the density of all cells of the step. True ones lie together in every step; single "
-        "ones at the edges of gates are those to doubt.",
+        "ones at the edges of gates are doubtful.",
         _has_car_cells,
         _backgating,
         _pages,
@@ -92,8 +100,8 @@ FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "ridges",
         "The threshold of the CAR over all samples",
-        "One ridge a sample, with the number that divides CAR-T from host T cells and, where it is known, the range in "
-        "which it may lie. A number that differs from all others is one to look at.",
+        "One ridge per sample, with the threshold between CAR-T and host T cells and, where it is known, the range in "
+        "which it may lie. Look at a number that differs from all others.",
         lambda run: run.has_car and has("densities", "thresholds")(run),
         _ridges,
     ),
@@ -102,7 +110,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Densities and thresholds",
         "The density each threshold was found in, on the cells of its own population.",
         has("densities", "thresholds"),
-        table("thresholds", "densities", "thresholds"),
+        _thresholds,
     ),
     FigureOfRun(
         "robustness",
@@ -110,7 +118,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Each threshold at both ends of its 95 % range, the others as they are: how far the number moves. The black "
         "line is the number as found.",
         lambda run: _has_numbers(run, "robustness", "result_low"),
-        _other_gates("robustness"),
+        _robustness,
     ),
     FigureOfRun(
         "multiverse",
@@ -118,6 +126,6 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Each mark is one combination of rules for the thresholds, from low to high, with its exact 95 % interval of "
         "counting; in colour the one that was used.",
         lambda run: _has_numbers(run, "multiverse", "result"),
-        _other_gates("multiverse"),
+        _multiverse,
     ),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import DETECTED, NOT_DETECTED, QUANTIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,14 @@ _NAMED = 4
 
 METHODS = {keys.PHENOGRAPH: "PhenoGraph", keys.FLOWSOM: "FlowSOM"}
 """What clusterings are called."""
+
+
+CALLS = {
+    NOT_DETECTED: "not detected",
+    DETECTED: "detected, too few to quantify",
+    QUANTIFIED: "quantified",
+}
+"""What the calls of CAR-T cells are called."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,11 @@ class SmallTable:
     source: str
     numeric_from: int = 1
     title: str = ""
+
+
+def known(value: float, form: str) -> str:
+    """Format a number, or say that it is not known."""
+    return f"{value:{form}}" if np.isfinite(value) else "not known"
 
 
 def percent(value: float) -> str:
@@ -64,10 +78,8 @@ def records(table: pd.DataFrame) -> list[Any]:
 
 def label(timepoint: Any, sample: Any) -> str:
     """Name a sample for people: its timepoint, where its name does not hold it."""
-    timepoint, sample = str(timepoint), str(sample)
-    if timepoint in ("", "nan") or timepoint in sample:
-        return sample
-    return f"{timepoint}, {sample}"
+    when, name = str(timepoint), str(sample)
+    return name if when in ("", "nan") or when in name else f"{when}, {name}"
 
 
 def rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:

@@ -72,6 +72,12 @@ class FinishedRun:
         return [method for method in (keys.PHENOGRAPH, keys.FLOWSOM) if method in self.cells.obs]
 
     @property
+    def patient_frequency(self) -> pd.DataFrame:
+        """The rows of `car_frequency` that are samples of patients: those with a time."""
+        table = self.tables["car_frequency"]
+        return table[table[keys.MONTHS].notna()] if keys.MONTHS in table else table
+
+    @property
     def has_car(self) -> bool:
         """Whether the study was gated for CAR-T cells."""
         return "car_frequency" in self.tables

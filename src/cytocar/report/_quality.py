@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cytocar.report._figure import FigureOfRun, has, table
+from cytocar.report._figure import FigureOfRun, has
 from cytocar.report._format import rows
 
 if TYPE_CHECKING:
@@ -42,6 +42,18 @@ def _cleaning(run: FinishedRun, page: int) -> Any:
     return pl.cleaning(run.tables["cleaning_plots"], page=page)
 
 
+def _beads(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.beads(run.tables["bead_traces"], run.tables["beads"])
+
+
+def _over_time(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.quality(run.tables["quality"])
+
+
 def _time_quality(run: FinishedRun) -> Any:
     from cytocar import pl
 
@@ -53,7 +65,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "cleaning",
         "Clean-up",
         "Every criterion against DNA, on the events that were left when it was judged, with its limits; above each "
-        "panel what it took. Counts after normalisation and compensation, where these were done.",
+        "panel how many events it removed. Counts after normalisation and compensation, where these were done.",
         has("cleaning_plots"),
         _cleaning,
         _cleaning_pages,
@@ -64,7 +76,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Smoothed signal of the beads over each file before and after normalisation, on one scale, and the factor that "
         "all channels were multiplied by.",
         has("bead_traces", "beads"),
-        table("beads", "bead_traces", "beads"),
+        _beads,
     ),
     FigureOfRun(
         "spillover",
@@ -85,6 +97,6 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Quality over acquisition time",
         "Event rate, share of cells, and signal of DNA, beads and CD45 along the acquisition of each file.",
         has("quality"),
-        table("quality", "quality"),
+        _over_time,
     ),
 )

@@ -1,0 +1,81 @@
+"""Caveats: what a reader has to know to judge the numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cytocar._core import keys
+from cytocar.report import _cohort
+
+if TYPE_CHECKING:
+    from cytocar.report._load import FinishedRun
+
+
+def caveats(run: FinishedRun) -> tuple[str, ...]:
+    """Return the caveats of a run, each a sentence or two."""
+    return (
+        *_beads(run),
+        *_compensation(run),
+        *_one_patient(run),
+        *_cohort.remarks(run),
+        *_staining(run),
+        *_fallbacks(run),
+    )
+
+
+def _beads(run: FinishedRun) -> list[str]:
+    beads = run.tables.get("beads")
+    done = None if beads is None else beads[beads["spread_after"].notna()]
+    if beads is None or done is None or done.empty:
+        return ["Counts were not normalised to beads: a drift of the instrument stays in the results."]
+    before, after = done["spread_before"].max() - 1, done["spread_after"].max() - 1
+    text = (
+        f"Counts were normalised to beads: their signal moved by up to {100 * before:.0f} % over a file before, "
+        f"{100 * after:.0f} % after."
+    )
+    left = sorted(set(beads[keys.SAMPLE]) - set(done[keys.SAMPLE]))
+    return [text + (f" Not normalised: {', '.join(left)}." if left else "")]
+
+
+def _compensation(run: FinishedRun) -> list[str]:
+    if "compensation" in run.tables:
+        return []
+    return [
+        "Counts were not compensated for spillover: what a bright channel leaks into its neighbours and into "
+        "mass + 16 stays in the results."
+    ]
+
+
+def _one_patient(run: FinishedRun) -> list[str]:
+    samples = run.tables.get("samples")
+    if samples is None or samples[keys.PATIENT].nunique() != 1:
+        return []
+    return [
+        "One patient: cells of one sample are not replicates, so effects have intervals and calls, and no p values."
+    ]
+
+
+def _staining(run: FinishedRun) -> list[str]:
+    comparisons = run.tables.get("comparisons")
+    if comparisons is None or not (comparisons["unit"] == "cell").any():
+        return []
+    margin = run.provenance.get("settings", {}).get("compare", {}).get("margin", "the stated")
+    return [
+        "Two tubes differ in staining. A change over time is called only where it exceeds the change of the same "
+        f"marker in the host T cells of the same tubes, and a margin of {margin} arcsinh units."
+    ]
+
+
+def _fallbacks(run: FinishedRun) -> list[str]:
+    thresholds = run.tables.get("thresholds")
+    if thresholds is None or thresholds.empty:
+        return []
+    taken = thresholds[thresholds["rule"].astype(str).str.contains("fallback")]
+    if taken.empty:
+        return []
+    which = ", ".join(
+        f"{row.name} ({row.sample_id})" for row in taken[["name", keys.SAMPLE]].itertuples(index=False)
+    )
+    return [
+        f"These thresholds have no clear valley; the fallback that the strategy states was used: {which}."
+    ]

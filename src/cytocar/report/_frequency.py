@@ -1,0 +1,129 @@
+"""How many CAR-T cells each sample has, of which subsets; without CAR-T cells, the samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cytocar._core import keys
+from cytocar._core.vocabulary import NOT_DETECTED, QUANTIFIED
+from cytocar.report._figure import FigureOfRun, has
+from cytocar.report._format import CALLS, Row, SmallTable, interval, known, label, percent, records
+from cytocar.report._kinetics import kinetics_table
+from cytocar.report._samples import sample_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cytocar.report._load import FinishedRun
+
+ALLUVIAL_PATIENTS = 8
+"""Of more patients nobody would follow the ribbons."""
+_WORTH_SAYING = 0.05
+"""Expected false cells of a subset below which the table does not mention them."""
+
+
+def chapter(run: FinishedRun) -> dict[str, Any]:
+    """Return what the template of this chapter needs."""
+    if not run.has_car:
+        return {"calls": None, "subsets": None, "kinetics": None, "samples": sample_tables(run)}
+    return {
+        "calls": _calls(run.tables["car_frequency"]),
+        "subsets": _subsets(run),
+        "kinetics": kinetics_table(run.tables.get("kinetics")),
+        "samples": (),
+    }
+
+
+def _calls(table: pd.DataFrame) -> SmallTable:
+    rows = []
+    for row in records(table):
+        cells = (
+            label(row.timepoint, row.sample_id),
+            f"{int(row.n_cd45):,}",
+            f"{int(row.n_car):,}",
+            interval(row.pct_of_cd45, row.pct_low, row.pct_high),
+            known(row.background_events, ".1f"),
+            " / ".join(
+                (known(row.lob_events, "g"), known(row.lod_events, ".1f"), known(row.loq_events, ".1f"))
+            ),
+            CALLS.get(row.call, row.call),
+        )
+        rows.append(Row(cells, {QUANTIFIED: "good", NOT_DETECTED: "weak"}.get(row.call, "")))
+    head = (
+        "sample",
+        "CD45+ cells",
+        "CAR-T cells",
+        "% of CD45+ (95 % interval)",
+        "background, events (at most)",
+        "LoB / LoD / LoQ, events",
+        "call",
+    )
+    return SmallTable(head, tuple(rows), "car_frequency.csv")
+
+
+def _subsets(run: FinishedRun) -> SmallTable:
+    table = run.tables["subsets"]
+    car = table[table[keys.COMPARTMENT] == keys.CAR]
+    host = table[table[keys.COMPARTMENT] == keys.HOST]
+    names = [name for name in keys.SUBSETS if (car[keys.SUBSET] == name).any()]
+    timepoints = run.tables["car_frequency"].set_index(keys.SAMPLE)[keys.TIMEPOINT]
+    rows = []
+    for sample, own in car.groupby(keys.SAMPLE, sort=False):
+        by_subset = own.set_index(keys.SUBSET)
+        cells = [label(timepoints.get(sample, ""), sample)]
+        for name in names:
+            row: Any = by_subset.loc[name]
+            text = interval(100 * row["fraction"], 100 * row["low"], 100 * row["high"])
+            if np.isfinite(row.get("background_n", np.nan)) and row["n"] > 0:
+                false = min(row["background_n"], row["n"])
+                if false >= _WORTH_SAYING:
+                    text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
+            cells.append(text)
+        dn = host[(host[keys.SAMPLE] == sample) & (host[keys.SUBSET] == "DN")]["fraction"]
+        cells.append(percent(100 * float(dn.iloc[0])) if len(dn) else "")
+        rows.append(Row(tuple(cells)))
+    head = ("% of CAR-T (95 % interval)", *names, "DN, % of host T")
+    return SmallTable(head, tuple(rows), "subsets.csv")
+
+
+def _several_times(run: FinishedRun) -> bool:
+    """Whether a patient has samples of two times, and there are few enough patients to draw."""
+    if not has("car_frequency", "subsets")(run):
+        return False
+    visits = run.patient_frequency.groupby(keys.PATIENT)[keys.SAMPLE].nunique()
+    return bool((visits > 1).any()) and len(visits) <= ALLUVIAL_PATIENTS
+
+
+def _subsets_over_time(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    return pl.subsets(run.tables["subsets"], run.tables["car_frequency"])
+
+
+def _alluvial(run: FinishedRun) -> Any:
+    from cytocar import pl
+
+    samples, subsets = run.patient_frequency, run.tables["subsets"]
+    return pl.alluvial(subsets[subsets[keys.SAMPLE].isin(samples[keys.SAMPLE])], samples)
+
+
+FIGURES: tuple[FigureOfRun, ...] = (
+    FigureOfRun(
+        "subsets",
+        "Subsets over time",
+        "CD4, CD8, double-negative (DN) and double-positive (DP) shares of CAR-T and of host T cells, with exact "
+        "95 % intervals.",
+        has("subsets"),
+        _subsets_over_time,
+    ),
+    FigureOfRun(
+        "alluvial",
+        "How the subsets of CAR-T cells move",
+        "The share of every subset as one bar per sample, joined from sample to sample. A ribbon follows a share, not "
+        "cells; samples stand at equal distances.",
+        _several_times,
+        _alluvial,
+    ),
+)
