@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def next_random(state: Any) -> Any:
     """Return the next 64 random bits of splitmix64, whose whole state is the one number in `state` (uint64)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)

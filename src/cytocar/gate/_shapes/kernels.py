@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 _STEPS = 60
 """More steps than any value of a double needs."""
@@ -13,7 +14,7 @@ _NEAR = 1e-7
 """Of the value: after a step that small, what is missing is its third power, which a double does not hold."""
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def in_polygon(x: Any, y: Any, lower: Any, upper: Any, inside: Any) -> None:
     """Write into `inside` whether each point is in a polygon, by the crossing-number rule; its outline is inside.
 
@@ -44,7 +45,7 @@ def in_polygon(x: Any, y: Any, lower: Any, upper: Any, inside: Any) -> None:
         inside[i] = found
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: float, out: Any) -> None:
     """Write into `out` the root y of a exp(b y) - c exp(-d y) - f = value, mirrored at x1 below zero.
 
@@ -72,7 +73,7 @@ def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: f
         out[i] = 2.0 * x1 - y if value < 0.0 else y
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hyperlog(values: Any, a: float, b: float, c: float, f: float, x1: float, out: Any) -> None:
     """Write into `out` the root y of a exp(b y) + c y - f = value, mirrored at x1 below zero."""
     floor = a * np.exp(b * x1)

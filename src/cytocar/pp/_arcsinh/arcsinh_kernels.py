@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from cytocar._core.compiled import compiled
 from cytocar.pp._arcsinh.arcsinh_numpy import (
     C3,
     C5,
@@ -25,17 +25,17 @@ _F = np.float32
 _I = np.int32
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _bits(value: Any) -> Any:
     return _F(value).view(np.int32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _float(bits: Any) -> Any:
     return _I(bits).view(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def transform(values: Any, tile: Any, limit: Any) -> Any:
     """Replace float32 values by arcsinh(value / cofactor), in place, chunk by chunk; return the first left out.
 

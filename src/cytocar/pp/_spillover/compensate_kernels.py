@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _exact(y, matrix, gram, x, passive, work, factor):  # type: ignore[no-untyped-def]  # numba compiles it
     """Solve min ||x S - y||, x >= 0 by the active set of Lawson and Hanson (1974), from a feasible start.
 
@@ -80,7 +81,7 @@ def _exact(y, matrix, gram, x, passive, work, factor):  # type: ignore[no-untype
         passive[best] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def solve_block(counts, starts, columns, values, squares, matrix, gram, most_sweeps):  # type: ignore[no-untyped-def]  # numba compiles it
     """Replace the counts of a block of events by the non-negative signals that explain them best.
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 AVERAGE = 0
 WARD = 1
 COMPLETE = 2
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def agglomerate(distances: Any, sizes: Any, method: int) -> Any:
     """Return the merges of hierarchical clustering: for each step the two slots joined, and the heights.
 
@@ -79,7 +80,7 @@ def agglomerate(distances: Any, sizes: Any, method: int) -> Any:
     return merges, heights
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def cut_all(merges: Any, largest: int) -> Any:
     """Return labels for 2 to `largest` clusters, one row each, numbered from 0 by their first item.
 
@@ -101,7 +102,7 @@ def cut_all(merges: Any, largest: int) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _number(group: Any, out: Any) -> None:
     number = np.full(group.shape[0], -1, np.int64)
     count = 0
@@ -112,7 +113,7 @@ def _number(group: Any, out: Any) -> None:
         out[i] = number[group[i]]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def consensus_matrices(distances: Any, sizes: Any, samples: Any, largest: int, method: int) -> Any:
     """Return for 2 to `largest` clusters how often two items were together, of the times both were drawn.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def jaccard_rows(neighbours: Any, start: int, stop: int, out: Any) -> None:
     """Write the weights of the edges from rows `start` to `stop` to each of their neighbours j.
 
@@ -32,7 +33,7 @@ def jaccard_rows(neighbours: Any, start: int, stop: int, out: Any) -> None:
             out[i, a] = weight if mutual else -0.5 * weight
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def symmetric_rows(neighbours: Any, weights: Any) -> Any:
     """Return the graph of `jaccard_rows` with its edges back, in compressed rows: starts, columns, weights.
 
@@ -66,7 +67,7 @@ def symmetric_rows(neighbours: Any, weights: Any) -> Any:
     return starts, columns, values
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def modularity(indptr: Any, indices: Any, weights: Any, labels: Any, resolution: float) -> float:
     """Return ``sum_c [in_c / 2m - resolution (tot_c / 2m)^2]`` of a symmetric graph, in float64."""
     n = indptr.shape[0] - 1

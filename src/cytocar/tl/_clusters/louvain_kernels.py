@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from cytocar._core.compiled import compiled
 from cytocar.tl._clusters.graph_kernels import modularity
 from cytocar.tl._random_kernels import next_random
 
@@ -14,7 +14,7 @@ from cytocar.tl._random_kernels import next_random
 LEAST_GAIN = 1e-4
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _shuffled(n: int, state: Any) -> Any:
     order = np.arange(n)
     for i in range(n - 1, 0, -1):
@@ -23,7 +23,7 @@ def _shuffled(n: int, state: Any) -> Any:
     return order
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _move_nodes(
     indptr: Any,
     indices: Any,
@@ -120,7 +120,7 @@ def _move_nodes(
     return moves
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _renumber(labels: Any) -> int:
     """Number the labels from 0 in the order in which they first appear, in place; return how many there are."""
     number = np.full(labels.shape[0], -1, np.int64)
@@ -133,7 +133,7 @@ def _renumber(labels: Any) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _aggregate(indptr: Any, indices: Any, weights: Any, labels: Any, count: int) -> Any:
     """Return the graph whose nodes are the communities; weights within one become its weight to itself."""
     n = indptr.shape[0] - 1
@@ -170,7 +170,7 @@ def _aggregate(indptr: Any, indices: Any, weights: Any, labels: Any, count: int)
     return new_indptr, new_indices[:used].copy(), new_weights[:used].astype(weights.dtype)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def louvain(indptr: Any, indices: Any, weights: Any, resolution: float, seed: int) -> Any:
     """Return community numbers of a symmetric graph that no move of a single node improves.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 VECTOR = 16
 VANISHING = 1e-30
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def across(codes: Any) -> Any:
     """Return codes (nodes x markers) as float32 markers x nodes, padded with zeros to a multiple of 16 nodes."""
     nodes, markers = codes.shape
@@ -26,7 +27,7 @@ def across(codes: Any) -> Any:
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _nearest(row: Any, codes: Any, nodes: int, squares: Any, bits: Any) -> Any:
     # squared distances to all nodes, four markers at a time so that the sums are fetched less often
     markers, width = codes.shape
@@ -58,7 +59,7 @@ def _nearest(row: Any, codes: Any, nodes: int, squares: Any, bits: Any) -> Any:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def train(x: Any, codes: Any, nodes: int, grid: Any, done: int, total: int, alpha: Any, radius: Any) -> None:
     """Show the rows of `x` to the map one after the other and move its codes (`across`), in place.
 
@@ -94,7 +95,7 @@ def train(x: Any, codes: Any, nodes: int, grid: Any, done: int, total: int, alph
                 codes[f, c] = np.float32(0.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def nearest_nodes(x: Any, codes: Any, start: int, stop: int, node: Any, distance: Any) -> None:
     """Write for rows `start` to `stop` the nearest of `codes` (nodes x markers) and the Euclidean distance to it."""
     beside = across(codes)
@@ -106,7 +107,7 @@ def nearest_nodes(x: Any, codes: Any, start: int, stop: int, node: Any, distance
         distance[i] = np.sqrt(squares[best])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def block_sums(x: Any, codes: Any, nodes: int, sums: Any, cells: Any) -> None:
     """Add the rows of `x` to the sums (nodes x markers) and the counts of their nearest `codes` (`across`)."""
     squares = np.empty(codes.shape[1], np.float32)

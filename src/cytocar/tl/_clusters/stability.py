@@ -229,9 +229,6 @@ def stability(
             f"share is {share}, which leaves {drawn} of {len(labelled)} cells in a resample",
             fix=f"at least {_input.MIN_CELLS} are needed: raise share, or take n_resamples=0",
         )
-    if settings.get("engine") == "phenograph":
-        # the original works in a folder of its own, and a process is in one folder only
-        threads = 1
     x, names = _input.marker_matrix(adata[labelled], markers, "tl.stability")
     own = labels[labelled]
     repeats = _plan(len(x), n_seeds, n_resamples, part, max_cells, seed)

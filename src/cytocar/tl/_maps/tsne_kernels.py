@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 # terms of a sum may be taken in the order that fits the processor; every row is summed alike, so threads change nothing
 _SUMS = {"reassoc", "contract", "arcp", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=_SUMS, error_model="numpy")
+@compiled(fastmath=_SUMS, error_model="numpy")
 def repulsion(x: Any, y: Any, to_x: Any, to_y: Any, start: int, stop: int, force: Any, total: Any) -> None:
     """Write for cells `start` to `stop` the sums over others of ``w^2 (a - b)`` and of ``w = 1 / (1 + |a - b|^2)``.
 
@@ -39,7 +40,7 @@ def repulsion(x: Any, y: Any, to_x: Any, to_y: Any, start: int, stop: int, force
         total[i] = weights
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def attraction(
     indptr: Any, indices: Any, p: Any, at: Any, to: Any, start: int, stop: int, totals: Any, gradient: Any
 ) -> None:
@@ -61,7 +62,7 @@ def attraction(
         gradient[i, 1] = along_y - gradient[i, 1] / totals[i]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def divergence(indptr: Any, indices: Any, p: Any, at: Any, to: Any, totals: Any) -> float:
     """Return the Kullback-Leibler divergence of ``w / totals`` from `p`."""
     found = 0.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from cytocar._core.compiled import compiled
 from cytocar.tl._random_kernels import next_random
 
 # a cell's scale is never below this share of the mean distance to neighbours
@@ -14,7 +14,7 @@ _LEAST_SCALE = 1e-3
 _LARGEST_STEP = 4.0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def memberships(distances: Any, start: int, stop: int, whole: float, out: Any) -> None:
     """Write for cells `start` to `stop` ``exp(-(d - rho) / sigma)`` of each neighbour, 1 up to the nearest (rho).
 
@@ -57,12 +57,12 @@ def memberships(distances: Any, start: int, stop: int, whole: float, out: Any) -
             out[i, j] = np.exp(-beyond / sigma) if beyond > 0.0 else 1.0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _clipped(value: float) -> float:
     return min(_LARGEST_STEP, max(-_LARGEST_STEP, value))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def lay_out(
     places: Any, head: Any, tail: Any, every: Any, a: float, b: float, epochs: int, negatives: int, seed: int
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cytocar._core.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _kth_largest(values: Any, size: int, k: int) -> Any:
     """Return the k-th largest of the first `size` values, which change their order (quickselect)."""
     low = 0
@@ -36,14 +37,14 @@ def _kth_largest(values: Any, size: int, k: int) -> Any:
     return values[k - 1]
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@compiled(fastmath={"nnan", "nsz"})
 def _raise_to(highest: Any, part: Any) -> None:
     # a function of its own: only as a plain loop over two arrays does it become vector instructions
     for s in range(highest.shape[0]):
         highest[s] = max(highest[s], part[s])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def largest(score: Any, columns: Any, out: Any) -> None:
     """Write for each row of `score` the `columns` of its largest values, as many as `out` is wide, in any order.
 
@@ -95,7 +96,7 @@ def largest(score: Any, columns: Any, out: Any) -> None:
             s += 1
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def _square_distance(a: Any, b: Any) -> Any:
     total = np.float32(0.0)
     for f in range(a.shape[0]):
@@ -103,7 +104,7 @@ def _square_distance(a: Any, b: Any) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _insert(distance: Any, row: Any, last: int, length: Any, name: int) -> None:
     """Put a candidate into its place among the first `last` of a sorted row, the farthest of which drops out."""
     place = last
@@ -115,7 +116,7 @@ def _insert(distance: Any, row: Any, last: int, length: Any, name: int) -> None:
     row[place] = name
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def widen(x: Any, candidates: Any, start: int, stop: int, out: Any) -> None:
     """Write for rows `start` to `stop` the nearest of their candidates and of the candidates of these.
 
@@ -141,7 +142,7 @@ def widen(x: Any, candidates: Any, start: int, stop: int, out: Any) -> None:
                         _insert(distance, out[i], m - 1, length, h)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def rank(
     query: Any, x: Any, names: Any, candidates: Any, without_self: bool, start: int, stop: int, out: Any
 ) -> None:
