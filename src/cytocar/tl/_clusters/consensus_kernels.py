@@ -14,6 +14,68 @@ COMPLETE = 2
 
 
 @compiled()
+def _between_centres(d: Any, weight: Any) -> None:
+    """Replace distances by squared distances times ``2 a b / (a + b)``, in place."""
+    for i in range(d.shape[0]):
+        for j in range(d.shape[0]):
+            d[i, j] = d[i, j] * d[i, j] * 2.0 * weight[i] * weight[j] / (weight[i] + weight[j])
+
+
+@compiled(inline="always")
+def _nearest_later(d: Any, alive: Any, i: int) -> int:
+    """Return the nearest slot after `i`, the first of equals; -1 where there is none."""
+    nearest = -1
+    for j in range(i + 1, d.shape[0]):
+        if alive[j] and (nearest < 0 or d[i, j] < d[i, nearest]):
+            nearest = j
+    return nearest
+
+
+@compiled(inline="always")
+def _closest(d: Any, alive: Any, nearest: Any) -> int:
+    """Return the slot whose nearest later slot is closest, the first of equals."""
+    a = -1
+    for i in range(d.shape[0]):
+        if alive[i] and nearest[i] >= 0 and (a < 0 or d[i, nearest[i]] < d[a, nearest[a]]):
+            a = i
+    return a
+
+
+@compiled(inline="always")
+def _join(d: Any, alive: Any, weight: Any, a: int, b: int, method: int) -> None:
+    """Put the distances of the others to `a` and `b` together in slot `a`."""
+    joined = d[a, b]
+    for i in range(d.shape[0]):
+        if not alive[i] or i == a:
+            continue
+        if method == AVERAGE:
+            new = (weight[a] * d[a, i] + weight[b] * d[b, i]) / (weight[a] + weight[b])
+        elif method == WARD:
+            both = weight[a] + weight[b] + weight[i]
+            new = (
+                (weight[a] + weight[i]) * d[a, i] + (weight[b] + weight[i]) * d[b, i] - weight[i] * joined
+            ) / both
+        else:
+            new = max(d[a, i], d[b, i])
+        d[a, i] = new
+        d[i, a] = new
+
+
+@compiled(inline="always")
+def _look_up_again(d: Any, alive: Any, nearest: Any, a: int, b: int) -> None:
+    """Look the nearest later slot up again of all slots that pointed at `a` or `b`, or came nearer to `a`."""
+    for i in range(d.shape[0]):
+        if not alive[i]:
+            continue
+        if i == a or nearest[i] == a or nearest[i] == b:
+            nearest[i] = _nearest_later(d, alive, i)
+        elif i < a and (
+            nearest[i] < 0 or d[i, a] < d[i, nearest[i]] or (d[i, a] == d[i, nearest[i]] and a < nearest[i])
+        ):
+            nearest[i] = a
+
+
+@compiled()
 def agglomerate(distances: Any, sizes: Any, method: int) -> Any:
     """Return the merges of hierarchical clustering: for each step the two slots joined, and the heights.
 
@@ -25,58 +87,23 @@ def agglomerate(distances: Any, sizes: Any, method: int) -> Any:
     d = distances.astype(np.float64)
     weight = sizes.astype(np.float64)
     if method == WARD:
-        for i in range(n):
-            for j in range(n):
-                d[i, j] = d[i, j] * d[i, j] * 2.0 * weight[i] * weight[j] / (weight[i] + weight[j])
+        _between_centres(d, weight)
     alive = np.ones(n, np.bool_)
-    nearest = np.full(n, -1, np.int64)
+    nearest = np.empty(n, np.int64)
     for i in range(n):
-        for j in range(i + 1, n):
-            if nearest[i] < 0 or d[i, j] < d[i, nearest[i]]:
-                nearest[i] = j
+        nearest[i] = _nearest_later(d, alive, i)
     merges = np.empty((n - 1, 2), np.int64)
     heights = np.empty(n - 1, np.float64)
     for step in range(n - 1):
-        a = -1
-        for i in range(n):
-            if alive[i] and nearest[i] >= 0 and (a < 0 or d[i, nearest[i]] < d[a, nearest[a]]):
-                a = i
+        a = _closest(d, alive, nearest)
         b = nearest[a]
-        joined = d[a, b]
         merges[step, 0] = a
         merges[step, 1] = b
-        heights[step] = np.sqrt(joined) if method == WARD else joined
+        heights[step] = np.sqrt(d[a, b]) if method == WARD else d[a, b]
         alive[b] = False
-        for i in range(n):
-            if not alive[i] or i == a:
-                continue
-            if method == AVERAGE:
-                new = (weight[a] * d[a, i] + weight[b] * d[b, i]) / (weight[a] + weight[b])
-            elif method == WARD:
-                both = weight[a] + weight[b] + weight[i]
-                new = (
-                    (weight[a] + weight[i]) * d[a, i] + (weight[b] + weight[i]) * d[b, i] - weight[i] * joined
-                ) / both
-            else:
-                new = max(d[a, i], d[b, i])
-            d[a, i] = new
-            d[i, a] = new
+        _join(d, alive, weight, a, b, method)
         weight[a] += weight[b]
-        # the nearest later slot of every slot that pointed at a or b, or came nearer to a, is looked up again
-        for i in range(n):
-            if not alive[i]:
-                continue
-            if i == a or nearest[i] == a or nearest[i] == b:
-                nearest[i] = -1
-                for j in range(i + 1, n):
-                    if alive[j] and (nearest[i] < 0 or d[i, j] < d[i, nearest[i]]):
-                        nearest[i] = j
-            elif i < a and (
-                nearest[i] < 0
-                or d[i, a] < d[i, nearest[i]]
-                or (d[i, a] == d[i, nearest[i]] and a < nearest[i])
-            ):
-                nearest[i] = a
+        _look_up_again(d, alive, nearest, a, b)
     return merges, heights
 
 

@@ -1,4 +1,4 @@
-"""Compiled kernels of the Louvain method with the refinement of Leiden: nodes move, join, and part again."""
+"""Compiled kernels of the Louvain method with the refinement of Leiden: nodes move, join, and separate again."""
 
 from __future__ import annotations
 
@@ -24,29 +24,80 @@ def _shuffled(n: int, state: Any) -> Any:
 
 
 @compiled()
-def _move_nodes(
-    indptr: Any,
-    indices: Any,
-    weights: Any,
-    labels: Any,
-    within: Any,
-    resolution: float,
-    state: Any,
-    most: int,
+def _strengths(graph: Any) -> Any:
+    """Return the sum of the weights of each node."""
+    indptr, _, weights = graph
+    strength = np.zeros(indptr.shape[0] - 1, np.float64)
+    for v in range(strength.shape[0]):
+        for e in range(indptr[v], indptr[v + 1]):
+            strength[v] += weights[e]
+    return strength
+
+
+@compiled(inline="always")
+def _weigh_communities(graph: Any, labels: Any, within: Any, v: int, to_community: Any, touched: Any) -> int:
+    """Add up the weights from `v` to each community of its neighbours; return how many communities these are.
+
+    Neighbours with another value of `within` do not count, where it is not empty.
+    """
+    indptr, indices, weights = graph
+    bounded = within.shape[0] > 0
+    n_touched = 0
+    for e in range(indptr[v], indptr[v + 1]):
+        u = indices[e]
+        if u != v and not (bounded and within[u] != within[v]):
+            c = labels[u]
+            if to_community[c] == 0.0:
+                touched[n_touched] = c
+                n_touched += 1
+            to_community[c] += weights[e]
+    return n_touched
+
+
+@compiled(inline="always")
+def _best_community(
+    home: int, share: float, least: float, to_community: Any, total: Any, candidates: Any
+) -> Any:
+    """Return the community of largest gain, and that gain; another than `home` has to gain more by `least`."""
+    best = home
+    best_gain = to_community[home] - share * total[home]
+    for t in range(candidates.shape[0]):
+        c = candidates[t]
+        gain = to_community[c] - share * total[c]
+        if gain > best_gain + least:
+            best = c
+            best_gain = gain
+    return best, best_gain
+
+
+@compiled(inline="always")
+def _queue_neighbours(
+    graph: Any, labels: Any, v: int, waiting: Any, queue: Any, head: int, length: int
 ) -> int:
+    """Queue the neighbours of `v` that are in other communities and do not wait yet; return the new length."""
+    indptr, indices, _ = graph
+    n = queue.shape[0]
+    for e in range(indptr[v], indptr[v + 1]):
+        u = indices[e]
+        if u != v and labels[u] != labels[v] and not waiting[u]:
+            waiting[u] = True
+            queue[(head + length) % n] = u
+            length += 1
+    return length
+
+
+@compiled()
+def _move_nodes(graph: Any, labels: Any, within: Any, resolution: float, state: Any, most: int) -> int:
     """Move nodes one by one to the neighbouring community of largest gain until none wants to; count moves.
 
-    Only neighbours with the same value of `within` count, where it is not empty. At most `most` nodes are looked at.
+    `graph` is starts of rows, columns and weights. Only neighbours with the same value of `within` count, where it is
+    not empty. At most `most` nodes are looked at.
 
     A node is looked at again only when one of its neighbours has moved, as in the fast local moving of the
     Leiden method. Weights of a node to itself stay with it and never enter the choice.
     """
-    n = indptr.shape[0] - 1
-    bounded = within.shape[0] > 0
-    strength = np.zeros(n, np.float64)
-    for v in range(n):
-        for e in range(indptr[v], indptr[v + 1]):
-            strength[v] += weights[e]
+    strength = _strengths(graph)
+    n = strength.shape[0]
     twice_m = strength.sum()
     if twice_m == 0.0:
         return 0
@@ -76,33 +127,17 @@ def _move_nodes(
         length -= 1
         waiting[v] = False
 
-        n_touched = 0
-        for e in range(indptr[v], indptr[v + 1]):
-            u = indices[e]
-            if u != v and not (bounded and within[u] != within[v]):
-                c = labels[u]
-                if to_community[c] == 0.0:
-                    touched[n_touched] = c
-                    n_touched += 1
-                to_community[c] += weights[e]
-
+        candidates = touched[: _weigh_communities(graph, labels, within, v, to_community, touched)]
         home = labels[v]
         total[home] -= strength[v]
         size[home] -= 1
         share = resolution * strength[v] / twice_m
-        best = home
-        best_gain = to_community[home] - share * total[home]
-        for t in range(n_touched):
-            c = touched[t]
-            gain = to_community[c] - share * total[c]
-            if gain > best_gain + 1e-12 * strength[v]:
-                best = c
-                best_gain = gain
+        best, best_gain = _best_community(home, share, 1e-12 * strength[v], to_community, total, candidates)
         if best_gain < 0.0 and size[home] > 0 and n_empty > 0:
             n_empty -= 1
             best = empty[n_empty]
-        for t in range(n_touched):
-            to_community[touched[t]] = 0.0
+        for t in range(candidates.shape[0]):
+            to_community[candidates[t]] = 0.0
         total[best] += strength[v]
         size[best] += 1
         if best != home:
@@ -111,12 +146,7 @@ def _move_nodes(
             if size[home] == 0:
                 empty[n_empty] = home
                 n_empty += 1
-            for e in range(indptr[v], indptr[v + 1]):
-                u = indices[e]
-                if u != v and labels[u] != best and not waiting[u]:
-                    waiting[u] = True
-                    queue[(head + length) % n] = u
-                    length += 1
+            length = _queue_neighbours(graph, labels, v, waiting, queue, head, length)
     return moves
 
 
@@ -134,8 +164,9 @@ def _renumber(labels: Any) -> int:
 
 
 @compiled()
-def _aggregate(indptr: Any, indices: Any, weights: Any, labels: Any, count: int) -> Any:
+def _aggregate(graph: Any, labels: Any, count: int) -> Any:
     """Return the graph whose nodes are the communities; weights within one become its weight to itself."""
+    indptr, indices, weights = graph
     n = indptr.shape[0] - 1
     starts = np.zeros(count + 1, np.int64)
     for v in range(n):
@@ -176,43 +207,43 @@ def louvain(indptr: Any, indices: Any, weights: Any, resolution: float, seed: in
 
     A pass makes small groups of nodes, each inside one community of the pass before; lets the groups move, then join
     as long as that gains, then lets single nodes move. Groups can leave a community that has grown around them, which
-    mends the known weakness of the Louvain method. A group is made by looking at each node once: where they
+    repairs the known weakness of the Louvain method. A group is made by looking at each node once: where they
     went on until none wants to move, they grew to whole clusters at several times the cost.
     """
     n = indptr.shape[0] - 1
+    cells = (indptr, indices, weights)
     state = np.empty(1, np.uint64)
     state[0] = np.uint64(seed)
-    unlimited = np.int64(1) << np.int64(62)
+    unlimited = 1 << 62
     anywhere = np.empty(0, np.int64)
-    found = np.empty(0, np.int64)
+    best = np.empty(0, np.int64)
     quality = 0.0
     for step in range(100):
-        parts = np.arange(n)
-        _move_nodes(indptr, indices, weights, parts, found, resolution, state, n)
-        count = _renumber(parts)
-        graph = _aggregate(indptr, indices, weights, parts, count)
+        labels = np.arange(n)
+        _move_nodes(cells, labels, best, resolution, state, n)
+        count = _renumber(labels)
+        graph = _aggregate(cells, labels, count)
         level = np.arange(count)
         if step > 0:
             for v in range(n):
-                level[parts[v]] = found[v]
+                level[labels[v]] = best[v]
             _renumber(level)
-        labels = parts
-        _move_nodes(graph[0], graph[1], graph[2], level, anywhere, resolution, state, unlimited)
+        _move_nodes(graph, level, anywhere, resolution, state, unlimited)
         while True:
             count = _renumber(level)
             for v in range(n):
                 labels[v] = level[labels[v]]
-            graph = _aggregate(graph[0], graph[1], graph[2], level, count)
+            graph = _aggregate(graph, level, count)
             level = np.arange(count)
-            if _move_nodes(graph[0], graph[1], graph[2], level, anywhere, resolution, state, unlimited) == 0:
+            if _move_nodes(graph, level, anywhere, resolution, state, unlimited) == 0:
                 break
-        _move_nodes(indptr, indices, weights, labels, anywhere, resolution, state, unlimited)
+        _move_nodes(cells, labels, anywhere, resolution, state, unlimited)
         _renumber(labels)
         better = modularity(indptr, indices, weights, labels, resolution)
         if step == 0 or better > quality:
-            found = labels
+            best = labels
         gain = better - quality
         quality = better
         if step > 0 and gain <= LEAST_GAIN:
             break
-    return found
+    return best
