@@ -487,7 +487,7 @@ def test_samples_by_another_column(raw: anndata.AnnData, cleaned: anndata.AnnDat
     with pytest.raises(ParameterError, match="obs has no column 'batch'"):
         pp.clean(other, sample_key="batch")
     other.obs["tube"] = other.obs["tube"].where(np.arange(other.n_obs) > 2)
-    with pytest.raises(ParameterError, match=r"obs\['tube'\] is missing for 3 events"):
+    with pytest.raises(ParameterError, match="3 events have no tube"):
         pp.clean(other, sample_key="tube")
 
 

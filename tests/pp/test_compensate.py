@@ -112,8 +112,16 @@ def test_threads_change_nothing() -> None:
     counts = seen(20_000, matrix, rng)
     for method in ("nnls", "flow"):
         one = solve(counts, matrix, method=method)
-        np.testing.assert_array_equal(one, solve(counts, matrix, method=method, n_jobs=3))
+        np.testing.assert_array_equal(one, solve(counts, matrix, method=method, threads=3))
         np.testing.assert_array_equal(one[:100], solve(counts[:100], matrix, method=method))
+
+
+def test_minus_one_is_all_processors() -> None:
+    counts = np.random.default_rng(4).exponential(50, (100, 4))
+    one, all_processors = cells(counts), cells(counts)
+    cc.pp.compensate(one, Spillover(CHANNELS, MATRIX), n_jobs=1)
+    cc.pp.compensate(all_processors, Spillover(CHANNELS, MATRIX), n_jobs=-1)
+    np.testing.assert_array_equal(all_processors.X, one.X)
 
 
 def test_flow_is_the_inverse_and_may_be_negative() -> None:
@@ -199,6 +207,7 @@ def test_states() -> None:
     [
         ({"method": "nls"}, "method is 'nls'.*'nnls'"),
         ({"n_jobs": 0}, "n_jobs is 0"),
+        ({"n_jobs": -2}, "n_jobs is -2; it must be at least 1, or -1"),
         ({"n_jobs": True}, "n_jobs is True"),
         ({"spillover": Spillover(("Y89Di",), [[1]])}, "none of the channels .Nd145Di.*Y89Di"),
         ({"sample_key": "tube"}, "no column 'tube'"),

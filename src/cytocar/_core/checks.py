@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -67,3 +68,19 @@ def proportion(value: object, name: str, *, example: float = 0.95) -> float:
     if not fits or not isinstance(value, numbers.Real) or not 0.0 < float(value) < 1.0:
         raise ParameterError(f"{name} is {value!r}; it must be above 0 and below 1, such as {example:g}")
     return float(value)
+
+
+def n_threads(n_jobs: object) -> int:
+    """Return the number of threads meant by `n_jobs`; -1 is all that this process may use.
+
+    Examples
+    --------
+    >>> n_threads(3)
+    3
+    """
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, numbers.Integral) or (n_jobs < 1 and n_jobs != -1):
+        raise ParameterError(f"n_jobs is {n_jobs!r}", fix="it must be at least 1, or -1 for all processors")
+    if n_jobs == -1:
+        available = getattr(os, "sched_getaffinity", None)
+        return len(available(0)) if available is not None else os.cpu_count() or 1
+    return int(n_jobs)

@@ -1,9 +1,8 @@
-"""How many threads, and work over blocks of rows that needs them."""
+"""Work over blocks of rows, on threads."""
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,21 +10,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cytocar._core.errors import ParameterError
+from cytocar._core.checks import n_threads as n_threads
 
 Work: TypeAlias = Callable[[int, int], None]
 # below so many rows the threads would cost more than they save
 ALONE_BELOW = 2000
-
-
-def n_threads(n_jobs: int) -> int:
-    """Return the number of threads meant by `n_jobs`; -1 is all that this process may use."""
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or (n_jobs < 1 and n_jobs != -1):
-        raise ParameterError(f"n_jobs is {n_jobs!r}", fix="it must be at least 1, or -1 for all processors")
-    if n_jobs == -1:
-        available = getattr(os, "sched_getaffinity", None)
-        return len(available(0)) if available is not None else os.cpu_count() or 1
-    return int(n_jobs)
 
 
 def in_blocks(work: Work, n: int, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""The compiled arcsinh: the same operations in the same order as `cytocar.pp._arcsinh.arcsinh_numpy`, in one pass."""
+"""The compiled arcsinh: the same operations in the same order as `arcsinh_numpy`, in one pass."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def transform(values: Any, tile: Any, limit: Any) -> Any:
             double = s + s
             series = ((C7 * z + C5) * z + C3) * z
             scale = _F(exponent)
-            found = scale * LN2_HIGH + (double + (double * series + scale * LN2_LOW))
-            chunk[i] = _float(_I(_bits(found) | _I(_bits(ratio) & SIGN_BITS)))
+            inverse = scale * LN2_HIGH + (double + (double * series + scale * LN2_LOW))
+            chunk[i] = _float(_I(_bits(inverse) | _I(_bits(ratio) & SIGN_BITS)))
     return values.shape[0]

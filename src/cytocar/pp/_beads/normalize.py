@@ -12,7 +12,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
-from cytocar._core.samples import own
+from cytocar._core.samples import own, sample_positions
 from cytocar.panel.names import marker_key, parse_isotope
 from cytocar.pp._beads.drift import (
     FEWEST_BEADS,
@@ -25,7 +25,6 @@ from cytocar.pp._beads.drift import (
     together,
 )
 from cytocar.pp._channels import _bead_sets, counts_in_x, strongest, technical, with_role
-from cytocar.pp._cleaning.clean import _samples
 from cytocar.pp._cleaning.limit import COFACTOR
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def find_in(adata: AnnData, *, beads: str | Sequence[str], sample_key: str) -> l
     time_name = technical(adata, "time")
     time = None if time_name is None else adata.obs[time_name].to_numpy(dtype=np.float64)
     result = []
-    for sample, rows in _samples(adata, sample_key):
+    for sample, rows in sample_positions(adata, sample_key):
         signals = {name: np.arcsinh(value[rows] * np.float32(1 / COFACTOR)) for name, value in values.items()}
         found = find_beads(
             signals,

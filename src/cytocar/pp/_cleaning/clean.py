@@ -10,7 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
-from cytocar._core.samples import own
+from cytocar._core.samples import own, sample_positions
 from cytocar.panel.names import marker_key
 from cytocar.pp._channels import _bead_sets, counts_of, gaussian, strongest, technical, with_role
 from cytocar.pp._cleaning.classify import CLASSES, PARTS, classify, score
@@ -28,23 +28,6 @@ SCORES: Final = {criterion: f"score_{criterion}" for criterion in PARTS}
 
 # The marker whose signal doubles when two blood cells are one event.
 _ON_ALL_CELLS: Final = "cd45"
-
-
-def _samples(adata: AnnData, sample_key: str) -> list[tuple[str, NDArray[np.intp]]]:
-    """Return sample names with the rows of each, in the order in which they first appear."""
-    if sample_key not in adata.obs:
-        if sample_key != keys.SAMPLE:
-            raise ParameterError(
-                f"obs has no column {sample_key!r}", fix="name the column that tells the samples apart"
-            )
-        return [("", np.arange(adata.n_obs, dtype=np.intp))]
-    values = adata.obs[sample_key]
-    if values.isna().any():
-        raise ParameterError(f"obs[{sample_key!r}] is missing for {int(values.isna().sum())} events")
-    import pandas as pd
-
-    codes, names = pd.factorize(values)
-    return [(str(name), np.flatnonzero(codes == i)) for i, name in enumerate(names)]
 
 
 def _as_dict(limit: Limit) -> dict[str, Any]:
@@ -149,7 +132,7 @@ def clean(
     """
     counts = counts_of(adata, "pp.clean")
     sets, no_beads = _bead_sets(adata, beads)
-    samples = _samples(adata, sample_key)
+    samples = sample_positions(adata, sample_key)
     names = [str(name) for name in adata.var_names]
     length = technical(adata, "event_length")
     dna, viability = with_role(adata, "dna"), with_role(adata, "viability")
@@ -309,7 +292,7 @@ def clean_losses(adata: AnnData, of_interest: ArrayLike, *, sample_key: str = "s
         )
     classes = adata.obs[keys.EVENT_CLASS].astype(str).to_numpy()
     table = []
-    for sample, rows in _samples(adata, sample_key):
+    for sample, rows in sample_positions(adata, sample_key):
         found = classes[rows[chosen[rows]]]
         for name in CLASSES:
             events = int(np.count_nonzero(found == name))

@@ -9,9 +9,10 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, StateError
+from cytocar._core.samples import sample_positions
 from cytocar.pp._channels import counts_of, technical
 from cytocar.pp._cleaning.classify import CLASSES
-from cytocar.pp._cleaning.clean import CLEAN, _samples
+from cytocar.pp._cleaning.clean import CLEAN
 from cytocar.pp._cleaning.limit import COFACTOR, Limit, combined
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
     length = technical(adata, "event_length")
     codes = adata.obs[keys.EVENT_CLASS].cat.set_categories(list(CLASSES)).cat.codes.to_numpy()
     parts: list[pd.DataFrame] = []
-    for sample, rows in _samples(adata, sample_key):
+    for sample, rows in sample_positions(adata, sample_key):
         if sample not in kept:
             raise ParameterError(
                 f"sample {sample!r} was not there when pp.clean was run",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cytocar._core import keys, provenance
+from cytocar._core.checks import n_threads
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
-from cytocar._core.samples import own
+from cytocar._core.samples import own, sample_positions
 from cytocar.panel.names import Isotope, parse_isotope
 from cytocar.pp._channels import counts_in_x
-from cytocar.pp._cleaning.clean import _samples
 from cytocar.pp._spillover.matrix import Spillover, read_spillover
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ _MOST_SWEEPS: Final = 40
 
 
 def solve(
-    counts: NDArray[np.float32], matrix: NDArray[np.float64], *, method: str = "nnls", n_jobs: int = 1
+    counts: NDArray[np.float32], matrix: NDArray[np.float64], *, method: str = "nnls", threads: int = 1
 ) -> NDArray[np.float32]:
     """Return the signals x of all events with x S nearest to the counts y.
 
@@ -44,8 +46,8 @@ def solve(
         S, channels x channels, rows emit.
     method
         ``"nnls"`` for x >= 0, ``"flow"`` for y S^-1, which may be below 0.
-    n_jobs
-        Threads; the result does not depend on it.
+    threads
+        At least 1; the result does not depend on it.
     """
     result = np.empty_like(counts)
     inverse = np.linalg.inv(matrix)
@@ -72,11 +74,11 @@ def solve(
             result[rows] = block
 
     blocks = [slice(start, start + _BLOCK) for start in range(0, len(counts), _BLOCK)]
-    if n_jobs == 1 or len(blocks) < 2:
+    if threads == 1 or len(blocks) < 2:
         for block in blocks:
             work(block)
     else:
-        with ThreadPoolExecutor(n_jobs) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(work, blocks):
                 pass
     return result
@@ -139,7 +141,7 @@ def compensate(
     method
         ``"nnls"``, or ``"flow"``: y S^-1 as in fluorescence, which may be below 0.
     n_jobs
-        Threads, at least 1; the result does not depend on it.
+        Threads, or -1 for all processors; the result does not depend on it.
     sample_key
         Column of ``obs`` that tells samples apart, for the table; one sample where there is no ``sample_id``.
     copy
@@ -182,25 +184,88 @@ def compensate(
     _require_uncompensated(adata)
     if method not in METHODS:
         raise ParameterError(f"method is {method!r}", fix=did_you_mean(str(method), METHODS))
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs < 1:
-        raise ParameterError(f"n_jobs is {n_jobs!r}", fix="it must be a whole number of at least 1")
+    threads = n_threads(n_jobs)
     if not isinstance(spillover, Spillover):
         spillover = read_spillover(spillover)
+    covered = _covered_by(spillover, adata)
+    counts = counts_in_x(adata)
+    _require_finite(adata, counts, covered.columns)
+    after = counts.copy(order="K")
+    kept: dict[str, Any] = {}
+    for sample, rows in sample_positions(adata, sample_key):
+        sum_before, sum_after = _solve_rows(counts, after, rows, covered, method, threads)
+        kept[sample] = {
+            "events": int(rows.size),
+            "method": method,
+            "channels": covered.channels,
+            "markers": [str(name) for name in adata.var_names[covered.columns]],
+            "before": (sum_before / max(rows.size, 1)).tolist(),
+            "after": (sum_after / max(rows.size, 1)).tolist(),
+            "pairs": [[emitter, receiver, float(value)] for emitter, receiver, value in covered.pairs()],
+            "notes": covered.notes,
+        }
+
+    adata = adata.copy() if copy else own(adata)
+    adata.X = after
+    adata.uns.setdefault(keys.UNS, {})[COMPENSATE] = json.dumps(kept)
+    used = set(covered.columns.tolist())
+    settings = {
+        "method": method,
+        "channels": covered.channels,
+        "left_as_they_are": [str(name) for n, name in enumerate(adata.var_names) if n not in used],
+        "spillover": {f"{emitter} into {receiver}": value for emitter, receiver, value in covered.pairs()},
+    }
+    provenance.record(adata, STEP, settings)
+    return adata if copy else None
+
+
+@dataclass(frozen=True)
+class _Covered:
+    """The part of the data that a spillover matrix is about.
+
+    Parameters
+    ----------
+    columns
+        Columns of X.
+    channels
+        Their names, as the matrix has them.
+    matrix
+        Channels x channels, rows emit.
+    notes
+        Interactions that are possible but were not measured.
+    """
+
+    columns: NDArray[np.intp]
+    channels: list[str]
+    matrix: NDArray[np.float64]
+    notes: list[str]
+
+    def pairs(self) -> Iterator[tuple[str, str, np.float64]]:
+        """Give emitter, receiver and value of everything off the diagonal that is not 0."""
+        for i, j in np.argwhere(self.matrix - np.eye(len(self.channels))):
+            yield self.channels[i], self.channels[j], self.matrix[i, j]
+
+
+def _covered_by(spillover: Spillover, adata: AnnData) -> _Covered:
     isotopes = isotopes_of(adata)
     measured = [isotope.channel for isotope in isotopes if isotope is not None]
-    fitted, notes = spillover.adapt(measured) if measured else (spillover, [])
-    known = set(spillover.isotopes)
-    columns = np.array([n for n, isotope in enumerate(isotopes) if isotope in known], dtype=np.intp)
-    if not columns.size:
+    in_matrix = set(spillover.isotopes)
+    columns = [n for n, isotope in enumerate(isotopes) if isotope in in_matrix]
+    if not columns:
         raise ParameterError(
             f"none of the channels ({', '.join(measured[:5]) or 'none with a mass'}, ...) is in the spillover "
             f"matrix ({', '.join(spillover.channels[:5])}, ...)",
             fix="channels match by metal and mass",
         )
-    used = [isotope.channel for isotope in isotopes if isotope in known and isotope is not None]
-    places = [fitted.channels.index(name) for name in used]
-    matrix = fitted.matrix[np.ix_(places, places)]
-    counts = counts_in_x(adata)
+    fitted, notes = spillover.adapt(measured)
+    channels = [isotope.channel for isotope in isotopes if isotope is not None and isotope in in_matrix]
+    positions = [fitted.channels.index(name) for name in channels]
+    return _Covered(
+        np.array(columns, dtype=np.intp), channels, fitted.matrix[np.ix_(positions, positions)], notes
+    )
+
+
+def _require_finite(adata: AnnData, counts: NDArray[np.float32], columns: NDArray[np.intp]) -> None:
     for column in columns:
         bad = ~np.isfinite(counts[:, column])
         if bad.any():
@@ -209,64 +274,27 @@ def compensate(
                 f"{adata.var_names[column]} is {counts[event, column]} in event {event}",
                 fix="counts must be finite: remove these events or read the file again",
             )
-    samples = _samples(adata, sample_key)
-    names = [str(name) for name in adata.var_names]
-    after = counts.copy(order="K")
-    kept: dict[str, Any] = {}
-    for sample, rows in samples:
-        kept[sample] = {
-            "events": int(rows.size),
-            "method": method,
-            "channels": used,
-            "markers": [names[column] for column in columns],
-            "before": [0.0] * len(used),
-            "after": [0.0] * len(used),
-            "pairs": [
-                [used[i], used[j], float(matrix[i, j])] for i, j in np.argwhere(matrix - np.eye(len(used)))
-            ],
-            "notes": notes,
-        }
-        before, found = _by_parts(counts, after, rows, columns, matrix, method, int(n_jobs))
-        if rows.size:
-            kept[sample]["before"] = (before / rows.size).tolist()
-            kept[sample]["after"] = (found / rows.size).tolist()
-
-    adata = adata.copy() if copy else own(adata)
-    adata.X = after
-    adata.uns.setdefault(keys.UNS, {})[COMPENSATE] = json.dumps(kept)
-    settings = {
-        "method": method,
-        "channels": used,
-        "left_as_they_are": [name for n, name in enumerate(names) if n not in set(columns.tolist())],
-        "spillover": {
-            f"{used[i]} into {used[j]}": matrix[i, j] for i, j in np.argwhere(matrix - np.eye(len(used)))
-        },
-    }
-    provenance.record(adata, STEP, settings)
-    return adata if copy else None
 
 
-def _by_parts(
+def _solve_rows(
     counts: NDArray[np.float32],
     after: NDArray[np.float32],
     rows: NDArray[np.intp],
-    columns: NDArray[np.intp],
-    matrix: NDArray[np.float64],
+    covered: _Covered,
     method: str,
-    n_jobs: int,
+    threads: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Write the signals of some events into `after`, and return the sums of counts and of signals."""
-    before, found = np.zeros(columns.size), np.zeros(columns.size)
+    sum_before, sum_after = np.zeros(covered.columns.size), np.zeros(covered.columns.size)
     step = _BLOCK * 8
     for start in range(0, rows.size, step):
-        part = rows[start : start + step]
-        where = np.ix_(part, columns)
+        where = np.ix_(rows[start : start + step], covered.columns)
         seen = np.ascontiguousarray(counts[where])
-        true = solve(seen, matrix, method=method, n_jobs=n_jobs)
+        true = solve(seen, covered.matrix, method=method, threads=threads)
         after[where] = true
-        before += seen.sum(axis=0, dtype=np.float64)
-        found += true.sum(axis=0, dtype=np.float64)
-    return before, found
+        sum_before += seen.sum(axis=0, dtype=np.float64)
+        sum_after += true.sum(axis=0, dtype=np.float64)
+    return sum_before, sum_after
 
 
 def spillover_table(adata: AnnData) -> pd.DataFrame:

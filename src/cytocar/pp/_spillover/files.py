@@ -35,7 +35,7 @@ def compensate_files(
     method
         ``"nnls"`` or ``"flow"``.
     n_jobs
-        Threads, at least 1.
+        Threads, or -1 for all processors.
 
     Returns
     -------

@@ -9,10 +9,9 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
-from cytocar._core.samples import own
+from cytocar._core.samples import keep_events, own, sample_positions
 from cytocar.pp._arcsinh.arcsinh import arcsinh_values
 from cytocar.pp._channels import counts_in_x, technical
-from cytocar.pp._cleaning.clean import _samples
 from cytocar.pp._cleaning.limit import COFACTOR
 from cytocar.pp._time.judge import (
     FEWEST_BINS,
@@ -167,7 +166,7 @@ def time_quality(
     seconds = _seconds(adata)
     followed = _followed(adata)
     names = [str(name) for name in adata.var_names]
-    samples = _samples(adata, sample_key)
+    samples = sample_positions(adata, sample_key)
     troubles = {name: _trouble(None if seconds is None else seconds[rows], name) for name, rows in samples}
     for trouble in troubles.values():
         if trouble and on_missing == "raise":
@@ -235,7 +234,7 @@ def time_quality(
     adata.obs[STABLE] = stable
     adata.uns.setdefault(keys.UNS, {})[_STEP] = json.dumps(kept)
     if remove:
-        adata._inplace_subset_obs(stable)
+        keep_events(adata, stable)
     provenance.record(
         adata,
         "pp.time_quality",
