@@ -10,7 +10,7 @@ import pytest
 from cytocar import GateError, ParameterError, StateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
 from cytocar.gate._apply.apply import numbers_for_others
-from cytocar.gate._thresholds.finders import Found
+from cytocar.gate._thresholds.find import ResolvedThreshold
 
 
 def test_it_sets_the_fields_it_says(tube, small) -> None:
@@ -135,9 +135,9 @@ def test_a_small_sample_takes_the_median_of_the_others(tube, joined, small) -> N
 
 
 def test_stand_ins_are_not_handed_on_to_other_samples() -> None:
-    own = Found("CD3", "CD3", 2.0, "valley")
-    stand_in = Found("CD3", "CD3", 9.0, "upper_limit_of_negatives", fallback=True)
-    stated = Found("CD3", "CD3", 2.4, "value", pinned=True)
+    own = ResolvedThreshold("CD3", "CD3", 2.0, "valley")
+    stand_in = ResolvedThreshold("CD3", "CD3", 9.0, "upper_limit_of_negatives", fallback=True)
+    stated = ResolvedThreshold("CD3", "CD3", 2.4, "value", pinned=True)
     assert numbers_for_others([[own], [stand_in], [stated]]) == {"CD3": [2.0, 2.4]}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cytocar.gate._thresholds.tail import edge_quantile, fit_tail, upper_quantile
+from cytocar.gate._rules.kernels.pareto_tail import edge_quantile, fit_tail, upper_quantile
 
 
 def background(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -10,13 +10,21 @@ from cytocar import GateError
 from cytocar.gate import ThresholdNotFound
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.parts import Term
-from cytocar.gate._strategy.rules import LowerLimit, Negatives, OtherSamples, Threshold, UpperLimit, Valley
-from cytocar.gate._thresholds.finders import GRID, Known, find, sketch
+from cytocar.gate._rules.base import ReferenceCells, RuleInput
+from cytocar.gate._rules.lower_limit import LowerLimit
+from cytocar.gate._rules.negatives import Negatives
+from cytocar.gate._rules.other_samples import OtherSamples
+from cytocar.gate._rules.upper_limit import UpperLimit
+from cytocar.gate._rules.valley import Valley
+from cytocar.gate._strategy.threshold import Threshold
+from cytocar.gate._thresholds.find import GRID, find
+from cytocar.gate._thresholds.not_found import sketch
 
 RNG = np.random.default_rng(0)
 TWO_HUMPS = np.concatenate([RNG.exponential(0.3, 3000), RNG.normal(4.0, 0.3, 1000)]).astype(np.float32)
 SHALLOW = np.concatenate([RNG.exponential(0.5, 3000), RNG.normal(2.2, 0.5, 2000)]).astype(np.float32)
 ONE_HUMP = RNG.exponential(0.3, 5000).astype(np.float32)
+NOT_T = ReferenceCells("CD45+", (Term("CD3", False),))
 VALLEY = Threshold("CD4", ("CD4",), "T cells", Valley(low=1.0, high=4.0))
 NEGATIVES = Threshold(
     "VHH",
@@ -27,7 +35,7 @@ NEGATIVES = Threshold(
 
 
 def test_a_valley_lies_between_the_humps_and_keeps_its_density() -> None:
-    found = find(VALLEY, Known(TWO_HUMPS), "S1")
+    found = find(VALLEY, RuleInput(TWO_HUMPS), "S1")
     assert 1.5 < found.value < 3.4
     assert found.confidence > 0.8
     assert (found.rule, found.found_in, found.n_cells) == ("valley", "T cells", 4000)
@@ -42,7 +50,7 @@ def test_a_valley_lies_between_the_humps_and_keeps_its_density() -> None:
 
 def test_a_missing_valley_is_an_error_that_shows_and_tells() -> None:
     with pytest.raises(ThresholdNotFound) as caught:
-        find(VALLEY, Known(ONE_HUMP), "5yr")
+        find(VALLEY, RuleInput(ONE_HUMP), "5yr")
     error, text = caught.value, str(caught.value)
     assert (error.name, error.sample, error.marker, error.needs_others) == ("CD4", "5yr", "CD4", False)
     assert isinstance(error, GateError)
@@ -76,37 +84,37 @@ def test_a_missing_valley_is_an_error_that_shows_and_tells() -> None:
 )
 def test_the_reason_names_what_is_missing(rule, values, message: str) -> None:
     with pytest.raises(ThresholdNotFound, match=message):
-        find(Threshold("A", ("A",), "cells", rule), Known(values), "S1")
+        find(Threshold("A", ("A",), "cells", rule), RuleInput(values), "S1")
 
 
 def test_a_fallback_is_taken_only_when_the_strategy_says_so_and_is_flagged() -> None:
     limit = Threshold("CD19", ("CD19",), "CD45+", Valley(low=0.5, high=4.0), (UpperLimit(rate=0.005),))
-    found = find(limit, Known(ONE_HUMP), "S1")
+    found = find(limit, RuleInput(ONE_HUMP), "S1")
     assert found.fallback
     assert found.rule == "upper_limit_of_negatives"
     assert "no valley: the density has no valley" in found.note
     assert found.value == pytest.approx(-0.3 * np.log(0.005), rel=0.1)
-    assert not find(limit, Known(TWO_HUMPS), "S1").fallback
+    assert not find(limit, RuleInput(TWO_HUMPS), "S1").fallback
 
 
 def test_the_limits_are_mirror_images() -> None:
     x = RNG.normal(0, 1, 20_000)
-    upper = find(Threshold("A", ("A",), rule=UpperLimit(rate=1e-3)), Known(x), "S").value
-    lower = find(Threshold("A", ("A",), rule=LowerLimit(rate=1e-3)), Known(-x), "S").value
+    upper = find(Threshold("A", ("A",), rule=UpperLimit(rate=1e-3)), RuleInput(x), "S").value
+    lower = find(Threshold("A", ("A",), rule=LowerLimit(rate=1e-3)), RuleInput(-x), "S").value
     assert upper == pytest.approx(-lower, abs=1e-4)
     assert 3.0 < upper < 4.0
 
 
 def test_other_samples_give_their_median() -> None:
     threshold = Threshold("CD4", ("CD4",), "T cells", Valley(low=1.0), (OtherSamples(),))
-    found = find(threshold, Known(TWO_HUMPS[:50], others=[2.0, 2.6, 9.0]), "S1")
+    found = find(threshold, RuleInput(TWO_HUMPS[:50], others=[2.0, 2.6, 9.0]), "S1")
     assert (found.value, found.rule, found.fallback) == (2.6, "other_samples", True)
     assert "median of 3 other samples" in found.note
     with pytest.raises(ThresholdNotFound, match=r"others=\{\} to go on without") as caught:
-        find(threshold, Known(TWO_HUMPS[:50]), "S1")
+        find(threshold, RuleInput(TWO_HUMPS[:50]), "S1")
     assert caught.value.needs_others
     with pytest.raises(ThresholdNotFound, match="no other sample has a number of its own") as caught:
-        find(threshold, Known(TWO_HUMPS[:50], others=[]), "S1")
+        find(threshold, RuleInput(TWO_HUMPS[:50], others=[]), "S1")
     assert not caught.value.needs_others
 
 
@@ -114,28 +122,28 @@ def test_a_later_fallback_does_not_step_in_for_numbers_that_are_not_known_yet() 
     chain = (OtherSamples(), UpperLimit())
     threshold = Threshold("CD4", ("CD4",), "T cells", Valley(low=1.0), chain)
     with pytest.raises(ThresholdNotFound) as caught:
-        find(threshold, Known(ONE_HUMP), "S1")
+        find(threshold, RuleInput(ONE_HUMP), "S1")
     assert caught.value.needs_others
-    assert find(threshold, Known(ONE_HUMP, others=[2.0]), "S1").rule == "other_samples"
-    assert find(threshold, Known(ONE_HUMP, others=[]), "S1").rule == "upper_limit_of_negatives"
+    assert find(threshold, RuleInput(ONE_HUMP, others=[2.0]), "S1").rule == "other_samples"
+    assert find(threshold, RuleInput(ONE_HUMP, others=[]), "S1").rule == "upper_limit_of_negatives"
 
 
 def test_a_stated_number_is_taken_as_it_is() -> None:
     pinned = Threshold("CD4", ("CD4",), "T cells", Valley(), value=2.0, samples=FrozenDict({"S2": 2.4}))
-    first, second = (find(pinned, Known(ONE_HUMP), sample) for sample in ("S1", "S2"))
+    first, second = (find(pinned, RuleInput(ONE_HUMP), sample) for sample in ("S1", "S2"))
     assert (first.value, second.value) == (2.0, 2.4)
     assert first.pinned
     assert (first.rule, first.found_in, first.n_cells) == ("value", "T cells", 5000)
     assert first.grid.size == GRID
     only = Threshold("CD4", ("CD4",), samples=FrozenDict({"S2": 2.4}))
     with pytest.raises(ThresholdNotFound, match="no number is stated for this sample"):
-        find(only, Known(ONE_HUMP), "S1")
-    assert find(pinned, Known(np.empty(0)), "S1").value == 2.0
+        find(only, RuleInput(ONE_HUMP), "S1")
+    assert find(pinned, RuleInput(np.empty(0)), "S1").value == 2.0
 
 
 def test_known_negatives_of_the_same_tube_give_the_stated_rate() -> None:
     negatives = RNG.exponential(0.4, 50_000)
-    found = find(NEGATIVES, Known(TWO_HUMPS, negatives=negatives), "S1")
+    found = find(NEGATIVES, RuleInput(TWO_HUMPS, references={NOT_T: negatives}), "S1")
     assert found.value == pytest.approx(-0.4 * np.log(1e-3), rel=0.05)
     assert (found.found_in, found.n_cells) == ("CD45+ CD3-", 50_000)
     reference = found.reference
@@ -146,7 +154,7 @@ def test_known_negatives_of_the_same_tube_give_the_stated_rate() -> None:
 
 def test_control_tubes_come_first_and_the_highest_of_them_counts() -> None:
     own, dim, bright = (RNG.exponential(scale, 20_000) for scale in (0.6, 0.2, 0.4))
-    known = Known(TWO_HUMPS, negatives=own, controls={"dim": dim, "bright": bright})
+    known = RuleInput(TWO_HUMPS, references={NOT_T: own}, controls={"dim": dim, "bright": bright})
     found = find(NEGATIVES, known, "S1")
     assert found.value == pytest.approx(-0.4 * np.log(1e-3), rel=0.1)
     assert found.found_in == "control bright"
@@ -160,7 +168,7 @@ def test_control_tubes_come_first_and_the_highest_of_them_counts() -> None:
     off = Threshold("VHH", ("VHH",), "T cells", dataclasses.replace(rule, controls="off"))
     assert find(off, known, "S1").found_in == "CD45+ CD3-"
 
-    few = Known(TWO_HUMPS, negatives=own, controls={"few": dim[:50]})
+    few = RuleInput(TWO_HUMPS, references={NOT_T: own}, controls={"few": dim[:50]})
     found = find(NEGATIVES, few, "S1")
     assert found.found_in == "CD45+ CD3-"
     assert "control tubes have too few cells" in found.note
@@ -172,14 +180,14 @@ def test_control_tubes_come_first_and_the_highest_of_them_counts() -> None:
 def test_a_stated_car_threshold_still_counts_the_negatives_above_it() -> None:
     pinned = Threshold("VHH", ("VHH",), "T cells", NEGATIVES.rule, value=1.0)
     negatives = np.repeat([0.5, 1.0, 2.0], [900, 60, 40])
-    reference = find(pinned, Known(TWO_HUMPS, negatives=negatives), "S1").reference
+    reference = find(pinned, RuleInput(TWO_HUMPS, references={NOT_T: negatives}), "S1").reference
     assert reference is not None
     assert (reference.n_negative, reference.n_above, reference.rate) == (1000, 100, 0.1)
     controls = {"a": negatives[:900], "b": negatives}
-    reference = find(pinned, Known(TWO_HUMPS, controls=controls), "S1").reference
+    reference = find(pinned, RuleInput(TWO_HUMPS, controls=controls), "S1").reference
     assert reference is not None
     assert (reference.source, reference.n_above) == ("control b", 100)
-    assert find(pinned, Known(TWO_HUMPS), "S1").reference is None
+    assert find(pinned, RuleInput(TWO_HUMPS), "S1").reference is None
 
 
 def test_the_sketch_is_two_lines_of_equal_width() -> None:

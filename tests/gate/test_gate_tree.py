@@ -11,7 +11,11 @@ from cytocar import GateError, ParameterError, gate
 from cytocar.gate import GateTree
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.parts import Plot, Population, Term, Terms
-from cytocar.gate._strategy.rules import Negatives, OtherSamples, Threshold, UpperLimit, Valley
+from cytocar.gate._rules.negatives import Negatives
+from cytocar.gate._rules.other_samples import OtherSamples
+from cytocar.gate._rules.upper_limit import UpperLimit
+from cytocar.gate._rules.valley import Valley
+from cytocar.gate._strategy.threshold import Threshold
 
 HEAD = "cytocar_gating: 1\nname: x\n"
 
@@ -154,7 +158,7 @@ def test_without_leaves_terms_out_and_drops_subsets_that_would_be_wrong(small: s
         (HEAD + "thresholds: {A: {rule: negatives, controls: maybe}}", "controls is 'maybe'; it must be one of auto"),
         (HEAD + "thresholds: {A: {rule: negatives, controls: only, false_positive_rate: 0.7}}", "rate is 0.7; it must"),
         (HEAD + "thresholds: {A: {rule: valley, in: Tcells}}", "'Tcells', which is not there"),
-        (HEAD + "thresholds:\n  A: {value: 1}\n  A: {value: 2}", "'A' is written twice, in lines 4 and 5"),
+        (HEAD + "thresholds:\n  A: {value: 1}\n  A: {value: 2}", "line 5, column 3: 'A' is also given on line 4"),
         (HEAD + "populations: [{name: T, gate: [CD3]}]", "'CD3' is not a gate term"),
         (HEAD + "populations: [{name: T}]", "give either  gate: "),
         (HEAD + "populations: [{name: T, parent: cels, not: [cells]}]", "'cels', .* did you mean 'cells'"),
@@ -176,7 +180,7 @@ def test_what_is_wrong_with_a_strategy_is_named(text: str, message: str) -> None
 def test_all_problems_come_at_once() -> None:
     with pytest.raises(GateError) as caught:
         GateTree.from_yaml(HEAD + "thresholds: {A: {rule: a}, B: {rule: b}}\npopulations: [{name: T}]")
-    assert str(caught.value).count("\n") == 3
+    assert str(caught.value).count("\n") == 2
 
 
 def test_a_circle_names_its_members() -> None:

@@ -7,10 +7,11 @@ import pytest
 from scipy import optimize, stats
 
 from cytocar.gate import ThresholdNotFound
-from cytocar.gate._strategy.rules import Mixture, Threshold
-from cytocar.gate._thresholds.apply_rule import Known
-from cytocar.gate._thresholds.finders import find
-from cytocar.gate._thresholds.mixture import fit_mixture
+from cytocar.gate._rules.base import RuleInput
+from cytocar.gate._rules.kernels.two_humps import fit_mixture
+from cytocar.gate._rules.mixture import Mixture
+from cytocar.gate._strategy.threshold import Threshold
+from cytocar.gate._thresholds.find import find
 
 MIXTURE = Threshold("A", ("A",), "cells", Mixture())
 
@@ -37,7 +38,7 @@ def test_one_hump_gives_no_threshold(name: str, n: int) -> None:
     for seed in range(3):
         values = UNIMODAL[name](np.random.default_rng(seed), n)
         with pytest.raises(ThresholdNotFound, match=r"one hump describes|confidence of|outside") as caught:
-            find(MIXTURE, Known(values), "S1")
+            find(MIXTURE, RuleInput(values), "S1")
         assert "█" in str(caught.value)
 
 
@@ -91,7 +92,7 @@ def test_cells_at_exactly_zero_are_negative_and_no_hump() -> None:
 def test_a_shoulder_without_valley_has_a_border() -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(1.0, 0.35, 30_000), rng.normal(2.3, 0.5, 12_000)])
-    found = find(MIXTURE, Known(values), "S1")
+    found = find(MIXTURE, RuleInput(values), "S1")
     assert 1.5 < found.value < 2.1
     assert (found.rule, found.found_in, found.n_cells) == ("mixture", "cells", 42_000)
 
@@ -122,4 +123,4 @@ def test_too_few_or_equal_cells() -> None:
     assert fit_mixture(np.zeros(500)) is None
     assert fit_mixture(np.full(500, 2.0)) is None
     with pytest.raises(ThresholdNotFound, match="150 cells, and at least 200 are needed"):
-        find(MIXTURE, Known(np.arange(150.0)), "S1")
+        find(MIXTURE, RuleInput(np.arange(150.0)), "S1")

@@ -7,12 +7,16 @@ from cytocar import GateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.parts import Term
-from cytocar.gate._strategy.rules import Fmo, Negatives, Quantile, Threshold
-from cytocar.gate._thresholds.apply_rule import Known
-from cytocar.gate._thresholds.finders import find
+from cytocar.gate._rules.base import ReferenceCells, RuleInput
+from cytocar.gate._rules.fmo import Fmo
+from cytocar.gate._rules.negatives import Negatives
+from cytocar.gate._rules.quantile import Quantile
+from cytocar.gate._strategy.threshold import Threshold
+from cytocar.gate._thresholds.find import find
 
 RNG = np.random.default_rng(0)
 DIM, BRIGHT = RNG.exponential(0.3, 20_000), RNG.exponential(0.5, 20_000)
+NOT_B = ReferenceCells("cells", (Term("B", False),))
 TREE = """
 cytocar_gating: 1
 name: tubes
@@ -78,20 +82,20 @@ def test_a_quantile_is_that_of_the_reference_cells() -> None:
     of_cells = Threshold(
         "A", ("A",), "T cells", Quantile(population="cells", gate=(Term("B", False),), quantile=0.9)
     )
-    found = find(of_cells, Known(BRIGHT, reference=DIM), "S1", seed=0)
+    found = find(of_cells, RuleInput(BRIGHT, references={NOT_B: DIM}), "S1", seed=0)
     assert found.value == pytest.approx(np.quantile(DIM, 0.9), abs=1e-4)
     assert (found.rule, found.found_in, found.n_cells) == ("quantile", "cells B-", 20_000)
     assert found.confidence > 0.95
     low = Threshold(
         "A", ("A",), "T cells", Quantile(population="cells", gate=(Term("B", False),), quantile=0.3)
     )
-    assert find(low, Known(BRIGHT, reference=DIM), "S1").value == pytest.approx(
+    assert find(low, RuleInput(BRIGHT, references={NOT_B: DIM}), "S1").value == pytest.approx(
         np.quantile(DIM, 0.3), abs=1e-4
     )
     far = Threshold(
         "A", ("A",), "T cells", Quantile(population="cells", gate=(Term("B", False),), quantile=0.9999)
     )
-    found = find(far, Known(BRIGHT, reference=DIM), "S1")
+    found = find(far, RuleInput(BRIGHT, references={NOT_B: DIM}), "S1")
     assert found.value == pytest.approx(-0.3 * np.log(1e-4), rel=0.12)
     assert "extrapolated to 0.0001" in found.note
 
@@ -100,29 +104,33 @@ def test_a_tube_is_taken_by_its_name_and_others_by_their_role() -> None:
     named = Threshold(
         "A", ("A",), "T cells", Fmo(sample="no_a", quantile=0.99), (Negatives(controls="only"),)
     )
-    known = Known(BRIGHT, controls={"no_a": DIM, "healthy": BRIGHT})
+    known = RuleInput(BRIGHT, controls={"no_a": DIM, "healthy": BRIGHT}, named_tubes=["no_a"])
     found = find(named, known, "S1", seed=0)
     assert found.value == pytest.approx(-0.3 * np.log(0.01), rel=0.05)
     assert (found.rule, found.found_in, found.fallback) == ("fmo", "no_a", False)
     assert "quantile 0.99 of no_a" in found.note
     # A tube that lacks the antibody says nothing of a rule that wants tubes without CAR-T cells.
-    without = find(named, Known(BRIGHT, controls={"healthy": BRIGHT}), "S1")
+    without = find(named, RuleInput(BRIGHT, controls={"healthy": BRIGHT}), "S1")
     assert (without.rule, without.found_in, without.fallback) == ("negatives", "control healthy", True)
     assert "no fmo: there is no tube 'no_a' among the control tubes" in without.note
 
-    short = Known(BRIGHT, controls={"no_a": BRIGHT[:150] + 3, "healthy": DIM, "pale": DIM / 2})
+    short = RuleInput(
+        BRIGHT, controls={"no_a": BRIGHT[:150] + 3, "healthy": DIM, "pale": DIM / 2}, named_tubes=["no_a"]
+    )
     rest = find(named, short, "S1")
     assert (rest.rule, rest.found_in) == ("negatives", "control healthy")
     assert "no_a would give" not in rest.note
     floor = Threshold(
         "A", ("A",), "T cells", Fmo(high=2.0, sample="no_a", quantile=0.99), (Negatives(controls="only"),)
     )
-    beyond = find(floor, Known(BRIGHT, controls={"no_a": BRIGHT * 9, "healthy": DIM}), "S1")
+    beyond = find(
+        floor, RuleInput(BRIGHT, controls={"no_a": BRIGHT * 9, "healthy": DIM}, named_tubes=["no_a"]), "S1"
+    )
     assert (beyond.rule, beyond.found_in) == ("negatives", "control healthy")
     assert "it would be" in beyond.note
 
     role = Threshold("A", ("A",), "T cells", Quantile(role="fmo", quantile=0.99))
-    found = find(role, Known(BRIGHT, controls={"one": DIM, "two": BRIGHT}), "S1")
+    found = find(role, RuleInput(BRIGHT, controls={"one": DIM, "two": BRIGHT}), "S1")
     assert found.found_in == "two", "the number has to hold in every tube"
     assert "one would give 1." in found.note
 
@@ -130,26 +138,26 @@ def test_a_tube_is_taken_by_its_name_and_others_by_their_role() -> None:
 @pytest.mark.parametrize(
     ("rule", "known", "message"),
     [
-        (Fmo(sample="no_a"), Known(DIM), "there is no tube 'no_a' among the control tubes"),
-        (Fmo(role="fmo"), Known(DIM), "there is no tube of role 'fmo' among the control tubes"),
+        (Fmo(sample="no_a"), RuleInput(DIM), "there is no tube 'no_a' among the control tubes"),
+        (Fmo(role="fmo"), RuleInput(DIM), "there is no tube of role 'fmo' among the control tubes"),
         (
             Fmo(sample="no_a"),
-            Known(DIM, controls={"no_a": DIM[:99]}),
+            RuleInput(DIM, controls={"no_a": DIM[:99]}),
             "the FMO tube has too few cells .99 in no_a",
         ),
         (
             Quantile(population="cells", gate=(Term("B", False),)),
-            Known(DIM),
+            RuleInput(DIM),
             r"the reference has too few cells \(none; 200 are needed",
         ),
         (
             Quantile(population="cells", gate=(Term("B", False),), quantile=0.9999),
-            Known(DIM, reference=np.zeros(5000)),
+            RuleInput(DIM, references={NOT_B: np.zeros(5000)}),
             "50 of them above 0",
         ),
     ],
 )
-def test_what_a_tube_lacks_is_named(rule, known: Known, message: str) -> None:
+def test_what_a_tube_lacks_is_named(rule, known: RuleInput, message: str) -> None:
     with pytest.raises(ThresholdNotFound, match=message):
         find(Threshold("A", ("A",), "T cells", rule), known, "S1")
 

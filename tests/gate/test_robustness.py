@@ -12,7 +12,7 @@ from scipy import stats
 from cytocar import GateError, ParameterError, gate
 from cytocar.gate import GateTree
 from cytocar.gate._robustness.multiverse import RULE
-from cytocar.gate._strategy.rules import Mixture
+from cytocar.gate._rules.mixture import Mixture
 
 MEASURE = {"CAR-T of T cells": ("CAR-T", "T cells"), "T cells": ("T cells", "cells")}
 

@@ -8,21 +8,18 @@ import pytest
 
 from cytocar._core.density import find_valley
 from cytocar.gate._populations.parts import Term
-from cytocar.gate._strategy.rules import (
-    LowerLimit,
-    Mixture,
-    Negatives,
-    OtherSamples,
-    Quantile,
-    Rule,
-    Threshold,
-    UpperLimit,
-    Valley,
-)
-from cytocar.gate._thresholds import tail, tail_spread
-from cytocar.gate._thresholds.apply_rule import DRAWS, Known
-from cytocar.gate._thresholds.finders import Found, find
-from cytocar.gate._thresholds.valley_spread import resampled_valley
+from cytocar.gate._rules.base import DRAWS, Rule, RuleInput
+from cytocar.gate._rules.kernels import pareto_spread, pareto_tail
+from cytocar.gate._rules.kernels.valley_spread import resampled_valley
+from cytocar.gate._rules.lower_limit import LowerLimit
+from cytocar.gate._rules.mixture import Mixture
+from cytocar.gate._rules.negatives import Negatives
+from cytocar.gate._rules.other_samples import OtherSamples
+from cytocar.gate._rules.quantile import Quantile
+from cytocar.gate._rules.upper_limit import UpperLimit
+from cytocar.gate._rules.valley import Valley
+from cytocar.gate._strategy.threshold import Threshold
+from cytocar.gate._thresholds.find import ResolvedThreshold, find
 
 Draw = Callable[[np.random.Generator], np.ndarray]
 
@@ -52,11 +49,12 @@ RULES: dict[str, tuple[Rule, Draw]] = {
 }
 
 
-def known(values: np.ndarray) -> Known:
-    return Known(values.astype(np.float32), negatives=values, reference=values)
+def known(values: np.ndarray) -> RuleInput:
+    cells = [rule.reference_cells for rule, _ in RULES.values() if rule.reference_cells]
+    return RuleInput(values.astype(np.float32), references=dict.fromkeys(cells, values))
 
 
-def found_in(name: str, values: np.ndarray, *, seed: int | None = 0) -> Found:
+def found_in(name: str, values: np.ndarray, *, seed: int | None = 0) -> ResolvedThreshold:
     return find(Threshold("A", ("A",), "cells", RULES[name][0]), known(values), "S1", seed=seed)
 
 
@@ -88,15 +86,15 @@ def test_without_a_seed_nothing_is_resampled_and_the_number_is_the_same() -> Non
 def test_other_samples_and_stated_numbers() -> None:
     threshold = Threshold("A", ("A",), "cells", OtherSamples())
     numbers = [2.0, 2.1, 2.2, 3.4]
-    found = find(threshold, Known(np.zeros(5), others=numbers), "S1", seed=0)
+    found = find(threshold, RuleInput(np.zeros(5), others=numbers), "S1", seed=0)
     assert found.value == pytest.approx(2.15)
     assert found.spread == pytest.approx(np.std(numbers, ddof=1), abs=1e-4)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(numbers, [0.025, 0.975])), abs=1e-4)
     assert found.confidence == 3 / 5, "three of four agree, and one more is reckoned not to"
-    single = find(threshold, Known(np.zeros(5), others=[2.0]), "S1", seed=0)
+    single = find(threshold, RuleInput(np.zeros(5), others=[2.0]), "S1", seed=0)
     assert np.isnan(single.spread)
     assert single.confidence == 0.5
-    stated = find(Threshold("A", ("A",), value=2.0), Known(np.zeros(5)), "S1", seed=0)
+    stated = find(Threshold("A", ("A",), value=2.0), RuleInput(np.zeros(5)), "S1", seed=0)
     assert np.isnan([stated.spread, stated.low, stated.confidence]).all()
 
 
@@ -133,24 +131,24 @@ def test_confidence_of_a_rate_grows_with_the_cells() -> None:
 def test_tails_fitted_side_by_side_equal_those_fitted_one_by_one(n: int, strays: int) -> None:
     rng = np.random.default_rng(n + strays)
     values = np.concatenate([background(rng)[:n], np.full(strays, 4.5)])
-    fitted = tail.tail_of(values)
+    fitted = pareto_tail.tail_of(values)
     rate = 1e-4
     falling = fitted.ordered[::-1]
     copies = rng.poisson(1.0, (25, falling.size)).astype(float)
-    quick = tail_spread.quantiles_of_copies(falling, copies, fitted, rate)
+    quick = pareto_spread.quantiles_of_copies(falling, copies, fitted, rate)
     k = fitted.n_excess
     for row, value in zip(copies.astype(int), quick, strict=True):
         top = np.repeat(falling, row)[: k + 1]
         excess = np.sort(top[:k] - top[k])
-        scale, shape = tail._fit_without_strays(excess)
-        slow = tail._beyond(top[k], scale, shape, k / (fitted.ordered.size * rate), top[0])
+        scale, shape = pareto_tail._fit_without_strays(excess)
+        slow = pareto_tail._beyond(top[k], scale, shape, k / (fitted.ordered.size * rate), top[0])
         assert value == pytest.approx(slow, abs=2e-3)
 
 
 def test_order_statistics_of_resamples() -> None:
     rng = np.random.default_rng(0)
     values = np.sort(rng.normal(0, 1, 4000))
-    quick = tail_spread.resampled_order(values, (0.9, 0.97), rng, 3000)
+    quick = pareto_spread.resampled_order(values, (0.9, 0.97), rng, 3000)
     slow = np.array([np.quantile(rng.choice(values, values.size), [0.9, 0.97]) for _ in range(600)])
     assert quick.mean(axis=0) == pytest.approx(slow.mean(axis=0), abs=0.01)
     assert quick.std(axis=0) == pytest.approx(slow.std(axis=0), rel=0.12)
@@ -192,8 +190,8 @@ def test_a_rule_that_gives_way_in_some_resamples_is_in_the_spread() -> None:
     rng = np.random.default_rng(4)
     chain = Threshold("CD19", ("CD19",), "cells", Valley(low=1.0, high=4.0), (UpperLimit(rate=0.005),))
     values = np.concatenate([rng.exponential(0.3, 5000), rng.normal(4.0, 0.3, 26)])
-    stated = find(chain, Known(values), "S1", seed=0)
-    again = [find(chain, Known(rng.choice(values, values.size)), "S1") for _ in range(80)]
+    stated = find(chain, RuleInput(values), "S1", seed=0)
+    again = [find(chain, RuleInput(rng.choice(values, values.size)), "S1") for _ in range(80)]
     kinds = {found.rule for found in again}
     assert kinds == {"valley", "upper_limit_of_negatives"}, "the case is one in which both happen"
     numbers = np.array([found.value for found in again])
@@ -207,8 +205,8 @@ def test_a_rule_that_gives_way_in_some_resamples_is_in_the_spread() -> None:
         "CD19", ("CD19",), "cells", Valley(low=1.0, high=4.0, min_confidence=0.44), (OtherSamples(),)
     )
     shallow = np.concatenate([rng.exponential(0.5, 3000), rng.normal(2.3, 0.5, 2000)])
-    lost = find(alone, Known(shallow), "S1", seed=0)
+    lost = find(alone, RuleInput(shallow), "S1", seed=0)
     assert "by none in" in lost.note, "no other sample is known here"
-    with_others = find(alone, Known(shallow, others=[3.0]), "S1", seed=0)
+    with_others = find(alone, RuleInput(shallow, others=[3.0]), "S1", seed=0)
     assert with_others.high == 3.0
     assert "by none" not in with_others.note

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +19,15 @@ class _Loader(yaml.SafeLoader):
     """The safe loader with the plain values of YAML 1.2: ``off`` and ``yes`` are words, ``1e-3`` is a number."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper, which quotes what YAML 1.1 reads as something else than a text, and what YAML 1.2 does."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    key: list(pairs) for key, pairs in yaml.SafeDumper.yaml_implicit_resolvers.items()
+}
 _Loader.yaml_implicit_resolvers = {}
+_TEXT: Final = "tag:yaml.org,2002:str"
 _NUMBER_STARTS: Final = list("-+.0123456789")
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -29,7 +39,8 @@ for _tag, _pattern, _first in (
         _NUMBER_STARTS,
     ),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
+    for _form in (_Loader, _Dumper):
+        _form.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), _first)
 
 
 def _int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
@@ -46,6 +57,33 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
+@dataclass(frozen=True)
+class YamlText:
+    """What a YAML text holds, and how and where it was written.
+
+    Parameters
+    ----------
+    content
+        The mapping.
+    lines
+        The line of each key and list item, by the keys that lead to it from the top.
+    written
+        How numbers and truth values were written, by the same keys: a name may be 01.
+    """
+
+    content: dict[str, Any]
+    lines: Mapping[Key, int]
+    written: Mapping[Key, str]
+
+    def line(self, at: Key) -> int:
+        """Return the line of a key, or of the nearest one above it that has a line."""
+        return next((self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), 1)
+
+    def as_written(self, at: Key, value: Any) -> str:
+        """Return a value as the text it was written as."""
+        return self.written.get(at, str(value))
+
+
 def load_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[Problem]]:
     """Load a YAML file that holds one mapping, with all that is wrong with it.
 
@@ -53,90 +91,126 @@ def load_yaml(path: Path) -> tuple[dict[str, Any] | None, dict[Key, int], list[P
     -------
     The mapping (None where there are problems), the line of each key by its path from the top, and the problems.
     """
-    lines: dict[Key, int] = {}
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        return None, lines, [Problem(str(path), "there is no such file", "check the name and the folder")]
+        return None, {}, [Problem(str(path), "there is no such file", "check the name and the folder")]
     except UnicodeDecodeError:
-        return None, lines, [Problem(str(path), "is not UTF-8 text", "save it as UTF-8")]
+        return None, {}, [Problem(str(path), "is not UTF-8 text", "save it as UTF-8")]
     except OSError as error:
         return (
             None,
-            lines,
+            {},
             [Problem(str(path), f"cannot be read: {error.strerror}", "check the rights of the file")],
         )
+    parsed, problems = parse_yaml(text, start="give at least cytocar, panel and samples")
+    within = [problem.within(str(path)) for problem in problems]
+    return (parsed.content, dict(parsed.lines), within) if parsed else (None, {}, within)
+
+
+def parse_yaml(text: str, *, start: str) -> tuple[YamlText | None, list[Problem]]:
+    """Read a YAML text that holds one mapping; `start` says what to write where it is empty.
+
+    Returns
+    -------
+    What it holds (None where there are problems), and the problems with their lines.
+    """
     loader: Any = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
-            return None, lines, [Problem(str(path), "is empty", "give at least cytocar, panel and samples")]
+            return None, [Problem("", "is empty", start)]
         if not isinstance(node, yaml.MappingNode):
-            return (
-                None,
-                lines,
-                [
-                    Problem(
-                        f"{path}, line {node.start_mark.line + 1}",
-                        "holds no settings",
-                        "write lines of 'name: value'",
-                    )
-                ],
-            )
-        problems = _look(path, node, (), lines, set())
+            where = f"line {node.start_mark.line + 1}"
+            return None, [Problem(where, "holds no settings", "write lines of 'name: value'")]
+        survey = _Survey()
+        problems = survey.look(node, ())
         if problems:
-            return None, lines, problems
-        return loader.construct_document(node), lines, []
+            return None, problems
+        return YamlText(loader.construct_document(node), survey.lines, survey.written), []
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = f"is not YAML: {error.problem or error.context}"
         fix = "quote texts that hold ':' or '#', indent with blanks, and close every bracket and quote"
-        return None, lines, [Problem(where, what, fix)]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return (
-            None,
-            lines,
-            [Problem(str(path), f"is not YAML: {error}", "see the example in the documentation")],
-        )
+        return None, [Problem(where, what, fix)]
+    except RecursionError:
+        return None, [Problem("", "is not YAML: too many lists lie within one another")]
+    except (yaml.YAMLError, ValueError) as error:
+        return None, [Problem("", f"is not YAML: {error}", "see the example in the documentation")]
     finally:
         if loader is not None:
             loader.dispose()
 
 
-def _look(path: Path, node: yaml.Node, at: Key, lines: dict[Key, int], met: set[int]) -> list[Problem]:
-    """Note the line of every key below `node`; find keys given twice, and aliases."""
-    if id(node) in met:
-        # An alias may contain itself, or stand for more values than fit into memory.
-        where = f"{path}, line {lines.get(at, node.start_mark.line + 1)}"
-        return [Problem(where, f"{'.'.join(map(str, at))} is an alias", "write the value out")]
-    met.add(id(node))
-    problems: list[Problem] = []
-    if isinstance(node, yaml.MappingNode):
+@dataclass
+class _Survey:
+    """Where each key of a YAML text stands, how numbers were written, and what must not be there."""
+
+    lines: dict[Key, int] = field(default_factory=dict)
+    written: dict[Key, str] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
+
+    def look(self, node: yaml.Node, at: Key) -> list[Problem]:
+        """Note the line of every key below `node`; find keys given twice, and aliases."""
+        if id(node) in self.met:
+            # An alias may contain itself, or stand for more values than fit into memory.
+            where = f"line {self.lines.get(at, node.start_mark.line + 1)}"
+            return [Problem(where, f"{'.'.join(map(str, at))} is an alias", "write the value out")]
+        self.met.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        problems: list[Problem] = []
+        if isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self.lines[(*at, index)] = value.start_mark.line + 1
+                problems += self.look(value, (*at, index))
+        elif isinstance(node, yaml.ScalarNode) and node.tag != _TEXT:
+            self.written[at] = str(node.value)
+        return problems
+
+    def _mapping(self, node: yaml.MappingNode, at: Key) -> list[Problem]:
+        problems: list[Problem] = []
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
                 problems.append(
-                    Problem(
-                        f"{path}, line {line}", "a key is not a plain word", "write lines of 'name: value'"
-                    )
+                    Problem(f"line {line}", "a key is not a plain word", "write lines of 'name: value'")
                 )
                 continue
             if key.value in seen:
                 problems.append(
                     Problem(
-                        f"{path}, line {line}, column {key.start_mark.column + 1}",
+                        f"line {line}, column {key.start_mark.column + 1}",
                         f"{key.value!r} is also given on line {seen[key.value]}",
                         "keep one of them",
                     )
                 )
             seen.setdefault(key.value, line)
-            lines[(*at, key.value)] = line
-            problems += _look(path, value, (*at, key.value), lines, met)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            lines[(*at, index)] = value.start_mark.line + 1
-            problems += _look(path, value, (*at, index), lines, met)
-    return problems
+            self.lines[(*at, key.value)] = line
+            problems += self.look(value, (*at, key.value))
+        return problems
+
+
+def flow(value: Any) -> str:
+    """Return a value as YAML on one line; `parse_yaml` reads it back as it was, and so does a reader of YAML 1.1.
+
+    Examples
+    --------
+    >>> flow({"samples": {"01": 3.0, "off": 1.5, "1e3": 2}})
+    "{samples: {'01': 3.0, 'off': 1.5, '1e3': 2}}"
+    """
+    # A name with a line break would be written over several lines otherwise, which a key must not be.
+    style = '"' if isinstance(value, str) and len(value.splitlines()) > 1 else None
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        default_style=style,
+        sort_keys=False,
+        allow_unicode=True,
+        width=float("inf"),
+    )
+    return text.removesuffix("...\n").strip()

@@ -41,7 +41,7 @@ from cytocar.gate._shapes.transforms import (
     parse_spillover,
 )
 from cytocar.gate._strategy.tree import GateTree
-from cytocar.gate._thresholds.finders import ThresholdNotFound
+from cytocar.gate._thresholds.not_found import ThresholdNotFound
 
 __all__ = [
     "Asinh",

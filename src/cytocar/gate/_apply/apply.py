@@ -21,7 +21,7 @@ from cytocar.gate._populations.events import marker_values, may_be_gated
 from cytocar.gate._populations.order import Step
 from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._strategy.tree import GateTree
-from cytocar.gate._thresholds.finders import ThresholdNotFound
+from cytocar.gate._thresholds.not_found import ThresholdNotFound
 from cytocar.gate._thresholds.resolve import Resolved, resolve
 from cytocar.panel.names import marker_key
 

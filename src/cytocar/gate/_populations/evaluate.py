@@ -12,7 +12,7 @@ from cytocar.gate._populations.parts import ROOT, Boolean, Population
 if TYPE_CHECKING:
     import numpy as np
 
-    from cytocar.gate._strategy.rules import Threshold
+    from cytocar.gate._strategy.threshold import Threshold
     from cytocar.gate._strategy.tree import GateTree
 
     Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -49,7 +49,7 @@ def members(population: Population, masks: Mapping[str, Mask], positive: Callabl
     return inside
 
 
-class Positives:
+class PositiveMasks:
     """Which events are at or above each threshold, compared once per threshold."""
 
     def __init__(
@@ -106,7 +106,7 @@ def evaluate(
     >>> evaluate(tree, {"CD3": x}, {"CD3": 2.5}, np.ones(3, dtype=bool))["T cells"].tolist()
     [False, True, True]
     """
-    positive = Positives(tree.thresholds, columns, numbers)
+    positive = PositiveMasks(tree.thresholds, columns, numbers)
     populations = {population.name: population for population in tree.expanded()}
     masks: dict[str, Mask] = {ROOT: root}
     for step in order(populations, tree.thresholds):

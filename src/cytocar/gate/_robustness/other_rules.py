@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar.gate._populations.evaluate import Positives
-from cytocar.gate._strategy.rules import (
-    LowerLimit,
-    Mixture,
-    Negatives,
-    OtherSamples,
-    Quantile,
-    Rule,
-    Threshold,
-    UpperLimit,
-    Valley,
-)
-from cytocar.gate._thresholds.apply_rule import Known, Nothing, Reference, carry_out
-from cytocar.gate._thresholds.finders import within_range
-from cytocar.gate._thresholds.resolve import cells_of
+from cytocar.gate._populations.evaluate import PositiveMasks
+from cytocar.gate._rules.base import Rule, RuleFoundNothing, RuleInput, apply_rule
+from cytocar.gate._rules.negatives import SAME_TUBE
+from cytocar.gate._rules.registry import RULES
+from cytocar.gate._thresholds.resolve import GatedCells, rule_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar.gate._robustness.headline import GatedSample
+    from cytocar.gate._strategy.threshold import Threshold
 
-# Above an upper limit of negatives hardly any cell may lie: a second population would have drawn the limit to itself.
-_FEW_BEYOND = 0.01
 _SAME = 1e-3
 
 
@@ -54,87 +43,65 @@ def choices(
     Rules look at the population as it was gated, and keep the range that the strategy allows.
     """
     threshold, entry = sample.tree.thresholds[name], sample.found[name]
-    values = sample.columns[threshold.marker][sample.masks[threshold.population]]
-    positive = Positives(sample.tree.thresholds, sample.columns, sample.numbers)
-    arguments = (sample.tree, name, sample.columns[threshold.marker], sample.masks, positive)
-    known = Known(
-        values=values,
-        negatives=cells_of(Negatives, *arguments),
-        reference=cells_of(Quantile, *arguments),
-        controls=controls,
-        others=others,
-    )
+    positive = PositiveMasks(sample.tree.thresholds, sample.columns, sample.numbers)
+    cells = GatedCells(sample.columns[threshold.marker], sample.masks, positive)
+    given = rule_input(threshold, cells, controls=controls, others=others)
     reference = entry["reference"]
-    found = Choice(
+    share_above = _ShareAbove(threshold, given, reference["source"] if reference else None)
+    as_found = Choice(
         entry["rule"].replace("_", " "),
         float(entry["value"]),
         reference["rate"] if reference else float("nan"),
     )
-    rate_at = _rates(known, Reference(**reference) if reference else None)
-    listed = [found]
-    for words, rule in _others(threshold, known, entry):
+    listed = [as_found]
+    for label, rule in _others(threshold, entry):
         try:
-            outcome = within_range(rule, carry_out(rule, known, threshold))
-        except Nothing:
+            result = apply_rule(rule, given)
+        except RuleFoundNothing:
             continue
-        value = round(float(outcome.value), 4)
-        if not _applies(rule, values, value) or any(abs(value - choice.value) < _SAME for choice in listed):
+        value = round(float(result.value), 4)
+        if not rule.is_plausible(given.values, value) or any(
+            abs(value - choice.value) < _SAME for choice in listed
+        ):
             continue
-        listed.append(Choice(words, value, rate_at(value)))
+        listed.append(Choice(label, value, share_above(value)))
     return listed
 
 
-def _others(threshold: Threshold, known: Known, entry: Mapping[str, Any]) -> list[tuple[str, Rule]]:
+def _others(threshold: Threshold, entry: Mapping[str, Any]) -> list[tuple[str, Rule]]:
     """Return the rules to try, with what they are called; those of the strategy first."""
-    first = threshold.rule
-    base = Rule() if first is None else Rule(first.low, first.high, first.min_cells)
-    common: dict[str, Any] = {"low": base.low, "high": base.high, "min_cells": base.min_cells}
-    listed: list[tuple[str, Rule]] = []
-    for rule in threshold.rules():
-        if not isinstance(rule, OtherSamples):
-            listed.append((rule.kind.replace("_", " "), rule))
-        elif known.others:
-            listed.append(("other samples", rule))
-        if isinstance(rule, Negatives):
-            for factor in (0.5, 2.0):
-                rate = rule.false_positive_rate * factor
-                listed.append((f"negatives at {rate:.2g}", replace(rule, false_positive_rate=rate)))
-            if known.controls and rule.controls != "off":
-                listed.append(("negatives of the same tube", replace(rule, controls="off")))
-        elif isinstance(rule, Quantile):
-            for factor in (0.5, 2.0):
-                quantile = 1.0 - (1.0 - rule.quantile) * factor
-                if 0.0 < quantile < 1.0:
-                    listed.append((f"{rule.kind} {quantile:.4g}", replace(rule, quantile=quantile)))
-    listed += [("valley", Valley(**common)), ("mixture", Mixture(**common))]
-    names = set() if entry["pinned"] else {entry["rule"].replace("_", " ")}
+    common: dict[str, Any] = {}
+    if threshold.rule is not None:
+        common = {name: getattr(threshold.rule, name) for name in ("low", "high", "min_cells")}
+    listed = [alternative for rule in threshold.rules() for alternative in rule.alternatives()]
+    listed += [
+        alternative
+        for rule in RULES.values()
+        if rule.tried_for_all
+        for alternative in rule(**common).alternatives()
+    ]
+    labels = set() if entry["pinned"] else {entry["rule"].replace("_", " ")}
     unique: list[tuple[str, Rule]] = []
-    for words, rule in listed:
-        if words not in names:
-            names.add(words)
-            unique.append((words, rule))
+    for label, rule in listed:
+        if label not in labels:
+            labels.add(label)
+            unique.append((label, rule))
     return unique
 
 
-def _applies(rule: Rule, values: NDArray[Any], value: float) -> bool:
-    if isinstance(rule, UpperLimit):
-        return float(np.mean(values >= value)) <= _FEW_BEYOND
-    if isinstance(rule, LowerLimit):
-        return float(np.mean(values < value)) <= _FEW_BEYOND
-    return True
-
-
-class _rates:
+class _ShareAbove:
     """The share of the known negatives above any number, by the cells that the threshold in use was found in."""
 
-    def __init__(self, known: Known, reference: Reference | None) -> None:
+    def __init__(self, threshold: Threshold, given: RuleInput, source: str | None) -> None:
         self._tail = None
-        if reference is None:
+        if source is None:
             return
-        from cytocar.gate._thresholds.tail import tail_of
+        from cytocar.gate._rules.kernels.pareto_tail import tail_of
 
-        tube = reference.source.removeprefix("control ")
-        cells = known.controls.get(tube, known.negatives)
+        known: dict[str, NDArray[Any]] = {}
+        for rule in threshold.rules():
+            known = known or rule.known_negatives(given)
+        cells = known.get(source, known.get(SAME_TUBE))
         if cells is not None and np.count_nonzero(cells > 0) >= 2:
             self._tail = tail_of(cells)
 

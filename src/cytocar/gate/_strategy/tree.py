@@ -11,7 +11,8 @@ from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.order import order
 from cytocar.gate._populations.parts import ROOT, Boolean, Plot, Population, Term, Terms
-from cytocar.gate._strategy.rules import Negatives, OfCells, Quantile, Rule, Threshold
+from cytocar.gate._strategy.threshold import Threshold
+from cytocar.gate._strategy.yaml import read, write
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
@@ -90,14 +91,10 @@ class GateTree:
     @classmethod
     def from_yaml(cls, text: str) -> GateTree:
         """Read a strategy from YAML text; all problems of it are reported in one `GateError`."""
-        from cytocar.gate._strategy.yaml import read
-
-        return read(text)
+        return cls(**read(text))
 
     def to_yaml(self) -> str:
         """Return the strategy as YAML text; `from_yaml` makes an equal tree of it."""
-        from cytocar.gate._strategy.yaml import write
-
         return write(self)
 
     def text(self) -> str:
@@ -200,15 +197,7 @@ class GateTree:
 
     def controlled(self) -> tuple[str, ...]:
         """Return the names of the thresholds that control tubes have a say in."""
-        return tuple(
-            threshold.name
-            for threshold in self.thresholds.values()
-            if any(
-                (isinstance(rule, Negatives) and rule.controls != "off")
-                or (isinstance(rule, Quantile) and (rule.sample or rule.role))
-                for rule in threshold.rules()
-            )
-        )
+        return tuple(threshold.name for threshold in self.thresholds.values() if threshold.uses_controls())
 
     def controlled_by(self, sample: str, role: str) -> tuple[str, ...]:
         """Return the names of the thresholds that the cells of this tube have a say in."""
@@ -229,23 +218,13 @@ class GateTree:
         def kept(terms: tuple[Term, ...]) -> tuple[Term, ...]:
             return tuple(term for term in terms if term.threshold not in gone)
 
-        def lessened(rule: Rule) -> Rule:
-            if not isinstance(rule, OfCells) or kept(rule.gate) == rule.gate:
-                return rule
-            # Without the terms that exclude what is positive, these cells are not known to be negative.
-            return replace(rule, gate=(), population=None)
-
         whole = all(kept(terms) == terms for terms in self.subsets.values())
         populations = tuple(
             replace(p, gate=Terms(kept(p.gate.terms))) if isinstance(p.gate, Terms) else p
             for p in self.populations
         )
         left = {
-            name: replace(
-                threshold,
-                rule=lessened(threshold.rule) if threshold.rule else None,
-                fallback=tuple(lessened(rule) for rule in threshold.fallback),
-            )
+            name: threshold.without_thresholds(gone)
             for name, threshold in self.thresholds.items()
             if name not in gone
         }
@@ -320,10 +299,9 @@ def _problems(tree: GateTree) -> Iterator[str]:
         yield from unknown(threshold.population, where)
         if threshold.rule is None and threshold.value is None and not threshold.samples:
             yield f"{where} has neither a rule nor a value"
-        for rule in threshold.rules():
-            if isinstance(rule, OfCells) and rule.population is not None:
-                yield from unknown(rule.population, f"the reference cells of {where}")
-                yield from unknown_terms(rule.gate, f"the reference cells of {where}")
+        for cells in threshold.reference_cells():
+            yield from unknown(cells.population, f"the reference cells of {where}")
+            yield from unknown_terms(cells.gate, f"the reference cells of {where}")
     yield from unknown(tree.denominator, "denominator")
     taken: dict[str, str] = {}
     for compartment, name in tree.compartments.items():

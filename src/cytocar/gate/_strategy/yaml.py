@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import yaml
-
-from cytocar._core.errors import GateError, did_you_mean
+from cytocar._core.errors import GateError, Problem, did_you_mean
+from cytocar._core.yaml import YamlText, flow, parse_yaml
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.parts import ROOT, Boolean, Plot, Population, Term, Terms
-from cytocar.gate._strategy.rules import (
-    CONTROLS,
-    RULES,
-    Fmo,
-    LowerLimit,
-    Mixture,
-    Negatives,
-    OfCells,
-    Quantile,
-    Rule,
-    Threshold,
-    UpperLimit,
-    Valley,
-)
-from cytocar.gate._strategy.tree import GateTree
+from cytocar.gate._rules.base import Rule
+from cytocar.gate._rules.entries import Entry, InvalidEntry, name, names, number, terms
+from cytocar.gate._rules.registry import RULES
+from cytocar.gate._strategy.threshold import Threshold
+
+if TYPE_CHECKING:
+    from cytocar.gate._strategy.tree import GateTree
 
 VERSION = 1
 
@@ -41,383 +32,200 @@ _TOP = (
     "optional_markers",
     "plots",
 )
-_COMMON = ("rule", "range", "min_cells")
-_OF_RULE: dict[type[Rule], tuple[str, ...]] = {
-    Valley: ("min_confidence",),
-    Mixture: ("min_confidence",),
-    UpperLimit: ("rate",),
-    LowerLimit: ("rate",),
-    Negatives: ("negatives", "false_positive_rate", "controls"),
-    Quantile: ("of", "quantile"),
-    Fmo: ("fmo", "quantile"),
-}
 _OF_THRESHOLD = ("marker", "in", "value", "samples", "fallback")
+_OF_ANY_RULE = tuple(dict.fromkeys(key for rule in RULES.values() for key in rule.yaml_keys()))
+_BOOLEANS = ("all_of", "any_of", "not")
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is written twice, of which YAML would keep the last without a word."""
+class Fields(TypedDict):
+    """The fields of a `GateTree`."""
+
+    name: str
+    description: str
+    thresholds: dict[str, Threshold]
+    populations: tuple[Population, ...]
+    denominator: str
+    compartments: dict[str, str]
+    subsets: dict[str, tuple[Term, ...]]
+    optional: tuple[str, ...]
+    plots: tuple[Plot, ...]
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: dict[Any, int] = {}
-    for key, _ in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise GateError(f"line {line}: a list or a mapping stands where a name is expected")
-        if key.value in seen:
-            raise GateError(
-                f"{key.value!r} is written twice, in lines {seen[key.value]} and {line}; remove one"
-            )
-        seen[key.value] = line
-    return dict(loader.construct_pairs(node, deep=True))
+def read(text: str) -> Fields:
+    """Read the fields of a strategy; `GateError` lists every problem with its line."""
+    document = _document(text)
+    problems: list[Problem] = []
+    top = Entry(document.content, (), "", document, problems)
+    top.is_mapping(_TOP, ("name",))
+    fields = Fields(
+        name=top.take("name", name, ""),
+        description=_description(top),
+        thresholds={entry.name: _threshold(entry) for entry in _mapping_of(top, "thresholds", "threshold")},
+        populations=tuple(_population(entry) for entry in _list_of(top, "populations", "population")),
+        denominator=top.take("denominator", name, ROOT),
+        compartments={
+            entry.name: entry.attempt(name, "") for entry in _mapping_of(top, "compartments", "compartment")
+        },
+        subsets={entry.name: entry.attempt(terms, ()) for entry in _mapping_of(top, "subsets", "subset")},
+        optional=_optional(top),
+        plots=tuple(_plot(entry) for entry in _list_of(top, "plots", "plot")),
+    )
+    if problems:
+        raise GateError(problems=problems)
+    return fields
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-class _Wrong(Exception):
-    """One thing that is wrong; collected by `_Reader`."""
-
-
-class _Reader:
-    """Turns parsed YAML into parts of a tree and collects what is wrong with it."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def attempt(self, where: str, make: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `make` makes, or None with the problem noted."""
-        try:
-            return make(*arguments)
-        except (_Wrong, GateError) as wrong:
-            self.problems.append(f"{where}: {wrong}")
-            return None
-
-
-def _require_keys(entry: Any, known: Sequence[str], required: Sequence[str] = ()) -> dict[str, Any]:
-    if not isinstance(entry, dict):
-        raise _Wrong(f"{entry!r} should be a mapping with {', '.join(known)}")
-    unknown = [str(key) for key in entry if key not in known]
-    if unknown:
-        raise _Wrong("; ".join(f"unknown key {key!r}, {did_you_mean(key, known)}" for key in unknown))
-    missing = [key for key in required if key not in entry]
-    if missing:
-        raise _Wrong(f"{', '.join(missing)} is missing")
-    return entry
-
-
-def _number(value: Any, what: str) -> float:
-    # YAML 1.1 reads 1e-4 as text and yes as a truth value.
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise _Wrong(f"{what} is {value!r}; it must be a number")
-    try:
-        number = float(value)
-    except ValueError:
-        raise _Wrong(f"{what} is {value!r}; it must be a number") from None
-    if number != number or number in (float("inf"), float("-inf")):
-        raise _Wrong(f"{what} is {value!r}; it must be a finite number")
-    return number
-
-
-def _share(value: Any, what: str) -> float:
-    number = _number(value, what)
-    if not 0.0 < number < 0.5:
-        raise _Wrong(f"{what} is {number:g}; it must be above 0 and below 0.5")
-    return number
-
-
-def _text(value: Any, what: str) -> str:
-    if isinstance(value, (list, dict)) or value is None:
-        kind = "nothing" if value is None else "a list" if isinstance(value, list) else "a mapping"
-        raise _Wrong(f"{what} is {kind}; it must be a text")
-    return str(value)
-
-
-def _texts(value: Any, what: str) -> tuple[str, ...]:
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, (str, int, float)) for item in value):
-        raise _Wrong(f"{what} is {value!r}; it must be a name or a list of names")
-    return tuple(str(item) for item in value)
-
-
-def _terms(value: Any, what: str) -> tuple[Term, ...]:
-    return tuple(Term.parse(text) for text in _texts(value, what))
-
-
-def _rule(entry: Mapping[str, Any], inherited: Rule | None = None) -> Rule:
-    kind = entry["rule"]
-    if not isinstance(kind, str) or kind not in RULES:
-        raise _Wrong(f"there is no rule {kind!r}; {did_you_mean(str(kind), RULES)}")
-    rule = RULES[kind]
-    _require_keys(entry, (*_COMMON, *_OF_RULE.get(rule, ()), *_OF_THRESHOLD))
-    # A fallback has to lie in the range of the rule it stands in for, unless it says otherwise.
-    fields: dict[str, Any] = {"low": inherited.low, "high": inherited.high} if inherited else {}
-    if "range" in entry:
-        ends = entry["range"]
-        if not isinstance(ends, list) or len(ends) != 2:
-            raise _Wrong(f"range is {ends!r}; it must be [low, high], with null for an open end")
-        low, high = (None if end is None else _number(end, "range") for end in ends)
-        if low is not None and high is not None and not low < high:
-            raise _Wrong(f"range is {ends!r}; low must be below high")
-        fields |= {"low": low, "high": high}
-    if "min_cells" in entry:
-        cells = _number(entry["min_cells"], "min_cells")
-        if cells < 1 or cells != int(cells):
-            raise _Wrong(f"min_cells is {cells:g}; it must be a whole number of at least 1")
-        fields["min_cells"] = int(cells)
-    if "min_confidence" in entry:
-        fields["min_confidence"] = _number(entry["min_confidence"], "min_confidence")
-        if not 0.0 <= fields["min_confidence"] <= 1.0:
-            raise _Wrong(f"min_confidence is {fields['min_confidence']:g}; it must be between 0 and 1")
-    if "rate" in entry:
-        fields["rate"] = _share(entry["rate"], "rate")
-    if rule is Negatives:
-        fields |= _negatives(entry)
-    if rule in (Quantile, Fmo):
-        fields |= _quantile(entry, "fmo" if rule is Fmo else "of")
-    return rule(**fields)
-
-
-def _negatives(entry: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if "false_positive_rate" in entry:
-        fields["false_positive_rate"] = _share(entry["false_positive_rate"], "false_positive_rate")
-    controls = entry.get("controls", "auto")
-    controls = "off" if controls is False else controls  # YAML 1.1 reads off as False
-    if controls not in CONTROLS:
-        raise _Wrong(f"controls is {controls!r}; it must be one of {', '.join(CONTROLS)}")
-    fields["controls"] = controls
-    if "negatives" in entry:
-        cells = _require_keys(entry["negatives"], ("in", "gate"), ("in",))
-        fields["population"] = str(cells["in"])
-        fields["gate"] = _terms(cells.get("gate", []), "the gate of the negatives")
-    elif controls != "only":
-        raise _Wrong(
-            "rule negatives needs  negatives: {in: POPULATION, gate: [TERMS]}  to say which cells are negative, "
-            "or  controls: only"
+def _document(text: str) -> YamlText:
+    first_line = f"its first line should be  cytocar_gating: {VERSION}"
+    document, problems = parse_yaml(text, start=first_line)
+    if document is None:
+        raise GateError(problems=[problem.within("gating strategy") for problem in problems])
+    if "cytocar_gating" not in document.content:
+        raise GateError("this is not a gating strategy", fix=first_line)
+    version = document.content["cytocar_gating"]
+    if version != VERSION:
+        raise GateError(
+            f"cytocar_gating is {version!r}; this version of cytocar reads {VERSION}",
+            where=f"line {document.line(('cytocar_gating',))}",
         )
-    return fields
+    return document
 
 
-def _quantile(entry: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Read which cells a quantile is taken of: a tube, the tubes of a role, or a population of the same tube."""
-    forms = "{sample: TUBE} or {role: ROLE}" + ("" if key == "fmo" else " or {in: POPULATION, gate: [TERMS]}")
-    if key not in entry:
-        raise _Wrong(f"rule {entry['rule']} needs  {key}: {forms}  to say which cells it looks at")
-    known = ("sample", "role") if key == "fmo" else ("sample", "role", "in", "gate")
-    cells = _require_keys(entry[key], known)
-    if len([name for name in ("sample", "role", "in") if cells.get(name) not in (None, "")]) != 1:
-        raise _Wrong(f"{key} is {entry[key]!r}; it must be one of {forms}")
-    if "gate" in cells and "in" not in cells:
-        raise _Wrong(f"{key} is {entry[key]!r}; a gate goes with  in: POPULATION")
-    fields: dict[str, Any] = {name: str(cells[name]) for name in ("sample", "role") if name in cells}
-    if "in" in cells:
-        fields |= {
-            "population": str(cells["in"]),
-            "gate": _terms(cells.get("gate", []), "the gate of the reference cells"),
-        }
-    if "quantile" in entry:
-        fields["quantile"] = _number(entry["quantile"], "quantile")
-        if not 0.0 < fields["quantile"] < 1.0:
-            raise _Wrong(f"quantile is {fields['quantile']:g}; it must be above 0 and below 1")
-    return fields
+def _description(top: Entry) -> str:
+    return (top.take("description", name, "") if top.value.get("description") is not None else "").strip()
 
 
-def _markers(value: Any) -> tuple[str, ...]:
-    markers = _texts(value, "marker")
+def _optional(top: Entry) -> tuple[str, ...]:
+    return top.take("optional_markers", names, ()) if top.value.get("optional_markers") else ()
+
+
+def _mapping_of(top: Entry, key: str, kind: str) -> Iterator[Entry]:
+    """Walk through a section of named entries."""
+    if top.value.get(key) is None:
+        return
+    section = top.child(key)
+    if not isinstance(section.value, dict):
+        section.note(f"{key} should be a mapping, not {section.value!r}")
+        return
+    for entry in section.value:
+        yield section.child(entry, f"{kind} {entry}")
+
+
+def _list_of(top: Entry, key: str, kind: str) -> Iterator[Entry]:
+    """Walk through a section that is a list, by the name that each entry has, or its number."""
+    if top.value.get(key) is None:
+        return
+    section = top.child(key)
+    if not isinstance(section.value, list):
+        section.note(f"{key} should be a list, not {section.value!r}")
+        return
+    for index, value in enumerate(section.value):
+        named = isinstance(value, dict) and "name" in value
+        label = repr(value["name"]) if named else f"number {index + 1}"
+        yield section.child(index, f"{kind} {label}")
+
+
+def _threshold(entry: Entry) -> Threshold:
+    if not isinstance(entry.value, dict):
+        entry.is_mapping((*_OF_THRESHOLD, *_OF_ANY_RULE))
+        return Threshold(entry.name, (entry.name,))
+    kind = _kind(entry)
+    entry.is_mapping((*_OF_THRESHOLD, *_keys_of(entry, kind)))
+    rule = None if kind is None else kind.read(entry)
+    return Threshold(
+        name=entry.name,
+        markers=entry.take("marker", _markers, (entry.name,)),
+        population=entry.take("in", name, ROOT),
+        rule=rule,
+        fallback=tuple(_fallbacks(entry, rule)),
+        value=entry.take("value", number, None) if entry.value.get("value") is not None else None,
+        samples=FrozenDict(_pins(entry)),
+    )
+
+
+def _kind(entry: Entry) -> type[Rule] | None:
+    """Return the class of the rule that an entry names; None, with the problem noted, where there is no such rule."""
+    kind = entry.value.get("rule")
+    if isinstance(kind, str) and kind in RULES:
+        return RULES[kind]
+    if "rule" in entry.value:
+        entry.child("rule").note(f"there is no rule {kind!r}; {did_you_mean(str(kind), RULES)}")
+    return None
+
+
+def _keys_of(entry: Entry, kind: type[Rule] | None) -> tuple[str, ...]:
+    """Return the keys of the rule of an entry; those of all rules where it names one that does not exist."""
+    if kind is not None:
+        return kind.yaml_keys()
+    return _OF_ANY_RULE if "rule" in entry.value else ()
+
+
+def _fallbacks(entry: Entry, rule: Rule | None) -> Iterator[Rule]:
+    if "fallback" not in entry.value:
+        return
+    stated = entry.child("fallback")
+    if not isinstance(stated.value, (dict, list)):
+        stated.note(
+            f"fallback is {stated.value!r}; it must be a rule such as {{rule: other_samples}}, or a list of rules"
+        )
+        return
+    for item in [stated] if isinstance(stated.value, dict) else stated.items():
+        kind = _kind(item) if isinstance(item.value, dict) else None
+        keys = _OF_ANY_RULE if kind is None else kind.yaml_keys()
+        if item.is_mapping(keys, ("rule",)) and kind is not None:
+            yield kind.read(item, stands_in_for=rule)
+
+
+def _markers(entry: Entry) -> tuple[str, ...]:
+    markers = names(entry)
     if not markers:
-        raise _Wrong("marker is empty; it must be a name or a list of names")
+        raise InvalidEntry("marker is empty; it must be a name or a list of names")
     return markers
 
 
-def _threshold(name: str, entry: Any) -> Threshold:
-    known = (*_OF_THRESHOLD, *_COMMON, *dict.fromkeys(key for keys in _OF_RULE.values() for key in keys))
-    _require_keys(entry, known)
-    rule = _rule(entry) if "rule" in entry else None
-    if rule is None:
-        _require_keys(entry, _OF_THRESHOLD)
-    fallback = entry.get("fallback", [])
-    fallback = [fallback] if isinstance(fallback, dict) else fallback
-    if not isinstance(fallback, list):
-        raise _Wrong(
-            f"fallback is {fallback!r}; it must be a rule such as {{rule: other_samples}}, or a list of rules"
-        )
-    rules = []
-    for item in fallback:
-        kind = RULES.get(str(item.get("rule")) if isinstance(item, dict) else "", Rule)
-        _require_keys(item, (*_COMMON, *_OF_RULE.get(kind, ())), ("rule",))
-        rules.append(_rule(item, inherited=rule))
-    samples = entry.get("samples", {})
-    if not isinstance(samples, dict):
-        raise _Wrong(f"samples is {samples!r}; it must be {{sample: number}}")
-    return Threshold(
-        name=name,
-        markers=_markers(entry.get("marker", name)),
-        population=str(entry.get("in", ROOT)),
-        rule=rule,
-        fallback=tuple(rules),
-        value=None if entry.get("value") is None else _number(entry["value"], "value"),
-        samples=FrozenDict({str(s): _number(v, f"the value for sample {s}") for s, v in samples.items()}),
-    )
+def _pins(entry: Entry) -> dict[str, float]:
+    if "samples" not in entry.value:
+        return {}
+    samples = entry.child("samples")
+    if not isinstance(samples.value, dict):
+        samples.note(f"samples is {samples.value!r}; it must be {{sample: number}}")
+        return {}
+    return {sample: samples.child(sample).attempt(_pin, 0.0) for sample in samples.value}
 
 
-def _population(entry: Any) -> Population:
-    booleans = ("all_of", "any_of", "not")
-    _require_keys(entry, ("name", "parent", "gate", *booleans), ("name",))
-    used = [key for key in booleans if key in entry]
-    if ("gate" in entry) == bool(used):
-        raise _Wrong("give either  gate: [TERMS]  or some of all_of, any_of, not")
-    gate: Terms | Boolean
-    if used:
-        all_of, any_of, none_of = (_texts(entry.get(key, []), key) for key in booleans)
-        gate = Boolean(all_of, any_of, none_of)
+def _pin(entry: Entry) -> float:
+    try:
+        return number(entry)
+    except InvalidEntry as error:
+        raise InvalidEntry(f"the value for sample {error}") from None
+
+
+def _population(entry: Entry) -> Population:
+    gate: Terms | Boolean = Terms(())
+    if not entry.is_mapping(("name", "parent", "gate", *_BOOLEANS), ("name",)):
+        return Population("", ROOT, gate)
+    used = [key for key in _BOOLEANS if key in entry.value]
+    if ("gate" in entry.value) == bool(used):
+        entry.note("give either  gate: [TERMS]  or some of all_of, any_of, not")
+    elif used:
+        gate = Boolean(*(entry.take(key, names, ()) for key in _BOOLEANS))
     else:
         # An empty list is all of the parent: what is left where the markers of every term are optional and missing.
-        gate = Terms(_terms(entry["gate"], "gate"))
-    return Population(_text(entry["name"], "name"), str(entry.get("parent", ROOT)), gate)
+        gate = Terms(entry.take("gate", terms, ()))
+    return Population(entry.take("name", name, ""), entry.take("parent", name, ROOT), gate)
 
 
-def _plot(entry: Any) -> Plot:
-    _require_keys(entry, ("parent", "x", "y"), ("x", "y"))
-    return Plot(str(entry.get("parent", ROOT)), str(entry["x"]), str(entry["y"]))
-
-
-def _entries(reader: _Reader, document: Mapping[str, Any], key: str, kind: type) -> Any:
-    value = document.get(key)
-    if value is None:
-        return kind()
-    if not isinstance(value, kind):
-        reader.problems.append(f"{key} should be a {'mapping' if kind is dict else 'list'}, not {value!r}")
-        return kind()
-    return value
-
-
-def read(text: str) -> GateTree:
-    """Read a strategy; `GateError` lists every problem."""
-    try:
-        document = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise GateError(f"this gating strategy is not YAML: {error}") from error
-    except RecursionError:
-        raise GateError(
-            "this gating strategy is no strategy: too many lists lie within one another"
-        ) from None
-    if not isinstance(document, dict) or "cytocar_gating" not in document:
-        raise GateError("this is not a gating strategy: its first line should be  cytocar_gating: 1")
-    if document["cytocar_gating"] != VERSION:
-        raise GateError(
-            f"cytocar_gating is {document['cytocar_gating']!r}; this version of cytocar reads {VERSION}"
-        )
-    reader = _Reader()
-    reader.attempt("top level", _require_keys, document, _TOP, ("name",))
-    reader.attempt("name", _text, document.get("name", ""), "name")
-    thresholds = {
-        str(name): reader.attempt(f"threshold {name}", _threshold, str(name), entry)
-        for name, entry in _entries(reader, document, "thresholds", dict).items()
-    }
-    populations = [
-        reader.attempt(f"population {_label(entry, number)}", _population, entry)
-        for number, entry in enumerate(_entries(reader, document, "populations", list), start=1)
-    ]
-    subsets = {
-        str(name): reader.attempt(f"subset {name}", _terms, terms, "its gate")
-        for name, terms in _entries(reader, document, "subsets", dict).items()
-    }
-    plots = [
-        reader.attempt(f"plot {number}", _plot, entry)
-        for number, entry in enumerate(_entries(reader, document, "plots", list), start=1)
-    ]
-    compartments = _entries(reader, document, "compartments", dict)
-    optional = reader.attempt("optional_markers", _texts, document.get("optional_markers") or [], "it")
-    if reader.problems:
-        listed = "\n".join(f"  {problem}" for problem in reader.problems)
-        name = document.get("name", "")
-        title = f" {name!r}" if isinstance(name, str) and name else ""
-        raise GateError(f"gating strategy{title} cannot be read:\n{listed}")
-    return GateTree(
-        name=str(document["name"]),
-        description=str(document.get("description") or "").strip(),
-        thresholds=thresholds,
-        populations=tuple(populations),
-        denominator=str(document.get("denominator", ROOT)),
-        compartments={str(key): str(value) for key, value in compartments.items()},
-        subsets=subsets,
-        optional=optional,
-        plots=tuple(plots),
-    )
-
-
-def _label(entry: Any, number: int) -> str:
-    return repr(entry["name"]) if isinstance(entry, dict) and "name" in entry else f"number {number}"
-
-
-def _plain_rule(rule: Rule) -> dict[str, Any]:
-    plain: dict[str, Any] = {"rule": rule.kind}
-    if rule.low is not None or rule.high is not None:
-        plain["range"] = [rule.low, rule.high]
-    defaults = {f.name: f.default for f in dataclasses.fields(rule)}
-    for name in ("min_cells", "min_confidence", "rate", "false_positive_rate"):
-        value = getattr(rule, name, None)
-        if value is not None and (value != defaults[name] or name == "false_positive_rate"):
-            plain[name] = value
-    if isinstance(rule, Negatives):
-        plain["controls"] = rule.controls
-    if isinstance(rule, Quantile):
-        plain["quantile"] = rule.quantile
-    if isinstance(rule, OfCells):
-        cells: dict[str, Any] = {}
-        if rule.population is not None:
-            cells = {"in": rule.population, "gate": [str(term) for term in rule.gate]}
-        if isinstance(rule, Quantile):
-            cells |= {
-                name: getattr(rule, name) for name in ("sample", "role") if getattr(rule, name) is not None
-            }
-        if cells:
-            key = "negatives" if isinstance(rule, Negatives) else "fmo" if isinstance(rule, Fmo) else "of"
-            plain[key] = cells
-    return plain
-
-
-def _plain_threshold(threshold: Threshold) -> dict[str, Any]:
-    markers = list(threshold.markers)
-    plain: dict[str, Any] = {"marker": markers[0] if len(markers) == 1 else markers}
-    if threshold.value is not None:
-        plain["value"] = threshold.value
-    if threshold.samples:
-        plain["samples"] = dict(threshold.samples)
-    if threshold.rule is not None:
-        plain |= _plain_rule(threshold.rule)
-    if threshold.population != ROOT or threshold.rule is not None:
-        plain["in"] = threshold.population
-    fallback = []
-    for rule in threshold.fallback:
-        entry = _plain_rule(rule)
-        first = threshold.rule
-        if first is not None and (rule.low, rule.high) == (first.low, first.high):
-            entry.pop("range", None)
-        elif "range" not in entry:
-            entry["range"] = [None, None]
-        fallback.append(entry)
-    if fallback:
-        plain["fallback"] = fallback[0] if len(fallback) == 1 else fallback
-    return plain
-
-
-def _plain_population(population: Population) -> dict[str, Any]:
-    plain: dict[str, Any] = {"name": population.name, "parent": population.parent}
-    if isinstance(population.gate, Boolean):
-        gate = population.gate
-        parts = (("all_of", gate.all_of), ("any_of", gate.any_of), ("not", gate.none_of))
-        return plain | {key: list(names) for key, names in parts if names}
-    return plain | {"gate": [str(term) for term in population.gate.terms]}
+def _plot(entry: Entry) -> Plot:
+    if not entry.is_mapping(("parent", "x", "y"), ("x", "y")):
+        return Plot(ROOT, "", "")
+    return Plot(entry.take("parent", name, ROOT), entry.take("x", name, ""), entry.take("y", name, ""))
 
 
 def write(tree: GateTree) -> str:
-    """Return YAML text with one line a threshold and one a population."""
-    lines = [f"cytocar_gating: {VERSION}", f"name: {_flow(tree.name)}"]
+    """Return YAML text with one line per threshold and per population; `read` gives the same fields back."""
+    lines = [f"cytocar_gating: {VERSION}", f"name: {flow(tree.name)}"]
     if tree.description:
-        lines.append(f"description: {_flow(tree.description)}")
+        lines.append(f"description: {flow(tree.description)}")
     sections: dict[str, Mapping[str, Any] | Sequence[Any]] = {
         "thresholds": {name: _plain_threshold(threshold) for name, threshold in tree.thresholds.items()},
         "populations": [_plain_population(population) for population in tree.populations],
@@ -430,17 +238,46 @@ def write(tree: GateTree) -> str:
             continue
         lines.append(f"{key}:")
         if isinstance(entries, Mapping):
-            lines += [f"  {_flow(name)}: {_flow(entry)}" for name, entry in entries.items()]
+            lines += [f"  {flow(name)}: {flow(entry)}" for name, entry in entries.items()]
         else:
-            lines += [f"  - {_flow(entry)}" for entry in entries]
-    lines.append(f"denominator: {_flow(tree.denominator)}")
+            lines += [f"  - {flow(entry)}" for entry in entries]
+    lines.append(f"denominator: {flow(tree.denominator)}")
     if tree.optional:
-        lines.append(f"optional_markers: {_flow(list(tree.optional))}")
+        lines.append(f"optional_markers: {flow(list(tree.optional))}")
     return "\n".join(lines) + "\n"
 
 
-def _flow(value: Any) -> str:
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")
-    )
-    return text.removesuffix("...\n").strip()
+def _plain_threshold(threshold: Threshold) -> dict[str, Any]:
+    markers = list(threshold.markers)
+    plain: dict[str, Any] = {"marker": markers[0] if len(markers) == 1 else markers}
+    if threshold.value is not None:
+        plain["value"] = threshold.value
+    if threshold.samples:
+        plain["samples"] = dict(threshold.samples)
+    if threshold.rule is not None:
+        plain |= threshold.rule.plain()
+    if threshold.population != ROOT or threshold.rule is not None:
+        plain["in"] = threshold.population
+    fallback = [_plain_fallback(rule, threshold.rule) for rule in threshold.fallback]
+    if fallback:
+        plain["fallback"] = fallback[0] if len(fallback) == 1 else fallback
+    return plain
+
+
+def _plain_fallback(rule: Rule, stands_in_for: Rule | None) -> dict[str, Any]:
+    """Return a fallback without the range that it takes over, or with an open one where it does not."""
+    plain = rule.plain()
+    if stands_in_for is not None and (rule.low, rule.high) == (stands_in_for.low, stands_in_for.high):
+        plain.pop("range", None)
+    elif "range" not in plain:
+        plain["range"] = [None, None]
+    return plain
+
+
+def _plain_population(population: Population) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": population.name, "parent": population.parent}
+    if isinstance(population.gate, Boolean):
+        gate = population.gate
+        parts = (("all_of", gate.all_of), ("any_of", gate.any_of), ("not", gate.none_of))
+        return plain | {key: list(names) for key, names in parts if names}
+    return plain | {"gate": [str(term) for term in population.gate.terms]}

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core.errors import GateError
-from cytocar.gate._populations.evaluate import Positives, members
+from cytocar.gate._populations.evaluate import PositiveMasks, members
 from cytocar.gate._populations.order import order
 from cytocar.gate._populations.parts import ROOT
-from cytocar.gate._strategy.rules import Negatives, OfCells, Quantile
-from cytocar.gate._thresholds.apply_rule import Known
-from cytocar.gate._thresholds.finders import Found, find
+from cytocar.gate._rules.base import RuleInput
+from cytocar.gate._thresholds.find import ResolvedThreshold, find
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar.gate._populations.evaluate import Column, Mask
     from cytocar.gate._populations.order import Step
+    from cytocar.gate._rules.base import ReferenceCells
+    from cytocar.gate._strategy.threshold import Threshold
     from cytocar.gate._strategy.tree import GateTree
 
 Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
@@ -31,7 +32,7 @@ Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
 class Resolved:
     """Numbers of all thresholds and cells of all populations of one sample."""
 
-    found: dict[str, Found]
+    found: dict[str, ResolvedThreshold]
     masks: dict[str, Mask]
 
 
@@ -73,47 +74,84 @@ def resolve(
     controls = controls or {}
     populations = {population.name: population for population in tree.expanded()}
     numbers: dict[str, float] = {}
-    found: dict[str, Found] = {}
+    found: dict[str, ResolvedThreshold] = {}
     masks: dict[str, Mask] = {ROOT: root}
-    positive = Positives(tree.thresholds, columns, numbers)
+    positive = PositiveMasks(tree.thresholds, columns, numbers)
     for step in order(populations, tree.thresholds, targets):
         if step.kind == "population":
             masks[step.name] = members(populations[step.name], masks, positive)
             continue
         threshold = tree.thresholds[step.name]
-        column = columns[threshold.marker]
-        known = Known(
-            values=column[masks[threshold.population]],
-            negatives=cells_of(Negatives, tree, step.name, column, masks, positive),
-            reference=cells_of(Quantile, tree, step.name, column, masks, positive),
+        cells = GatedCells(columns[threshold.marker], masks, positive)
+        given = rule_input(
+            threshold,
+            cells,
             controls=controls.get(step.name, {}),
             others=None if others is None else others.get(step.name, ()),
         )
-        result = find(threshold, known, sample, seed=seed)
+        result = find(threshold, given, sample, seed=seed)
         found[step.name] = result
         numbers[step.name] = result.value
     ordered = {name: found[name] for name in tree.thresholds if name in found}
     return Resolved(ordered, {name: masks[name] for name in (ROOT, *populations) if name in masks})
 
 
-def cells_of(
-    kind: type[OfCells],
-    tree: GateTree,
-    name: str,
-    column: Column,
-    masks: Mapping[str, Mask],
-    positive: Positives,
-) -> NDArray[Any] | None:
-    """Return the values of the cells of the same tube that a rule of this kind looks at; None without such a rule."""
-    for rule in tree.thresholds[name].rules():
-        if isinstance(rule, kind) and rule.population is not None:
-            if not rule.gate and rule.population == tree.thresholds[name].population:
-                raise GateError(
-                    f"the negatives of threshold {name!r} are the very cells it divides; name a gate that leaves "
-                    "out what is positive"
-                )
-            inside = masks[rule.population].copy()
-            for term in rule.gate:
-                inside &= positive(term.threshold) if term.positive else ~positive(term.threshold)
-            return np.asarray(column[inside])
-    return None
+@dataclass(frozen=True, eq=False)
+class GatedCells:
+    """One marker of a sample, and as much of its gating as is known.
+
+    Parameters
+    ----------
+    column
+        Arcsinh values (events,).
+    masks
+        Population to boolean array (events,).
+    positive
+        Gives for the name of a threshold which events are at or above it.
+    """
+
+    column: Column
+    masks: Mapping[str, Mask]
+    positive: PositiveMasks
+
+    def values(self, cells: ReferenceCells) -> NDArray[Any]:
+        """Return the marker in the cells of a population that fulfil all terms of a gate."""
+        inside = self.masks[cells.population].copy()
+        for term in cells.gate:
+            above = self.positive(term.threshold)
+            inside &= above if term.positive else ~above
+        return np.asarray(self.column[inside])
+
+
+def rule_input(
+    threshold: Threshold,
+    cells: GatedCells,
+    *,
+    controls: Mapping[str, NDArray[Any]],
+    others: Sequence[float] | None,
+) -> RuleInput:
+    """Return what the rules of a threshold may look at in one sample.
+
+    Raises
+    ------
+    GateError
+        The reference cells of a rule are the very cells that the threshold divides.
+    """
+    references: dict[ReferenceCells, NDArray[Any]] = {}
+    for rule in threshold.rules():
+        wanted = rule.reference_cells
+        if wanted is None or wanted in references:
+            continue
+        if not wanted.gate and wanted.population == threshold.population:
+            raise GateError(
+                f"the negatives of threshold {threshold.name!r} are the very cells it divides",
+                fix="name a gate that leaves out what is positive",
+            )
+        references[wanted] = cells.values(wanted)
+    return RuleInput(
+        values=cells.column[cells.masks[threshold.population]],
+        references=references,
+        controls=controls,
+        others=others,
+        named_tubes=threshold.named_tubes(),
+    )

@@ -149,25 +149,22 @@ def _stated_thresholds(
 
 def _control_tubes(where: str, strategy: GateTree, samples: pd.DataFrame | None) -> Iterator[Problem]:
     """Find control tubes that the strategy names and the sheet does not have."""
-    from cytocar.gate._strategy.rules import Quantile
-
     if samples is None:
         return
     known = [str(sample) for sample in samples[keys.SAMPLE]]
     roles = sorted(set(samples["role"].astype(str)))
     for threshold in strategy.thresholds.values():
         for rule in threshold.rules():
-            if not isinstance(rule, Quantile):
-                continue
-            if rule.sample is not None and rule.sample not in known:
+            if rule.named_tube is not None and rule.named_tube not in known:
                 yield Problem(
                     where,
-                    f"threshold {threshold.name!r} is found in tube {rule.sample!r}; the sheet has no such sample",
-                    did_you_mean(rule.sample, known),
+                    f"threshold {threshold.name!r} is found in tube {rule.named_tube!r}; the sheet has no such sample",
+                    did_you_mean(rule.named_tube, known),
                 )
-            if rule.role is not None and rule.role not in roles:
+            if rule.named_role is not None and rule.named_role not in roles:
                 yield Problem(
                     where,
-                    f"threshold {threshold.name!r} is found in tubes of role {rule.role!r}; the sample sheet has none",
+                    f"threshold {threshold.name!r} is found in tubes of role {rule.named_role!r}; "
+                    "the sample sheet has none",
                     f"roles in the sheet: {', '.join(roles)}",
                 )

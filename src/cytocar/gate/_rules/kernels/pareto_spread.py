@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar.gate._thresholds import tail
+from cytocar.gate._rules.kernels import pareto_tail as tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
