@@ -209,7 +209,7 @@ def test_load_finds_names_and_files(tmp_path, small: str) -> None:
     assert gate.load("off") == gate.load("cells")
     with pytest.raises(GateError, match=r"no gating strategy 'cart'.*did you mean 'car_t'\?"):
         gate.load("cart")
-    with pytest.raises(GateError, match=r"missing\.yaml cannot be read"):
+    with pytest.raises(GateError, match=r"missing\.yaml: the gating strategy cannot be read"):
         gate.load(tmp_path / "missing.yaml")
     path.write_text("name: x", encoding="utf-8")
     with pytest.raises(GateError, match=r"my\.yaml: this is not a gating strategy"):
