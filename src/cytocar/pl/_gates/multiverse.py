@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys
-from cytocar.pl._gates.robustness import chosen
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sample_axis import names_height, sample_axis
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
@@ -70,9 +69,9 @@ def multiverse(
     ['CAR-T %', 'rules']
     """
     inputs.require(table, _COLUMNS, "the table of the multiverse")
-    rows = chosen(table, "measure", measure)
+    rows = inputs.rows_of(table, "measure", measure)
     if sample is not None:
-        rows = chosen(rows, keys.SAMPLE, sample)
+        rows = inputs.rows_of(rows, keys.SAMPLE, sample)
         name = str(rows["measure"].iloc[0])
         return _one(rows[rows["measure"].astype(str) == name], name, sample)
     return _all(rows, inputs.sample_order(rows[keys.SAMPLE], samples))
@@ -80,8 +79,8 @@ def multiverse(
 
 def _sorted(part: pd.DataFrame) -> pd.DataFrame:
     """Return the universes that gave a number, from low to high."""
-    known = part[np.isfinite(part["result"].to_numpy(dtype=float))]
-    return known.sort_values(["result", "universe"], kind="stable")
+    finite: pd.DataFrame = part[np.isfinite(part["result"].to_numpy(dtype=float))]
+    return finite.sort_values(["result", "universe"], kind="stable")
 
 
 def _all(rows: pd.DataFrame, order: Sequence[str]) -> Figure:

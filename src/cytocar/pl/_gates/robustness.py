@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys, ordering
-from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet
 
@@ -74,8 +73,8 @@ def robustness(
     ['VHH', 'CD3']
     """
     inputs.require(table, _COLUMNS, "the table of robustness")
-    rows = chosen(table, "measure", measure)
-    rows = chosen(rows, keys.SAMPLE, sample)
+    rows = inputs.rows_of(table, "measure", measure)
+    rows = inputs.rows_of(rows, keys.SAMPLE, sample)
     order = inputs.sample_order(rows[keys.SAMPLE], samples)
     measures = list(dict.fromkeys(rows["measure"].astype(str)))
     parts = {
@@ -85,16 +84,6 @@ def robustness(
         )
     }
     return (_tornadoes if len(order) <= _TORNADOES else _lines)(parts, order, measures)
-
-
-def chosen(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFrame:
-    """Return the rows of one value of a column, or all; refuse a value that is not there."""
-    if name is None:
-        return table
-    present = list(dict.fromkeys(table[column].astype(str)))
-    if name not in present:
-        raise ParameterError(f"the table has no {column} {name!r}", fix=did_you_mean(name, present))
-    return table[table[column].astype(str) == name]
 
 
 def _moves(part: pd.DataFrame) -> tuple[list[dict[Any, Any]], float]:

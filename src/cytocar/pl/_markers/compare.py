@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,9 +37,9 @@ def compare(
     markers: Sequence[str] | None = None,
     margin: float | None = decisions.MARGIN,
 ) -> Figure:
-    """Draw the difference of medians of every marker with its interval, one column of panels a subset.
+    """Draw the difference of medians of every marker with its interval, one column of panels per subset.
 
-    Shape and colour of a mark tell the call. For comparisons over time the small grey bar is the change of the same
+    Shape and colour of a mark give the call. For comparisons over time the small grey bar is the change of the same
     marker in the host T cells of the same tubes: what staining alone may have done.
 
     Parameters
@@ -75,106 +76,135 @@ def compare(
     >>> compare(found).axes[0].get_xlabel()
     '5yr minus 2mo, arcsinh units'
     """
+    shown = arrange(
+        table, comparison=comparison, timepoint=timepoint, compartment=compartment, markers=markers
+    )
+    return _draw(shown, margin)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison in the order drawn."""
+
+    heading: str
+    group_a: str
+    group_b: str
+    markers: list[str]
+    subsets: dict[str, pd.DataFrame]
+    """For each subset the rows of the table, one per marker."""
+    host: dict[str, pd.DataFrame]
+    """The same for the host T cells of the same tubes; empty where they are not drawn beside."""
+    reach: float
+    """How far the axes go on both sides of 0."""
+
+
+def arrange(
+    table: pd.DataFrame,
+    *,
+    comparison: str | None = None,
+    timepoint: str | None = None,
+    compartment: str = keys.CAR,
+    markers: Sequence[str] | None = None,
+) -> Comparison:
+    """Arrange what `compare` draws."""
     inputs.require(table, _COLUMNS, "the table of comparisons")
-    present = list(dict.fromkeys(table["comparison"].astype(str)))
     if comparison is None:
+        present = inputs.distinct(table, "comparison")
         comparison = next((name for name in present if name != _BETWEEN), present[0])
-    if comparison not in present:
-        raise ParameterError(
-            f"the table has no comparison {comparison!r}", fix=did_you_mean(comparison, present)
-        )
-    part = table[table["comparison"].astype(str) == comparison]
-    host = None
-    where = ""
+    rows = inputs.rows_of(table, "comparison", comparison)
+    host = rows.iloc[:0]
     if comparison == _BETWEEN:
-        if keys.TIMEPOINT in part:
-            times = ordering.sort_timepoints(part[keys.TIMEPOINT].astype(str))
-            timepoint = times[-1] if timepoint is None else timepoint
-            if timepoint not in times:
-                raise ParameterError(
-                    f"there is no timepoint {timepoint!r}", fix=did_you_mean(timepoint, times)
-                )
-            part = part[part[keys.TIMEPOINT].astype(str) == timepoint]
-            where = f" at {fitted_text.label(timepoint)}"
+        rows, heading = _at_timepoint(rows, timepoint)
     else:
-        whose = part[keys.COMPARTMENT].astype(str)
+        whose = inputs.texts(rows, keys.COMPARTMENT)
         if compartment not in set(whose):
             compartment = whose.iloc[0]
-        host = part[whose == keys.HOST] if compartment == keys.CAR else None
-        part = part[whose == compartment]
-    return _draw(part, host, _heading(comparison, compartment) + where, markers, margin)
+        host = rows[whose == keys.HOST] if compartment == keys.CAR else host
+        rows = rows[whose == compartment]
+        heading = f"{fitted_text.label(compartment)}: {fitted_text.label(comparison, 30)}"
+    present = inputs.distinct(rows, keys.SUBSET)
+    subsets = [*(name for name in _ORDER if name in present), *sorted(set(present) - set(_ORDER))]
+    order = _marker_order(rows, subsets, markers)
 
-
-def _heading(comparison: str, compartment: str) -> str:
-    name = fitted_text.label(comparison, 30)
-    if comparison == _BETWEEN:
-        return "CAR-T against host T cells"
-    return f"{fitted_text.label(compartment)}: {name}"
-
-
-def _draw(
-    part: pd.DataFrame,
-    host: pd.DataFrame | None,
-    heading: str,
-    markers: Sequence[str] | None,
-    margin: float | None,
-) -> Figure:
-    subset = part[keys.SUBSET].astype(str)
-    present = set(subset)
-    shown = [name for name in _ORDER if name in present] + sorted(present - set(_ORDER))
-    known = list(dict.fromkeys(part["marker"].astype(str)))
-    if markers is None:
-        sizes = {
-            name: float(part.loc[subset == name, "n_cells_b"].max()) for name in shown if name != keys.ALL
+    def by_subset(part: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        of = {name: part[inputs.texts(part, keys.SUBSET) == name] for name in subsets}
+        return {
+            n: each.drop_duplicates("marker").set_index("marker").reindex(order) for n, each in of.items()
         }
-        lead = max(sizes, key=lambda name: sizes[name]) if sizes else shown[0]
-        effects = part[subset == lead].drop_duplicates("marker").set_index("marker")["effect"].astype(float)
-        order = sorted(known, key=lambda m: (-_finite(effects.get(m, np.nan)), ordering.natural(m)))
-    else:
-        unknown = [marker for marker in markers if marker not in known]
-        if unknown:
-            raise ParameterError(f"{unknown[0]!r} is not in the table", fix=did_you_mean(unknown[0], known))
-        order = list(markers)
-    names = [fitted_text.label(marker, 14) for marker in order]
+
+    return Comparison(
+        heading,
+        str(rows["group_a"].iloc[0]),
+        str(rows["group_b"].iloc[0]),
+        order,
+        by_subset(rows),
+        by_subset(host) if len(host) else {},
+        _reach(rows),
+    )
+
+
+def _at_timepoint(rows: pd.DataFrame, timepoint: str | None) -> tuple[pd.DataFrame, str]:
+    """Return a comparison of CAR-T with host T cells within one timepoint, by default the last, and its heading."""
+    heading = "CAR-T against host T cells"
+    if keys.TIMEPOINT not in rows:
+        return rows, heading
+    times = ordering.sort_timepoints(inputs.texts(rows, keys.TIMEPOINT))
+    timepoint = times[-1] if timepoint is None else timepoint
+    if timepoint not in times:
+        raise ParameterError(f"there is no timepoint {timepoint!r}", fix=did_you_mean(timepoint, times))
+    chosen = rows[inputs.texts(rows, keys.TIMEPOINT) == timepoint]
+    return chosen, f"{heading} at {fitted_text.label(timepoint)}"
+
+
+def _marker_order(rows: pd.DataFrame, subsets: Sequence[str], markers: Sequence[str] | None) -> list[str]:
+    """Return the markers asked for, or all by their effect in the subset with the most cells."""
+    known = inputs.distinct(rows, "marker")
+    if markers is not None:
+        inputs.refuse_unknown(markers, known, "is not in the table")
+        return list(markers)
+    subset = inputs.texts(rows, keys.SUBSET)
+    sizes = {n: float(rows.loc[subset == n, "n_cells_b"].max()) for n in subsets if n != keys.ALL}
+    lead = max(sizes, key=lambda name: sizes[name]) if sizes else subsets[0]
+    effects = rows[subset == lead].drop_duplicates("marker").set_index("marker")["effect"].astype(float)
+    return sorted(known, key=lambda m: (-_finite(effects.get(m, np.nan)), ordering.natural(m)))
+
+
+def _draw(shown: Comparison, margin: float | None) -> Figure:
+    names = [fitted_text.label(marker, 14) for marker in shown.markers]
     left = max(map(fitted_text.width_mm, names)) + 4
     head, foot, gap = 17.0, 9.0, 3.0
-    height = max(3.3 * len(order), 12.0)
+    height = max(3.3 * len(names), 12.0)
+    n = len(shown.subsets)
     width = style.WIDTH_MM - left - 3
-    if len(shown) < 3:
-        width = min(width, 70.0 * len(shown))
+    if n < 3:
+        width = min(width, 70.0 * n)
     sheet = Sheet(head + height + foot)
-    sheet.text(left, 1.2, f"{heading}, difference of medians with 95 % interval", size=style.TITLE)
-    _key(sheet, left, host is not None and len(host) > 0)
-    boxes = grid(
-        len(shown), columns=len(shown), left=left, top=head, width=width, height=height, gap_x=gap, gap_y=0
-    )
-    reach = _reach(part)
-    for place, (name, box) in enumerate(zip(shown, boxes, strict=True)):
+    sheet.text(left, 1.2, f"{shown.heading}, difference of medians with 95 % interval", size=style.TITLE)
+    _key(sheet, left, bool(shown.host))
+    boxes = grid(n, columns=n, left=left, top=head, width=width, height=height, gap_x=gap, gap_y=0)
+    for (name, rows), box in zip(shown.subsets.items(), boxes, strict=True):
         axes = sheet.axes(box, label=name)
-        rows = part[subset == name].drop_duplicates("marker").set_index("marker").reindex(order)
-        beside = None
-        if host is not None:
-            mine = host[host[keys.SUBSET].astype(str) == name]
-            beside = mine.drop_duplicates("marker").set_index("marker").reindex(order)
-        _panel(axes, rows, beside, margin, reach)
-        axes.set(xlim=(-reach, reach), ylim=(len(order) - 0.4, -0.6))
-        axes.set_yticks(range(len(order)), names if place == 0 else [])
+        _panel(axes, rows, shown.host.get(name), margin, shown.reach)
+        axes.set(xlim=(-shown.reach, shown.reach), ylim=(len(names) - 0.4, -0.6))
+        axes.set_yticks(range(len(names)), names if box is boxes[0] else [])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        a, b = (str(part[column].iloc[0]) for column in ("group_a", "group_b"))
         axes.set_title(fitted_text.label(name), pad=10)
-        counts = rows[["n_cells_b", "n_cells_a"]].max()
-        if np.isfinite(counts.to_numpy(dtype=float)).all():
-            axes.annotate(
-                f"n = {fitted_text.count(counts.iloc[0])} vs {fitted_text.count(counts.iloc[1])}", (0, 1),
-                xycoords="axes fraction", xytext=(0, 2.5), textcoords="offset points", size=style.SMALL,
-                color=style.SOFT,
-            )  # fmt: skip
-        if place == 0:
-            axes.set_xlabel(
-                f"{fitted_text.label(b, 12)} minus {fitted_text.label(a, 12)}, arcsinh units", loc="left"
-            )
+        _write_cells(axes, rows)
+    a, b = (fitted_text.label(group, 12) for group in (shown.group_a, shown.group_b))
+    sheet.figure.axes[0].set_xlabel(f"{b} minus {a}, arcsinh units", loc="left")
     return sheet.figure
+
+
+def _write_cells(axes: Axes, rows: pd.DataFrame) -> None:
+    """Write how many cells were compared above a panel."""
+    counts = rows[["n_cells_b", "n_cells_a"]].max()
+    if np.isfinite(counts.to_numpy(dtype=float)).all():
+        axes.annotate(
+            f"n = {fitted_text.count(counts.iloc[0])} vs {fitted_text.count(counts.iloc[1])}", (0, 1),
+            xycoords="axes fraction", xytext=(0, 2.5), textcoords="offset points", size=style.SMALL,
+            color=style.SOFT,
+        )  # fmt: skip
 
 
 def _reach(part: pd.DataFrame) -> float:
@@ -197,30 +227,30 @@ def _panel(
     if margin:
         axes.axvspan(-margin, margin, color=style.FAINT, linewidth=0, zorder=0)
     axes.axvline(0, color=style.SOFT, linewidth=0.6, zorder=1)
-    place = np.arange(len(rows))
+    row = np.arange(len(rows))
     if beside is not None:
         low, high = (beside[c].to_numpy(dtype=float) for c in ("effect_low", "effect_high"))
-        axes.hlines(place + 0.28, low, high, color=style.DIM, linewidth=1.6, label="host", zorder=1)
+        axes.hlines(row + 0.28, low, high, color=style.DIM, linewidth=1.6, label="host", zorder=1)
     effect, low, high = (rows[c].to_numpy(dtype=float) for c in ("effect", "effect_low", "effect_high"))
     calls = rows["call"].astype(object).astype(str).to_numpy()
     colours = [style.CALL_COLOURS[UNCHANGED] if c not in (UP, DOWN) else style.CALL_COLOURS[c] for c in calls]
-    axes.hlines(place, low, high, color=colours, linewidth=1.0, label="intervals", zorder=2)
+    axes.hlines(row, low, high, color=colours, linewidth=1.0, label="intervals", zorder=2)
     far = np.abs(effect) > reach
     for call in MARKER_CALLS:
-        mine = (calls == call) & ~far
-        if mine.any():
+        of_call = (calls == call) & ~far
+        if of_call.any():
             face = style.CALL_COLOURS[call]
             axes.plot(
-                effect[mine], place[mine], linestyle="none", marker=style.CALL_MARKERS[call], markersize=4,
+                effect[of_call], row[of_call], linestyle="none", marker=style.CALL_MARKERS[call], markersize=4,
                 markerfacecolor=face, markeredgewidth=0.8, zorder=3, label=call,
                 markeredgecolor=style.CALL_COLOURS[UNCHANGED] if call == INCONCLUSIVE else face,
             )  # fmt: skip
-    for row in np.flatnonzero(far):
-        side = float(np.sign(effect[row]))
+    for at in np.flatnonzero(far):
+        side = float(np.sign(effect[at]))
         axes.text(
-            side * reach, float(row), f"{effect[row]:+.1f} ▸" if side > 0 else f"◂ {effect[row]:+.1f}",
+            side * reach, float(at), f"{effect[at]:+.1f} ▸" if side > 0 else f"◂ {effect[at]:+.1f}",
             size=style.SMALL,
-            color=colours[row], ha="right" if side > 0 else "left", va="center", zorder=3,
+            color=colours[at], ha="right" if side > 0 else "left", va="center", zorder=3,
             bbox={"boxstyle": "square,pad=0.05", "fc": style.WHITE, "ec": "none"},
         )  # fmt: skip
     if not np.isfinite(effect).any():

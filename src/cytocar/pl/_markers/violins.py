@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
-from cytocar.pl._markers.violin_panels import DENSE, NOTE, Panel, Violin, lay_out
+from cytocar.pl._markers.violin_panels import DENSE, NOTE, Looks, Panel, Violin, lay_out
 from cytocar.pl._page import fitted_text, inputs, style
 
 if TYPE_CHECKING:
@@ -27,72 +28,98 @@ BESIDE_HOST = ("Ki67", "GZMB", "CD107a", "PD-1", "CD57")
 """Markers shown for CAR-T cells beside host T cells."""
 
 
-def _violins(
+Parts = dict[str, "NDArray[np.bool_]"]
+"""Which cells belong to each part, by its name."""
+
+
+def _parts(adata: AnnData, split: str | None, rows: NDArray[np.bool_], shown: Sequence[str] | None) -> Parts:
+    """Return the parts that cells are split into; a single one without a name where they are not."""
+    if split is None:
+        return {"": rows}
+    values = inputs.column(adata, split)
+    names = inputs.levels(adata, split, within=rows) if shown is None else shown
+    if not names:
+        raise ParameterError(f"no cell drawn has a value in obs[{split!r}], so there is nothing to split by")
+    return {name: rows & (values == name) for name in names}
+
+
+def arrange(
     adata: AnnData,
     markers: Sequence[str],
     groupby: str,
-    split: str | None,
+    *,
+    split: str | None = None,
     rows: NDArray[np.bool_],
     shown: Sequence[str] | None = None,
-) -> Figure:
+) -> tuple[list[Panel], Parts]:
+    """Arrange violins by group: one panel per marker and part, markers first.
+
+    Parameters
+    ----------
+    adata
+        Cells.
+    markers
+        Which markers, in any spelling.
+    groupby
+        Column of obs: one violin per value.
+    split
+        Column of obs: one part per value.
+    rows
+        Which cells are drawn.
+    shown
+        Values of `split`; default all.
+    """
     values = inputs.expression(adata, markers)
-    names = inputs.names_of(adata, markers)
     groups = inputs.column(adata, groupby)
-    places = inputs.levels(adata, groupby, within=rows)
-    if not places:
+    names = inputs.levels(adata, groupby, within=rows)
+    if not names:
         raise ParameterError(f"no cell drawn has a value in obs[{groupby!r}], so there is nothing to compare")
-    parts: list[tuple[str, NDArray[np.bool_]]] = [("", rows)]
-    if split is not None:
-        column = inputs.column(adata, split)
-        names_of_parts = inputs.levels(adata, split, within=rows) if shown is None else shown
-        parts = [(name, rows & (column == name)) for name in names_of_parts]
-    if not parts:
-        raise ParameterError(f"no cell drawn has a value in obs[{split!r}], so there is nothing to split by")
-    if split is not None and len(parts) > 1:
-        colours = style.colours_of(split, [name for name, _ in parts])
-    else:
-        by_place = style.colours_of(groupby, places)
-        colours = {}
-    masks = {(part, place): mask & (groups == place) for part, mask in parts for place in places}
+    parts = _parts(adata, split, rows, shown)
+    of_parts = split is not None and len(parts) > 1
+    by_part = style.colours_of(split, list(parts)) if split is not None and of_parts else {}
+    by_group = {} if of_parts else style.colours_of(groupby, names)
+    masks = {(part, name): mask & (groups == name) for part, mask in parts.items() for name in names}
     panels = [
         Panel(
             part,
             marker,
             tuple(
-                Violin(i, values[masks[part, place], m], colours[part] if colours else by_place[place])
-                for i, place in enumerate(places)
+                Violin(i, values[masks[part, name], m], by_part[part] if of_parts else by_group[name])
+                for i, name in enumerate(names)
             ),
-            tuple(places),
+            tuple(names),
         )
-        for m, marker in enumerate(names)
-        for part, _ in parts
+        for m, marker in enumerate(inputs.names_of(adata, markers))
+        for part in parts
     ]
-    label = "" if groupby == keys.TIMEPOINT else groupby
-    if 1 < len(parts) <= 6 and len(places) <= DENSE:
-        titles = [
-            f"{fitted_text.label(name, 16)}  n = {fitted_text.count(mask.sum())}" for name, mask in parts
-        ]
-        return lay_out(
-            panels, columns=len(parts), value_label=inputs.value_label(adata, names), note=NOTE,
-            column_titles=titles, group_label=label,
-        )  # fmt: skip
-    if len(parts) > 1:
-        panels = [
-            Panel(
-                f"{fitted_text.label(p.marker, 12)}, {fitted_text.label(p.title, 12)}",
-                p.marker,
-                p.violins,
-                p.names,
-            )
-            for p in panels
-        ]
-    else:
-        panels = [Panel("", p.marker, p.violins, p.names) for p in panels]
-    wide = len(places) > DENSE
-    columns = min(2 if wide else 3, len(panels))
-    return lay_out(
-        panels, columns=columns, value_label=inputs.value_label(adata, names), note=NOTE, group_label=label
+    return panels, parts
+
+
+def _draw(adata: AnnData, panels: Sequence[Panel], parts: Parts, groupby: str) -> Figure:
+    """Place panels: a column per part as far as they fit, else each with its part in its title."""
+    looks = Looks(
+        value_label=inputs.value_label(adata, list(dict.fromkeys(panel.marker for panel in panels))),
+        note=NOTE,
+        group_label="" if groupby == keys.TIMEPOINT else groupby,
     )
+    dense = len(panels[0].names) > DENSE
+    if 1 < len(parts) <= 6 and not dense:
+        titles = tuple(
+            f"{fitted_text.label(name, 16)}  n = {fitted_text.count(mask.sum())}"
+            for name, mask in parts.items()
+        )
+        return lay_out(panels, len(parts), replace(looks, column_titles=titles))
+    titled = [
+        replace(
+            panel, title=_title(panel.marker, fitted_text.label(panel.title, 12)) if len(parts) > 1 else ""
+        )
+        for panel in panels
+    ]
+    return lay_out(titled, min(2 if dense else 3, len(panels)), looks)
+
+
+def _title(marker: str, part: str) -> str:
+    return f"{fitted_text.label(marker, 12)}, {part}"
 
 
 @style.styled
@@ -103,7 +130,7 @@ def violin(
     groupby: str = keys.TIMEPOINT,
     split: str | None = keys.SUBSET,
 ) -> Figure:
-    """Draw the distribution of markers by group: a row of panels a marker, a column a value of `split`.
+    """Draw the distribution of markers by group: a row of panels per marker, a column per value of `split`.
 
     A violin is a kernel density (`cytocar.pl._page.density.density`), scaled to the same greatest width; the dot is
     the median, the bar the quartiles. Fewer than 20 cells are drawn one by one, fewer than 3 only counted. How
@@ -116,9 +143,9 @@ def violin(
     markers
         A marker or several, in any spelling.
     groupby
-        Column of obs: one violin a value.
+        Column of obs: one violin per value.
     split
-        Column of obs: one column of panels a value; None, or a column that is not there by default, draws one.
+        Column of obs: one column of panels per value; None, or a column that is not there by default, draws one.
 
     Returns
     -------
@@ -144,7 +171,8 @@ def violin(
         raise ParameterError("the list of markers is empty", fix="name at least one")
     if split == keys.SUBSET and (split not in adata.obs or not inputs.levels(adata, split)):
         split = None
-    return _violins(adata, asked, groupby, split, np.ones(adata.n_obs, dtype=bool))
+    panels, parts = arrange(adata, asked, groupby, split=split, rows=np.ones(adata.n_obs, dtype=bool))
+    return _draw(adata, panels, parts, groupby)
 
 
 _RARE = 0.05
@@ -152,12 +180,12 @@ _RARE = 0.05
 
 def _usual_subsets(adata: AnnData, rows: NDArray[np.bool_]) -> list[str]:
     """Return the subsets drawn: CD4, CD8 and DN where they occur, and others that are not just stray cells."""
-    found = inputs.column(adata, keys.SUBSET)[rows]
-    known = int(np.isin(found, keys.SUBSETS).sum())
+    subset = inputs.column(adata, keys.SUBSET)[rows]
+    usual = int(np.isin(subset, keys.SUBSETS).sum())
     return [
         name
         for name in inputs.levels(adata, keys.SUBSET, within=rows)
-        if name in ("CD4", "CD8", "DN") or (name in keys.SUBSETS and (found == name).sum() >= _RARE * known)
+        if name in ("CD4", "CD8", "DN") or (name in keys.SUBSETS and (subset == name).sum() >= _RARE * usual)
     ]
 
 
@@ -172,7 +200,7 @@ def _published(adata: AnnData, markers: Sequence[str] | None, published: Sequenc
 
 @style.styled
 def violins_subsets(adata: AnnData, *, markers: Sequence[str] | None = None) -> Figure:
-    """Draw markers of CAR-T cells by timepoint, one column of panels a subset.
+    """Draw markers of CAR-T cells by timepoint, one column of panels per subset.
 
     DP cells are drawn where they are 5 % or more of the CAR-T cells; fewer are mostly doublets and stray cells.
 
@@ -206,7 +234,9 @@ def violins_subsets(adata: AnnData, *, markers: Sequence[str] | None = None) -> 
     chosen = _published(adata, markers, MARKERS)
     rows = inputs.of_interest(adata)
     shown = _usual_subsets(adata, rows) if keys.SUBSET in adata.obs else []
-    return _violins(adata, chosen, keys.TIMEPOINT, keys.SUBSET if shown else None, rows, shown or None)
+    split = keys.SUBSET if shown else None
+    panels, parts = arrange(adata, chosen, keys.TIMEPOINT, split=split, rows=rows, shown=shown or None)
+    return _draw(adata, panels, parts, keys.TIMEPOINT)
 
 
 @style.styled
@@ -250,9 +280,27 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     >>> [axes.get_label() for axes in violins_car_vs_host(cells).axes]
     ['Ki67 all']
     """
+    chosen, panels = arrange_sides(adata, markers)
+    times = panels[0].names
+    looks = Looks(
+        value_label=inputs.value_label(adata, chosen),
+        note=NOTE.replace("number: cells", "numbers: CAR-T over host T cells"),
+        legend={name: style.subset_colour(name) for name in _SIDES},
+    )
+    if len(times) > DENSE:
+        return lay_out([replace(p, title=_title(p.marker, p.title)) for p in panels], 2, looks)
+    parts = list(dict.fromkeys(panel.title for panel in panels))
+    titles = ["all (mixes differ)" if part == keys.ALL else fitted_text.label(part) for part in parts]
+    return lay_out(panels, len(parts), replace(looks, column_titles=tuple(titles)))
+
+
+_SIDES = {keys.CAR: -1, keys.HOST: 1}
+
+
+def arrange_sides(adata: AnnData, markers: Sequence[str] | None) -> tuple[list[str], list[Panel]]:
+    """Arrange what `violins_car_vs_host` draws: the markers, and one panel per marker and subset."""
     compartment = inputs.column(adata, keys.COMPARTMENT)
-    sides = {keys.CAR: -1, keys.HOST: 1}
-    missing = [name for name in sides if not (compartment == name).any()]
+    missing = [name for name in _SIDES if not (compartment == name).any()]
     if missing:
         raise ParameterError(
             f"no cell has compartment {' or '.join(map(repr, missing))}",
@@ -265,16 +313,16 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     times = inputs.levels(adata, keys.TIMEPOINT, within=cars | (compartment == keys.HOST))
     if not times:
         raise ParameterError("no cell has a value in obs['timepoint'], so there is nothing to compare")
-    everything = np.ones(adata.n_obs, dtype=bool)
-    parts = [(keys.ALL, everything)]
+    parts: Parts = {}
     if keys.SUBSET in adata.obs:
         subset = inputs.column(adata, keys.SUBSET)
-        parts = [(name, subset == name) for name in _usual_subsets(adata, cars)] + parts
+        parts = {name: subset == name for name in _usual_subsets(adata, cars)}
+    parts[keys.ALL] = np.ones(adata.n_obs, dtype=bool)
     masks = {
         (part, time, name): mask & (when == time) & (compartment == name)
-        for part, mask in parts
+        for part, mask in parts.items()
         for time in times
-        for name in sides
+        for name in _SIDES
     }
     panels = [
         Panel(
@@ -283,25 +331,11 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
             tuple(
                 Violin(i, values[masks[part, time, name], m], style.subset_colour(name), side)
                 for i, time in enumerate(times)
-                for name, side in sides.items()
+                for name, side in _SIDES.items()
             ),
             tuple(times),
         )
         for m, marker in enumerate(chosen)
-        for part, _ in parts
+        for part in parts
     ]
-    legend = {name: style.subset_colour(name) for name in sides}
-    note = NOTE.replace("number: cells", "numbers: CAR-T over host T cells")
-    if len(times) > DENSE:
-        panels = [
-            Panel(f"{fitted_text.label(p.marker, 12)}, {p.title}", p.marker, p.violins, p.names)
-            for p in panels
-        ]
-        return lay_out(
-            panels, columns=2, value_label=inputs.value_label(adata, chosen), legend=legend, note=note
-        )
-    titles = ["all (mixes differ)" if part == keys.ALL else fitted_text.label(part) for part, _ in parts]
-    return lay_out(
-        panels, columns=len(parts), value_label=inputs.value_label(adata, chosen), legend=legend, note=note,
-        column_titles=titles,
-    )  # fmt: skip
+    return chosen, panels
