@@ -198,9 +198,9 @@ def test_what_cannot_be_used_is_refused(old: ad.AnnData, tmp_path: Path) -> None
         cc.tl.Reference.read(tmp_path / "text.h5ad")
     reference = cc.tl.make_reference(old)
     new = more_like(old)
-    with pytest.raises(ParameterError, match="were not put onto a reference"):
+    with pytest.raises(ParameterError, match="were not mapped to a reference"):
         cc.tl.reference_fit(new)
-    with pytest.raises(ParameterError, match="no cells to put onto"):
+    with pytest.raises(ParameterError, match="no cells to map to"):
         cc.tl.map_to_reference(new[:0].copy(), reference)
     new.X[3, 1] = np.nan
     with pytest.raises(ParameterError, match="1 of 80 cells have values that are not finite, in CD4"):

@@ -75,7 +75,7 @@ def flowsom(
     linkage
         ``"average"`` is the published one. It cuts off outlying nodes of few cells first, so clusters of many cells
         stay joined until many are asked for; ``"average_cells"`` counts each node as often as it has cells, which
-        mends much of that. ``"ward"`` and ``"ward_cells"`` tend to clusters of equal size, which suits a known number
+        avoids most of that. ``"ward"`` and ``"ward_cells"`` tend to clusters of equal size, which suits a known number
         of clusters, none of them rare. ``"complete"`` is there for comparison.
     method
         ``"online"`` trains the map as published. ``"batch"`` unfolds it on 100,000 cells in that way and then moves the

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import checks, keys, provenance
-from cytocar.tl._clusters.profiles import known_thresholds
+from cytocar.tl._clusters.profiles import thresholds_by_column
 from cytocar.tl._clusters.renaming import NOWHERE, fingerprint
 from cytocar.tl._groups import grouping, has_subsets, majority
 
@@ -39,7 +39,7 @@ _SUBSET_MARKERS: Final = ("CD3", "CD4", "CD8", "CD8a", "CD8b")
 
 @dataclass(frozen=True)
 class Signs:
-    """What the markers say of each cluster, all arrays clusters x markers but `known`.
+    """What the markers say of each cluster, all arrays clusters x markers but `has_threshold`.
 
     Parameters
     ----------
@@ -47,19 +47,25 @@ class Signs:
         Share of the cells above the marker's threshold, or above its overall median where it has none.
     median
         Arcsinh units.
-    known
-        Per marker: whether there is a threshold, so that one can say + and -; otherwise hi and lo.
+    has_threshold
+        Per marker: whether there is one, so that one can say + and -; otherwise hi and lo.
     """
 
     markers: tuple[str, ...]
     share: NDArray[np.float64]
     median: NDArray[np.float64]
-    known: NDArray[np.bool_]
+    has_threshold: NDArray[np.bool_]
 
-    def word(self, cluster: int, marker: int) -> str:
+    def without(self, skip: set[int]) -> Signs:
+        """Return the signs of the other markers."""
+        keep = [marker for marker in range(len(self.markers)) if marker not in skip]
+        markers = tuple(self.markers[marker] for marker in keep)
+        return Signs(markers, self.share[:, keep], self.median[:, keep], self.has_threshold[keep])
+
+    def sign(self, cluster: int, marker: int) -> str:
         """Return the marker with the side on which the cluster clearly is; "" where it is on neither."""
         share = self.share[cluster, marker]
-        up, down = ("+", "-") if self.known[marker] else ("hi", "lo")
+        up, down = ("+", "-") if self.has_threshold[marker] else ("hi", "lo")
         side = up if share >= CLEAR else down if share <= 1 - CLEAR else ""
         return self.markers[marker] + side if side else ""
 
@@ -91,18 +97,18 @@ def _signs(
         nothing = np.zeros((0, len(names)))
         return Signs(tuple(names), nothing, nothing, np.zeros(len(names), bool))
     inside = np.isin(labels, clusters)
-    known, limits = [], []
+    has_threshold, limits = [], []
     for position, name in enumerate(names):
         limit = thresholds.get(name)
         limit = own_threshold(x[inside, position]) if limit is None else float(limit)
-        known.append(limit is not None)
+        has_threshold.append(limit is not None)
         limits.append(float(np.median(x[inside, position])) if limit is None else limit)
     above = x >= np.array(limits, np.float32)
     return Signs(
         tuple(names),
         np.array([above[labels == cluster].mean(axis=0) for cluster in clusters]),
         np.array([np.median(x[labels == cluster], axis=0) for cluster in clusters]).astype(np.float64),
-        np.array(known),
+        np.array(has_threshold),
     )
 
 
@@ -112,39 +118,46 @@ def _told_apart_by(signs: Signs, cluster: int, others: Sequence[int], skip: set[
         return []
     contrast = np.abs(signs.share[cluster] - signs.share[list(others)].mean(axis=0))
     shift = np.abs(signs.median[cluster] - signs.median[list(others)].mean(axis=0))
-    telling = (contrast >= TELLING) & (signs.known | (shift >= TELLING_SHIFT))
+    telling = (contrast >= TELLING) & (signs.has_threshold | (shift >= TELLING_SHIFT))
     fit = [
         marker
         for marker in range(len(signs.markers))
-        if marker not in skip and telling[marker] and signs.word(cluster, marker)
+        if marker not in skip and telling[marker] and signs.sign(cluster, marker)
     ]
     # two decimals, so that a handful of cells does not change which markers are named
-    weight = np.round(contrast + WORTH_A_THRESHOLD * signs.known, 2)
+    weight = np.round(contrast + WORTH_A_THRESHOLD * signs.has_threshold, 2)
     strongest = sorted(fit, key=lambda marker: (-float(weight[marker]), marker))
     return sorted(strongest[:MOST_MARKERS])
 
 
 def _splits(signs: Signs, tied: Sequence[int]) -> int:
-    """Return the marker that parts clusters of one description best."""
+    """Return the marker that separates clusters of one description best."""
     spread = np.ptp(signs.share[list(tied)], axis=0) + 0.1 * np.ptp(signs.median[list(tied)], axis=0)
     return int(np.argmax(np.round(spread, 3)))
 
 
+def _separating_signs(signs: Signs, tied: Sequence[int]) -> list[str]:
+    """Return for each of some clusters its sign of the marker that separates them best."""
+    marker = _splits(signs, tied)
+    middle = float(np.mean(signs.median[tied, marker]))
+    clear = [signs.sign(cluster, marker) for cluster in tied]
+    return [
+        sign
+        if sign and len(set(clear)) > 1
+        else signs.markers[marker] + ("hi" if signs.median[cluster, marker] > middle else "lo")
+        for cluster, sign in zip(tied, clear, strict=True)
+    ]
+
+
 def _made_different(texts: list[str], clusters: Sequence[str], signs: Signs) -> list[str]:
-    """Add to clusters of one description the marker that parts them, and the number of the cluster where none does."""
+    """Add the marker that separates clusters of one description, and the number of the cluster where none does."""
     for _ in range(2):
         for text in list(dict.fromkeys(texts)):
-            tied = [place for place, other in enumerate(texts) if other == text]
-            if len(tied) < 2 or not signs.markers:
-                continue
-            marker = _splits(signs, tied)
-            middle = float(np.mean(signs.median[tied, marker]))
-            for place in tied:
-                word = signs.word(place, marker)
-                if not word or len({signs.word(other, marker) for other in tied}) == 1:
-                    word = signs.markers[marker] + ("hi" if signs.median[place, marker] > middle else "lo")
-                if word not in texts[place].split():
-                    texts[place] = f"{texts[place]} {word}".strip()
+            tied = [cluster for cluster, other in enumerate(texts) if other == text]
+            if len(tied) > 1 and signs.markers:
+                for cluster, sign in zip(tied, _separating_signs(signs, tied), strict=True):
+                    if sign not in texts[cluster].split():
+                        texts[cluster] = f"{texts[cluster]} {sign}".strip()
     return [
         f"cluster {cluster}" if not text else f"{text} ({cluster})" if texts.count(text) > 1 else text
         for text, cluster in zip(texts, clusters, strict=True)
@@ -158,30 +171,40 @@ def _lineages(
     if subsets is None:
         from cytocar.panel.names import marker_key
 
-        at = {marker_key(name): place for place, name in enumerate(signs.markers)}
+        at = {marker_key(name): marker for marker, name in enumerate(signs.markers)}
         four = at.get(marker_key("CD4"))
         eight = next((at[key] for name in _SUBSET_MARKERS[2:] if (key := marker_key(name)) in at), None)
-        if four is None or eight is None or not (signs.known[four] and signs.known[eight]):
+        if four is None or eight is None or not (signs.has_threshold[four] and signs.has_threshold[eight]):
             return [""] * len(clusters)
-        found = []
-        for place in range(len(clusters)):
-            both = (signs.share[place, four] >= 0.5, signs.share[place, eight] >= 0.5)
-            name = {(True, False): "CD4", (False, True): "CD8", (False, False): "DN", (True, True): "DP"}[
-                both
-            ]
-            clear = all(abs(signs.share[place, m] - 0.5) >= CLEAR - 0.5 for m in (four, eight))
-            found.append(name if clear else "mixed")
-        return found
-    words = []
+        return [_lineage_by_markers(signs.share[cluster, [four, eight]]) for cluster in range(len(clusters))]
+    lineages = []
     for cluster in clusters:
         inside = subsets[labels == cluster]
         inside = inside[inside != ""]
         first = majority(inside)
         if not first or (inside == first).mean() >= OF_ONE_SUBSET:
-            words.append(first)
+            lineages.append(first)
         else:
-            words.append(f"{first}/{majority(inside[inside != first])} mixed")
-    return words
+            lineages.append(f"{first}/{majority(inside[inside != first])} mixed")
+    return lineages
+
+
+def _lineage_by_markers(shares: NDArray[np.float64]) -> str:
+    """Return the lineage of a cluster by the shares of its cells that are CD4+ and CD8+."""
+    if (np.abs(shares - 0.5) < CLEAR - 0.5).any():
+        return "mixed"
+    four, eight = shares >= 0.5
+    return ("DP" if eight else "CD4") if four else ("CD8" if eight else "DN")
+
+
+def _described(signs: Signs, lineages: Sequence[str], cluster: int, skip: set[int]) -> str:
+    """Return a cluster's lineage and the signs that tell it from the others of that lineage."""
+    rest = [other for other in range(len(lineages)) if other != cluster]
+    same = [other for other in rest if lineages[other] == lineages[cluster]]
+    shown = [signs.sign(cluster, marker) for marker in _told_apart_by(signs, cluster, same or rest, skip)]
+    # what a cluster has comes before what it lacks
+    shown.sort(key=lambda sign: sign.endswith(("-", "lo")))
+    return " ".join(filter(None, [lineages[cluster], *shown]))
 
 
 def describe_clusters(
@@ -192,8 +215,8 @@ def describe_clusters(
     A marker is said to be + or - where three quarters of the cluster's cells are on that side of its threshold and the
     share differs by 0.25 or more from the mean of the other clusters of the same subset (of all others, where it is
     alone); the three that differ most are named. A marker with neither a threshold nor a valley of its own is said to
-    be hi or lo, against the median of all cells, where its median differs by 0.5 arcsinh units from theirs. Clusters
-    that would read the same get the marker that parts them best.
+    be hi or lo, compared with the median of all cells, where its median differs by 0.5 arcsinh units from theirs.
+    Clusters that would read the same get the marker that separates them best.
 
     Parameters
     ----------
@@ -245,29 +268,17 @@ def describe_clusters(
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.describe_clusters")
     labels, order = grouping(adata, key)
     clusters = [cluster for cluster in order if cluster not in NOWHERE]
-    limits = known_thresholds(adata, thresholds)
+    limits = thresholds_by_column(adata, thresholds)
     names = _markers(adata, key)
     x = get.matrix(adata, names)
     checks.require_finite(x[np.isin(labels, clusters)], names, "tl.describe_clusters", "remove those cells")
     signs = _signs(x, names, labels, clusters, limits)
     subsets = grouping(adata, keys.SUBSET)[0] if has_subsets(adata) else None
     lineages = _lineages(subsets, labels, clusters, signs)
-    told = {marker_key(name) for name in _SUBSET_MARKERS} if any(lineages) else set()
-    skip = {place for place, name in enumerate(names) if marker_key(name) in told}
-
-    texts = []
-    for place, lineage in enumerate(lineages):
-        same = [other for other, kind in enumerate(lineages) if kind == lineage and other != place]
-        others = same or [other for other in range(len(clusters)) if other != place]
-        words = [signs.word(place, marker) for marker in _told_apart_by(signs, place, others, skip)]
-        # what a cluster has comes before what it lacks
-        words.sort(key=lambda word: word.endswith(("-", "lo")))
-        texts.append(" ".join(filter(None, [lineage, *words])))
-    keep = [place for place in range(len(names)) if place not in skip]
-    left = Signs(
-        tuple(names[p] for p in keep), signs.share[:, keep], signs.median[:, keep], signs.known[keep]
-    )
-    texts = _made_different(texts, clusters, left)
+    said = {marker_key(name) for name in _SUBSET_MARKERS} if any(lineages) else set()
+    skip = {marker for marker, name in enumerate(names) if marker_key(name) in said}
+    texts = [_described(signs, lineages, cluster, skip) for cluster in range(len(clusters))]
+    texts = _made_different(texts, clusters, signs.without(skip))
     return pd.DataFrame(
         {
             "method": key,

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 1.0
 
 
-def known_thresholds(adata: AnnData, thresholds: Mapping[str, float] | None) -> dict[str, float]:
+def thresholds_by_column(adata: AnnData, thresholds: Mapping[str, float] | None) -> dict[str, float]:
     """Return thresholds by column of the data, whatever spelling they came in, or raise `ParameterError`."""
     from cytocar import get
 
-    found: dict[str, float] = {}
+    by_column: dict[str, float] = {}
     for name, value in (thresholds or {}).items():
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise ParameterError(f"the threshold of {name!r} is {value!r}", fix="it must be a finite number")
-        found[str(adata.var_names[get.columns(adata, name)[0]])] = float(value)
-    return found
+        by_column[str(adata.var_names[get.columns(adata, name)[0]])] = float(value)
+    return by_column
 
 
 def cluster_profiles(
@@ -87,7 +87,7 @@ def cluster_profiles(
     names = get.markers(adata, clustering=False) if keys.ROLE in adata.var else [*map(str, adata.var_names)]
     x = get.matrix(adata, names)
     limits = np.full(len(names), DEFAULT_THRESHOLD, np.float64)
-    for column, value in known_thresholds(adata, thresholds).items():
+    for column, value in thresholds_by_column(adata, thresholds).items():
         if column not in names:
             raise ParameterError(
                 f"thresholds names {column!r}, which is not an antibody channel of these data"

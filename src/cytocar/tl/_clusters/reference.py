@@ -1,4 +1,4 @@
-"""A finished clustering as the reference that later samples are put onto, without moving it."""
+"""A finished clustering as the reference that later samples are mapped to, without moving it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAPS: Final = (keys.TSNE, keys.UMAP)
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Cells with their clusters and places on maps, onto which other cells can be put.
+    """Cells with their clusters and their positions on maps, to which other cells can be mapped.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def make_reference(
     seed: int = 0,
     n_jobs: int = 1,
 ) -> Reference:
-    """Make a reference of clustered cells, to put later samples onto their clusters and maps.
+    """Make a reference of clustered cells, to whose clusters and maps later samples can be mapped.
 
     Parameters
     ----------
@@ -214,24 +214,14 @@ def make_reference(
     (['1', '2', '-1'], [True, True, False])
     """
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.make_reference")
-    if methods is None:
-        methods = [name for name in _METHODS if name in adata.obs]
-    elif isinstance(methods, str):
-        methods = [methods]
-    if not methods:
-        raise ParameterError(
-            "these cells have no clusters to be a reference: run cytocar.tl.phenograph or cytocar.tl.flowsom "
-            "first, or name their columns of obs in methods"
-        )
+    names_of_methods = _methods_of(adata, methods)
     checks.whole_number(k, "k", 1, 100)
     checks.whole_number(max_cells, "max_cells", 100)
     share = checks.number_between(quantile, "quantile", 0.5, 1, below=True)
-    grouped = {name: grouping(adata, name) for name in methods}
+    grouped = {name: grouping(adata, name) for name in names_of_methods}
     chosen = np.flatnonzero(np.all([labels != "" for labels, _ in grouped.values()], axis=0))
     if markers is None:
-        stored = adata.uns.get(methods[0])
-        if isinstance(stored, Mapping) and "markers" in stored:
-            markers = json.loads(str(stored["markers"]))
+        markers = _markers_of(adata, names_of_methods[0])
     n_cells = len(chosen)
     if n_cells > max_cells:
         draw = seeds.generator(seed, "reference", "cells").choice(n_cells, max_cells, replace=False)
@@ -241,25 +231,50 @@ def make_reference(
         raise ParameterError(f"k is {k}, but the reference has {len(x)} cells", fix="it must be less")
     near, _ = _neighbours.nearest_neighbours(x, k, n_jobs=n_jobs)
     apart = _neighbours.distances(x, x, near).mean(axis=1)
-    maps = {}
-    for basis in _MAPS:
-        if basis in adata.obsm:
-            places = np.asarray(adata.obsm[basis], np.float32)[chosen]
-            if np.isfinite(places).all():
-                maps[basis] = places
     return Reference(
         markers=tuple(names),
         values=x,
         cofactors=_cofactors(adata, names),
         labels={name: labels[chosen] for name, (labels, _) in grouped.items()},
         categories={name: tuple(c for c in order if c) for name, (_, order) in grouped.items()},
-        maps=maps,
+        maps=_maps_of(adata, chosen),
         codes=_codes(adata, grouped, names),
         k=k,
         quantile=share,
         limit=float(np.quantile(apart, share)),
         n_cells=n_cells,
     )
+
+
+def _methods_of(adata: AnnData, methods: str | Sequence[str] | None) -> list[str]:
+    """Return the columns of obs with clusters, or raise `ParameterError` where there are none."""
+    if isinstance(methods, str):
+        return [methods]
+    chosen = [name for name in _METHODS if name in adata.obs] if methods is None else list(methods)
+    if not chosen:
+        raise ParameterError(
+            "these cells have no clusters to be a reference",
+            fix=(
+                "run cytocar.tl.phenograph or cytocar.tl.flowsom first, or name their columns of obs in methods"
+            ),
+        )
+    return chosen
+
+
+def _markers_of(adata: AnnData, method: str) -> list[str] | None:
+    """Return the markers that a method has recorded, or None."""
+    stored = adata.uns.get(method)
+    if isinstance(stored, Mapping) and "markers" in stored:
+        return list(json.loads(str(stored["markers"])))
+    return None
+
+
+def _maps_of(adata: AnnData, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
+    """Return the maps on which all chosen cells have a position."""
+    maps = {
+        basis: np.asarray(adata.obsm[basis], np.float32)[chosen] for basis in _MAPS if basis in adata.obsm
+    }
+    return {basis: positions for basis, positions in maps.items() if np.isfinite(positions).all()}
 
 
 def _cofactors(adata: AnnData, names: Sequence[str]) -> NDArray[np.float64]:
@@ -272,25 +287,23 @@ def _codes(
     adata: AnnData, methods: Mapping[str, Any], names: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Return the codes of the nodes of those methods that have some, over the markers of the reference."""
-    found = {}
+    codes = {}
     for method in methods:
         stored = adata.uns.get(method)
-        if isinstance(stored, Mapping) and "codes" in stored:
-            of = list(json.loads(str(stored["markers"])))
-            if of == list(names):
-                found[method] = np.asarray(stored["codes"], np.float32)
-    return found
+        if isinstance(stored, Mapping) and "codes" in stored and _markers_of(adata, method) == list(names):
+            codes[method] = np.asarray(stored["codes"], np.float32)
+    return codes
 
 
-def majority(labels: NDArray[np.str_], near: NDArray[np.int32]) -> NDArray[np.str_]:
+def nearest_majority(labels: NDArray[np.str_], near: NDArray[np.int32]) -> NDArray[np.str_]:
     """Return the label most of the neighbours have; of several as frequent the one that comes nearest first."""
     names, codes = np.unique(labels, return_inverse=True)
-    found = codes[near]
+    of_neighbours = codes[near]
     votes = np.zeros((len(near), len(names)), np.float64)
     rows = np.arange(len(near))
-    for place in range(near.shape[1]):
+    for rank in range(near.shape[1]):
         # a nearer vote weighs a little more, too little to outvote another one
-        votes[rows, found[:, place]] += 1.0 - 1e-4 * place
+        votes[rows, of_neighbours[:, rank]] += 1.0 - 1e-4 * rank
     return np.asarray(names[votes.argmax(axis=1)])
 
 
@@ -313,10 +326,10 @@ def _most_frequent(labels: NDArray[np.str_]) -> str:
 def map_to_reference(
     adata: AnnData, reference: Reference, *, n_jobs: int = 1, copy: bool = False
 ) -> AnnData | None:
-    """Give cells the clusters and the places on the maps of a reference, which stays as it is.
+    """Give cells the clusters and the positions on the maps of a reference, which stays as it is.
 
     A cell takes the cluster of most of its k nearest reference cells (FlowSOM on the markers of the reference: of the
-    node with the nearest code) and on each map the median place of its 5 nearest; one that is a copy of a reference
+    node with the nearest code) and on each map the median position of its 5 nearest; one that is a copy of a reference
     cell takes that cell's own. It fits where its mean distance to the k nearest is not above the limit that a stated
     share of the reference's own cells keep; cells that fit nowhere are labelled ``"-1"``, as are those that fit among
     reference cells of no cluster.
@@ -381,16 +394,15 @@ def map_to_reference(
     result = adata.copy() if copy else adata
     _forget(result, [*reference.labels, *reference.maps])
     for method, labels in reference.labels.items():
-        found = (
-            _by_node(x, reference, method, n_jobs) if method in reference.codes else majority(labels, near)
-        )
-        found = np.where(same, labels[near[:, 0]], found)
-        found = np.where(fits, found, NO_CLUSTER)
+        by_node = method in reference.codes
+        mapped = _by_node(x, reference, method, n_jobs) if by_node else nearest_majority(labels, near)
+        mapped = np.where(same, labels[near[:, 0]], mapped)
+        mapped = np.where(fits, mapped, NO_CLUSTER)
         order = [name for name in reference.categories[method] if name != NO_CLUSTER]
-        result.obs[method] = pd.Categorical(found.astype(object), [*order, NO_CLUSTER])
-    for basis, places in reference.maps.items():
-        placed = np.median(places[near[:, : min(5, reference.k)]], axis=1)
-        result.obsm[basis] = np.where(same[:, None], places[near[:, 0]], placed).astype(np.float32)
+        result.obs[method] = pd.Categorical(mapped.astype(object), [*order, NO_CLUSTER])
+    for basis, positions in reference.maps.items():
+        between = np.median(positions[near[:, : min(5, reference.k)]], axis=1)
+        result.obsm[basis] = np.where(same[:, None], positions[near[:, 0]], between).astype(np.float32)
     result.obs["reference_distance"] = distance.astype(np.float32)
     result.obs["reference_fits"] = fits
     facts = {
@@ -420,31 +432,31 @@ def _comparable(adata: AnnData, reference: Reference) -> NDArray[np.float32]:
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.map_to_reference")
     if adata.n_obs < 1:
-        raise ParameterError("tl.map_to_reference: there are no cells to put onto the reference")
-    known = [str(name) for name in adata.var_names]
-    folded = {marker_key(name) for name in known}
+        raise ParameterError("tl.map_to_reference: there are no cells to map to the reference")
+    present = [str(name) for name in adata.var_names]
+    folded = {marker_key(name) for name in present}
     missing = [name for name in reference.markers if marker_key(name) not in folded]
     if missing:
-        hints = [did_you_mean(name, known) for name in missing]
-        told = ", ".join(
+        hints = [did_you_mean(name, present) for name in missing]
+        named = ", ".join(
             name + (f" ({hint})" if hint.startswith("did you mean") else "")
             for name, hint in zip(missing, hints, strict=True)
         )
         raise ParameterError(
-            f"the reference compares cells by {len(reference.markers)} markers, and these data lack {told}: a marker "
+            f"the reference compares cells by {len(reference.markers)} markers, and these data lack {named}: a marker "
             "that was renamed must have its old name, and a panel without it needs a reference without it"
         )
     where = get.columns(adata, list(reference.markers))
-    names = [known[place] for place in where]
+    names = [present[column] for column in where]
     own = _cofactors(adata, names)
     other = np.isfinite(own) & np.isfinite(reference.cofactors) & (own != reference.cofactors)
     if other.any():
-        told = ", ".join(
+        differing = ", ".join(
             f"{names[i]} (here {own[i]:g}, reference {reference.cofactors[i]:g})"
             for i in np.flatnonzero(other)
         )
         raise ParameterError(
-            f"the cofactors of these markers differ from the reference: {told}", fix="use the same ones"
+            f"the cofactors of these markers differ from the reference: {differing}", fix="use the same ones"
         )
     x = get.matrix(adata, names)
     checks.require_finite(x, names, "tl.map_to_reference", "remove those cells")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFrame:
-    """Count the cells of each sample that fit nowhere in the reference they were put onto.
+    """Count the cells of each sample that fit nowhere in the reference they were mapped to.
 
     Exact intervals: Clopper & Pearson 1934, Biometrika 26:404, doi:10.1093/biomet/26.4.404.
 
@@ -43,7 +43,7 @@ def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFr
     Raises
     ------
     ParameterError
-        The cells were not put onto a reference, or the column is not there.
+        The cells were not mapped to a reference, or the column is not there.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def reference_fit(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFr
     stored = adata.uns.get("reference")
     if "reference_fits" not in adata.obs or not isinstance(stored, Mapping):
         raise ParameterError(
-            "these cells were not put onto a reference", fix="run cytocar.tl.map_to_reference first"
+            "these cells were not mapped to a reference", fix="run cytocar.tl.map_to_reference first"
         )
     samples, names = grouping(adata, sample_key)
     outside = ~adata.obs["reference_fits"].to_numpy(bool)

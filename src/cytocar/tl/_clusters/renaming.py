@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import keys, provenance
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError, Problem, did_you_mean
 from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl._groups import grouping
 
@@ -84,44 +84,73 @@ def _texts(column: pd.Series) -> list[str]:
 
 def named_clusters(table: pd.DataFrame, clusters: list[str]) -> list[tuple[str, str]]:
     """Return cluster and name of each row; 1.0 is cluster 1, as tables with an empty row come back from programs."""
-    found = []
+    pairs = []
     for cluster, name in zip(_texts(table["cluster"]), _texts(table["name"]), strict=True):
         whole = cluster.removesuffix(".0")
         if cluster or name:
-            found.append((whole if cluster not in clusters and whole in clusters else cluster, name))
-    return found
+            pairs.append((whole if cluster not in clusters and whole in clusters else cluster, name))
+    return pairs
 
 
-def _complaints(
+def _misfits(
     pairs: list[tuple[str, str]], prints: list[str], clusters: list[str], made_for: str, where: str
-) -> list[str]:
+) -> list[Problem]:
     """Return everything that keeps a table from fitting these clusters."""
     named = [cluster for cluster, _ in pairs]
-    told = []
-    twice = sorted({cluster for cluster in named if named.count(cluster) > 1})
-    if twice:
-        told.append(f"{where} names cluster {', '.join(twice)} more than once; give each one row")
-    unknown = [cluster for cluster in dict.fromkeys(named) if cluster not in clusters]
-    if unknown:
-        known = ", ".join(clusters)
-        told.append(
-            f"{where} names cluster {', '.join(unknown)}, which these cells do not have; known: {known}"
-        )
-    lacking = [cluster for cluster in clusters if cluster not in named and cluster not in NOWHERE]
-    if lacking:
-        told.append(
-            f"{where} has no row for cluster {', '.join(lacking)}; give each a name, the old one if it stays"
-        )
-    blank = [cluster for cluster, name in pairs if name in NOWHERE]
-    if blank:
-        told.append(f"{where} gives cluster {', '.join(blank)} no name; write one")
+    cases = (
+        (
+            sorted({cluster for cluster in named if named.count(cluster) > 1}),
+            "cluster {} is named more than once",
+            "give each one row",
+        ),
+        (
+            [cluster for cluster in dict.fromkeys(named) if cluster not in clusters],
+            "cluster {} is not among these cells",
+            f"they have {', '.join(clusters)}",
+        ),
+        (
+            [cluster for cluster in clusters if cluster not in (*named, *NOWHERE)],
+            "there is no row for cluster {}",
+            "give each a name, the old one if it stays",
+        ),
+        ([cluster for cluster, name in pairs if name in NOWHERE], "cluster {} has no name", "write one"),
+    )
+    problems = [Problem(where, what.format(", ".join(wrong)), fix) for wrong, what, fix in cases if wrong]
     if prints and prints != [made_for]:
-        told.append(
-            f"{where} was made for another clustering ({', '.join(prints)}; these cells have {made_for}): other "
-            "cells, markers, settings or seed give other clusters, and their names would be wrong; take the "
-            "table of this clustering, or empty its column made_for if you know that it fits"
+        problems.append(
+            Problem(
+                where,
+                f"the table was made for another clustering ({', '.join(prints)}; these cells have {made_for}): other "
+                "cells, markers, settings or seed give other clusters, and their names would be wrong",
+                "take the table of this clustering, or empty its column made_for if you know that it fits",
+            )
         )
-    return told
+    return problems
+
+
+def _as_frame(table: pd.DataFrame | str | os.PathLike[str]) -> tuple[pd.DataFrame, str]:
+    """Return a table of names that is handed in or read from a file, and what to call it."""
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        return read_names(table), str(table)
+    missing = [column for column in NAMES_COLUMNS if column not in table.columns]
+    if missing:
+        present = [str(column) for column in table.columns]
+        raise ParameterError(f"the table has no column {missing[0]!r}", fix=did_you_mean(missing[0], present))
+    return table, "the table"
+
+
+def _rows_of(frame: pd.DataFrame, key: str, where: str) -> pd.DataFrame:
+    """Return the rows of one method, or raise where the table is of other methods only."""
+    if "method" not in frame or not len(frame):
+        return frame
+    methods = _texts(frame["method"])
+    rows = frame[[method == key for method in methods]]
+    if rows.empty:
+        others = [method for method in dict.fromkeys(methods) if method]
+        raise ParameterError(f"{where} has no rows of method {key!r}", fix=did_you_mean(key, others))
+    return rows
 
 
 def rename_clusters(
@@ -174,30 +203,15 @@ def rename_clusters(
     """
     import pandas as pd
 
-    if isinstance(table, pd.DataFrame):
-        frame, where = table, "the table"
-        missing = [column for column in NAMES_COLUMNS if column not in frame.columns]
-        if missing:
-            known = [str(column) for column in frame.columns]
-            raise ParameterError(
-                f"the table has no column {missing[0]!r}", fix=did_you_mean(missing[0], known)
-            )
-    else:
-        frame, where = read_names(table), str(table)
-    if "method" in frame and len(frame):
-        methods = _texts(frame["method"])
-        frame = frame[[method == key for method in methods]]
-        if frame.empty:
-            known = [method for method in dict.fromkeys(methods) if method]
-            raise ParameterError(f"{where} has no rows of method {key!r}", fix=did_you_mean(key, known))
+    frame, where = _as_frame(table)
+    rows = _rows_of(frame, key, where)
     labels, clusters = grouping(adata, key)
-    pairs = named_clusters(frame, clusters)
-    prints = (
-        [text for text in dict.fromkeys(_texts(frame["made_for"])) if text] if "made_for" in frame else []
-    )
-    told = _complaints(pairs, prints, clusters, fingerprint(adata, key), where)
-    if told:
-        raise ParameterError("\n".join(told))
+    pairs = named_clusters(rows, clusters)
+    made_for = _texts(rows["made_for"]) if "made_for" in rows else []
+    prints = [text for text in dict.fromkeys(made_for) if text]
+    problems = _misfits(pairs, prints, clusters, fingerprint(adata, key), where)
+    if problems:
+        raise ParameterError(problems=problems)
     names = dict(pairs)
     renamed = np.array([names.get(label, label) for label in labels], dtype=object)
     occurring = set(renamed.tolist())

@@ -213,8 +213,6 @@ def stability(
     >>> found.methods["ari"].tolist(), found.clusters["verdict"].tolist()
     ([1.0, 1.0, 1.0, 1.0, 1.0], ['stable', 'stable', 'stable'])
     """
-    import pandas as pd
-
     function, settings, markers = _result(adata, key)
     labels, _ = grouping(adata, key)
     labelled = np.flatnonzero(labels != "")
@@ -222,6 +220,10 @@ def stability(
     checks.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
     checks.whole_number(max_cells, "max_cells", 100)
     threads = _threads.n_threads(n_jobs)
+    has_samples = sample_key in adata.obs
+    if not has_samples and sample_key != keys.SAMPLE:
+        present = [str(column) for column in adata.obs.columns]
+        raise ParameterError(f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, present))
     part = checks.number_between(share, "share", 0.5, 1)
     drawn = int(np.floor(part * min(len(labelled), max_cells) + 1e-9))
     if n_resamples and drawn < _input.MIN_CELLS:
@@ -236,25 +238,8 @@ def stability(
     def again(repeat: _Repeat) -> NDArray[np.str_]:
         return _run_again(function, x[repeat.cells], names, settings, repeat.seed)
 
-    found = _in_order(again, repeats, threads)
-    rows = [
-        {
-            "method": key,
-            "what": repeat.what,
-            "repeat": repeat.number,
-            "n_cells": len(repeat.cells),
-            "n_clusters": len(set(new.tolist()) - set(_NOWHERE)),
-            "ari": adjusted_rand(own[repeat.cells], new),
-        }
-        for repeat, new in zip(repeats, found, strict=True)
-    ]
-    resampled = [
-        (repeat, new) for repeat, new in zip(repeats, found, strict=True) if repeat.what == "resample"
-    ]
-    has_samples = sample_key in adata.obs
-    if not has_samples and sample_key != keys.SAMPLE:
-        known = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, known))
+    repeated = list(zip(repeats, _in_order(again, repeats, threads), strict=True))
+    resampled = [(repeat, new) for repeat, new in repeated if repeat.what == "resample"]
     samples = grouping(adata, sample_key)[0][labelled] if has_samples else np.full(len(own), keys.ALL)
     matched = [_matched(own[repeat.cells], new) for repeat, new in resampled]
     clusters = _clusters(key, own, grouping(adata, key)[1], [jaccard for jaccard, _ in matched])
@@ -267,7 +252,27 @@ def stability(
             for (r, _), (_, renamed) in zip(resampled, matched, strict=True)
         ],
     )
-    return Stability(pd.DataFrame(rows), clusters, frequencies)
+    return Stability(_methods(key, own, repeated), clusters, frequencies)
+
+
+def _methods(
+    key: str, own: NDArray[np.str_], repeated: list[tuple[_Repeat, NDArray[np.str_]]]
+) -> pd.DataFrame:
+    """Return the table with one row per repeat."""
+    import pandas as pd
+
+    rows = [
+        {
+            "method": key,
+            "what": repeat.what,
+            "repeat": repeat.number,
+            "n_cells": len(repeat.cells),
+            "n_clusters": len(set(new.tolist()) - set(_NOWHERE)),
+            "ari": adjusted_rand(own[repeat.cells], new),
+        }
+        for repeat, new in repeated
+    ]
+    return pd.DataFrame(rows)
 
 
 def _result(adata: AnnData, key: str) -> tuple[Callable[..., Any], dict[str, Any], list[str]]:
