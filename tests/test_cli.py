@@ -178,7 +178,7 @@ def test_inspect_shows_what_is_there_and_names_what_it_cannot_read(study, tmp_pa
     assert "none.fcs" in done.stderr
 
 
-def test_report_of_what_is_no_run(tmp_path):
+def test_report_refuses_a_folder_that_is_not_a_run(tmp_path):
     done = cytocar_command("report", tmp_path)
     assert done.returncode == 2
     assert "not the folder of a finished run" in done.stderr
@@ -192,7 +192,7 @@ def test_plan_answers_the_question_of_rare_cells():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["0"], "percent is 0 %; it must be above 0 % and at most 100 %"),
         (["120"], "percent is 120 %"),
@@ -201,10 +201,10 @@ def test_plan_answers_the_question_of_rare_cells():
         (["1", "--background", "100"], "--background is 100 %; it must be from 0 to below 100 %"),
     ],
 )
-def test_plan_refuses_what_is_no_percentage(arguments, told):
+def test_plan_refuses_numbers_that_are_not_percentages(arguments, message):
     done = cytocar_command("plan", *arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
@@ -212,7 +212,7 @@ def test_a_job_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from cytocar import cli
+from cytocar.cli import _main
 from cytocar.study._run.folder import building
 
 def job(**_):
@@ -221,8 +221,8 @@ def job(**_):
         print("begun", flush=True)
         time.sleep(60)
 
-cli.app = job
-cli.main()
+_main.app = job
+_main.main()
 """
     job = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True
@@ -237,3 +237,35 @@ cli.main()
         job.kill()
         job.communicate()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_workers_are_a_whole_number_or_auto(command, tmp_path):
+    arguments = [tmp_path / "study", "-o", tmp_path / "out"] if command == "run" else [tmp_path / "demo"]
+    done = cytocar_command(command, *arguments, "--workers", "many")
+    assert done.returncode == 2
+    assert "workers is 'many'; it must be a whole number of at least 1, or auto" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compensate_calls_threads_threads_and_still_takes_the_former_word(study, tmp_path):
+    shown = cytocar_command("compensate", "--help").stdout
+    assert "--threads" in shown
+    assert "--workers" not in shown
+    spillover = tmp_path / "s.csv"
+    spillover.write_text(",Y89Di,Yb171Di\nY89Di,1,0.01\nYb171Di,0,1\n")
+    for option in ("--threads", "--workers"):
+        out = tmp_path / option.strip("-")
+        done = cytocar_command("compensate", first_fcs(study), "-s", spillover, "-o", out, option, "2")
+        assert done.returncode == 0, done.stderr
+        assert ("write --threads" in done.stderr) == (option == "--workers")
+        assert len(list(out.glob("*.fcs"))) == 1
+
+
+def test_commands_of_a_study_come_first_in_the_help():
+    shown = cytocar_command("--help").stdout
+    names = [
+        line.split()[0] for line in shown[shown.index("Commands:") :].splitlines()[1:] if line[2:3].strip()
+    ]
+    assert names[:6] == ["demo", "simulate", "init", "check", "run", "report"]
+    assert names[6:] == ["plan", "inspect", "normalize", "compensate", "debarcode", "gate", "concat"]

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from cytocar import ParameterError
-from cytocar.study._run.pool import run_all
+from cytocar.study._run.pool import number_of_workers, run_all
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -26,7 +26,12 @@ def test_a_worker_has_one_thread_and_the_setting_is_put_back(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.0, True, "2"])
-def test_refuses_what_is_no_number_of_workers(workers):
+@pytest.mark.parametrize("workers", [0, -1, 1.0, True, "2", "all"])
+def test_refuses_what_is_not_a_number_of_workers(workers):
     with pytest.raises(ParameterError, match="workers is"):
         run_all(math.factorial, [1], workers=workers)
+
+
+def test_auto_takes_a_process_for_each_processor():
+    assert number_of_workers("auto") == len(os.sched_getaffinity(0))
+    assert run_all(math.factorial, [4, 2], workers="auto") == [24, 2]

@@ -16,10 +16,15 @@ Result = TypeVar("Result")
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def check_workers(workers: int) -> int:
-    """Return `workers` when it is a whole number of at least 1."""
+def number_of_workers(workers: int | str) -> int:
+    """Return how many processes `workers` asks for; "auto" is one for each processor that this process may use."""
+    if workers == "auto":
+        available = getattr(os, "sched_getaffinity", None)
+        return len(available(0)) if available is not None else os.cpu_count() or 1
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ParameterError(f"workers is {workers!r}", fix="it must be a whole number of at least 1")
+        raise ParameterError(
+            f"workers is {workers!r}", fix="it must be a whole number of at least 1, or auto"
+        )
     return workers
 
 
@@ -27,7 +32,7 @@ def run_all(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     *,
-    workers: int,
+    workers: int | str,
     on_done: Callable[[Task], None] | None = None,
 ) -> list[Result]:
     """Return ``[function(task) for task in tasks]``, computed by `workers` processes.
@@ -35,7 +40,7 @@ def run_all(
     `function` must be importable by name and depend on nothing but its task, so that the number of workers
     cannot change a result. The first error stops what has not begun and is raised.
     """
-    check_workers(workers)
+    workers = number_of_workers(workers)
     results: list[Result] = []
     if workers == 1 or len(tasks) < 2:
         for task in tasks:
@@ -50,17 +55,17 @@ def run_all(
         ) as pool,
     ):
         futures = {pool.submit(function, task): position for position, task in enumerate(tasks)}
-        found: dict[int, Result] = {}
+        by_position: dict[int, Result] = {}
         try:
             for future in as_completed(futures):
                 position = futures[future]
-                found[position] = future.result()
+                by_position[position] = future.result()
                 if on_done is not None:
                     on_done(tasks[position])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [found[position] for position in range(len(tasks))]
+    return [by_position[position] for position in range(len(tasks))]
 
 
 class _one_thread_each:

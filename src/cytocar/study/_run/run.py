@@ -21,7 +21,7 @@ from cytocar.study._run.compensation import from_single_stains, interactions_not
 from cytocar.study._run.folder import building, require_free
 from cytocar.study._run.labelling import label_cells
 from cytocar.study._run.outputs import notes_table, samples_table, write_cells, write_tables
-from cytocar.study._run.pool import check_workers, run_all
+from cytocar.study._run.pool import number_of_workers, run_all
 from cytocar.study._run.provenance import provenance_of, without_tubes
 from cytocar.study._run.sample import (
     control_values,
@@ -60,7 +60,7 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def run(
-    study: str | Path, out: str | Path, *, workers: int = 1, progress: Progress | None = None
+    study: str | Path, out: str | Path, *, workers: int | str = 1, progress: Progress | None = None
 ) -> RunSummary:
     """Run a whole study: FCS files in, tables, cells, gates, figures and report out.
 
@@ -71,7 +71,8 @@ def run(
     out
         A folder that does not exist yet, or is empty. It appears when the run is whole.
     workers
-        Local processes; one file each. The result does not depend on their number.
+        Local processes, each working on one file at a time, or "auto" for one per processor core. The result does not
+        depend on their number.
     progress
         Called as ``progress(stage, done, total)``.
 
@@ -99,7 +100,7 @@ def run(
     out = Path(out).absolute()
     began = time.perf_counter()
     started = datetime.datetime.now(datetime.UTC)
-    check_workers(workers)
+    workers = number_of_workers(workers)
     require_free(out)
     checked = check(study)
     if checked.problems or checked.study is None or checked.strategy is None:

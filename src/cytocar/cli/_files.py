@@ -1,0 +1,168 @@
+"""Commands on single FCS files: inspect, normalize, compensate, debarcode, gate, concat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cytocar._core import keys
+from cytocar._core.errors import CytocarError, Problem, StudyError
+from cytocar.cli._app import app
+from cytocar.cli._options import Deidentify, Files, OutFolder, PanelOption, Threads, number_or_auto
+from cytocar.cli._print import print_table, say
+
+if TYPE_CHECKING:
+    from cytocar.io._fcs.inspect import FileReport
+
+
+@app.command()
+def inspect(files: Files) -> None:
+    """Show version, instrument, events and channels of FCS files, and unusual features."""
+    from cytocar.io import inspect_file
+
+    problems: list[Problem] = []
+    for path in files:
+        try:
+            report = inspect_file(path)
+        except (CytocarError, OSError) as error:
+            problems += Problem.all_of(error, where=str(path))
+            continue
+        _print_inspection(path, report)
+    if problems:
+        raise StudyError(problems)
+
+
+def _print_inspection(path: Path, report: FileReport) -> None:
+    say(f"{path}")
+    for name, value in report.facts():
+        say(f"  {name}: {value}")
+    print_table("", report.channels)
+    if report.oddities:
+        say("  unusual features:")
+        for oddity in report.oddities:
+            say(f"  - {oddity}")
+    else:
+        say("  no unusual features")
+    say("")
+
+
+@app.command()
+def normalize(
+    files: Files,
+    out: OutFolder,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="A baseline.csv that an earlier normalisation wrote.")
+    ] = None,
+    keep_beads: Annotated[bool, typer.Option("--keep-beads", help="Leave the beads in the files.")] = False,
+    panel: PanelOption = None,
+    deidentify: Deidentify = False,
+) -> None:
+    """Normalise FCS files to their calibration beads, and remove the beads."""
+    from cytocar import pp
+
+    table = pp.normalize_files(
+        files, out, baseline=baseline, keep_beads=keep_beads, panel=panel, deidentify=deidentify
+    )
+    shown = table[[keys.SAMPLE, "n_beads", "spread_before", "spread_after", "events", "events_written"]]
+    print_table("beads: largest over smallest smoothed signal, before and after", shown)
+    say(f"files and baseline.csv: {out}")
+
+
+@app.command()
+def compensate(
+    files: Files,
+    spillover: Annotated[
+        Path,
+        typer.Option("--spillover", "-s", help="A spillover matrix (CSV), or a folder of single stains."),
+    ],
+    out: OutFolder,
+    method: Annotated[
+        str, typer.Option("--method", help="nnls (never negative), or flow (the inverse of the matrix).")
+    ] = "nnls",
+    threads: Threads = 1,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, hidden=True)] = None,
+) -> None:
+    """Compensate the counts of FCS files for spillover."""
+    from cytocar import pp
+
+    if workers is not None:
+        typer.echo("note: --workers means processes; these are threads: write --threads", err=True)
+        threads = workers
+    for path in pp.compensate_files(files, spillover, out, method=method, n_jobs=threads):
+        say(str(path))
+
+
+@app.command()
+def debarcode(
+    file: Annotated[Path, typer.Argument(help="A barcoded FCS file.", metavar="FILE")],
+    key: Annotated[
+        Path, typer.Option("--key", "-k", help="The barcode key: one row per sample, one column per mass.")
+    ],
+    out: OutFolder,
+    separation: Annotated[
+        str, typer.Option("--separation", help="Cut-off of the separation, 0 to 1, or auto.")
+    ] = "0.3",
+    mahalanobis: Annotated[
+        float, typer.Option("--mahalanobis", help="Cut-off of the squared Mahalanobis distance.")
+    ] = 30.0,
+    deidentify: Deidentify = False,
+) -> None:
+    """Split a barcoded FCS file into one file per sample, and one for unassigned events."""
+    from cytocar import pp
+
+    table = pp.debarcode_file(
+        file, key, out, separation=number_or_auto(separation), mahalanobis=mahalanobis, deidentify=deidentify
+    )
+    print_table("events by sample", table[["barcode", "positives", "events", "cutoff", "yield", "written"]])
+    say(f"files: {out}")
+
+
+@app.command()
+def gate(
+    strategy: Annotated[
+        str,
+        typer.Argument(
+            help="car_t, a YAML strategy, Gating-ML 2.0 (.xml), or a FlowJo workspace (.wsp).",
+            metavar="STRATEGY",
+        ),
+    ],
+    files: Files,
+    population: Annotated[
+        list[str] | None,
+        typer.Option("--population", "-p", help="Write this population as FCS; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="A folder for the new files.", metavar="DIR")
+    ] = None,
+    panel: PanelOption = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="The group of a FlowJo workspace.", metavar="NAME")
+    ] = None,
+) -> None:
+    """Gate FCS files: count every population, and write chosen ones as FCS files."""
+    from cytocar.gate._apply.load import DOCUMENTS
+    from cytocar.study import gate_files
+
+    if strategy.lower().endswith(DOCUMENTS):
+        say("note: these gates get every event as it was measured; no bead, doublet or dead cell was removed")
+    table = gate_files(strategy, files, out=out, populations=population or (), panel=panel, group=group)
+    for name, rows in table.groupby("file", sort=False):
+        print_table(str(name), rows.drop(columns="file"))
+    if population:
+        say(f"files: {out}")
+
+
+@app.command()
+def concat(
+    files: Files,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The new FCS file.", metavar="FILE")],
+    panel: PanelOption = None,
+    deidentify: Deidentify = False,
+) -> None:
+    """Concatenate FCS files of one sample into one file, with continuous Time."""
+    from cytocar import io
+
+    print_table("files", io.concat_fcs(files, out, panel=panel, deidentify=deidentify))
+    say(f"file: {out}")
