@@ -632,7 +632,7 @@ def test_nothing_is_written_over_or_beside_the_inputs(folder: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("channel,value\nCe140Di,1\n", "lacks the columns baseline"),
+        ("channel,value\nCe140Di,1\n", "is missing columns: baseline"),
         ("channel,baseline\nCe140Di,much\n", "row 1: the baseline is 'much'"),
         ("channel,baseline\nCe140Di,1\nCe140Di,2\n", "names Ce140Di more than once"),
         ("", "is not a CSV table"),
@@ -688,9 +688,9 @@ def test_the_picture_shows_each_channel_of_each_file_and_one_factor() -> None:
     below = [tick.get_text() for tick in slope.get_xticklabels()]
     assert "300 beads" in below[0]
     assert "left as it is" in below[1]
-    with pytest.raises(ParameterError, match="lacks the columns slope"):
+    with pytest.raises(ParameterError, match="is missing columns: slope"):
         pl.beads(traces.drop(columns="slope"), table)
-    with pytest.raises(ParameterError, match="the table of beads lacks the columns n_beads"):
+    with pytest.raises(ParameterError, match="the table of beads is missing columns: n_beads"):
         pl.beads(traces, table.drop(columns="n_beads"))
 
 

@@ -266,7 +266,7 @@ def test_the_picture_shows_limits_and_shares(cleaned: anndata.AnnData) -> None:
         pl.cleaning(table, per_page=3, page=3)
     with pytest.raises(ParameterError, match="'P1_2m' is not a sample of the plots"):
         pl.cleaning(table, samples=["P1_2m"])
-    with pytest.raises(ParameterError, match="lacks the columns x_limit"):
+    with pytest.raises(ParameterError, match="is missing columns: x_limit"):
         pl.cleaning(table.drop(columns="x_limit"))
 
 

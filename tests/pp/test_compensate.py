@@ -207,7 +207,7 @@ def test_states() -> None:
     [
         ({"method": "nls"}, "method is 'nls'.*'nnls'"),
         ({"n_jobs": 0}, "n_jobs is 0"),
-        ({"n_jobs": -2}, "n_jobs is -2; it must be at least 1, or -1"),
+        ({"n_jobs": -2}, "n_jobs is -2; it must be a whole number of at least 1, or -1"),
         ({"n_jobs": True}, "n_jobs is True"),
         ({"spillover": Spillover(("Y89Di",), [[1]])}, "none of the channels .Nd145Di.*Y89Di"),
         ({"sample_key": "tube"}, "no column 'tube'"),

@@ -692,7 +692,7 @@ def test_yields_are_drawn_as_they_are() -> None:
     assert line.get_xdata()[0] == 0.45
     assert axes.texts[-1].get_text().startswith(f"0.45: {table['assigned'][1]}")
     assert len(pl.barcode_yields(yields).axes[0].get_lines()) == 1
-    with pytest.raises(ParameterError, match="lacks the columns yield"):
+    with pytest.raises(ParameterError, match="is missing columns: yield"):
         pl.barcode_yields(yields.drop(columns="yield"))
 
 

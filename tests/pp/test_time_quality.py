@@ -258,7 +258,7 @@ def test_the_picture(run: anndata.AnnData) -> None:
     pp.time_quality(missing, on_missing="skip")
     texts = [text.get_text() for text in pl.time_quality(pp.time_quality_table(missing)).axes[0].texts]
     assert texts == ["not judged"]
-    with pytest.raises(ParameterError, match="lacks the columns worst, shift"):
+    with pytest.raises(ParameterError, match="is missing columns: worst, shift"):
         pl.time_quality(table.drop(columns=["worst", "shift"]))
 
 

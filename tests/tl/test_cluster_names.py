@@ -195,7 +195,7 @@ def test_values_and_thresholds_that_are_no_numbers_are_named(clustered: ad.AnnDa
     assert len(cc.tl.describe_clusters(clustered, "flowsom")) == 3
     clustered.X[5, 2] = np.nan
     with pytest.raises(
-        ParameterError, match=r"describe_clusters: 1 of 392 cells have values .* in CCR7: remove"
+        ParameterError, match=r"describe_clusters: 1 of 392 cells have values .* in CCR7; remove"
     ):
         cc.tl.describe_clusters(clustered, "flowsom")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _neighbours, _threads
+from cytocar.tl import _neighbours
 from cytocar.tl._neighbours import lists as _neighbour_lists
 from cytocar.tl._neighbours import nearest
 from cytocar.tl._neighbours.kernels import largest
@@ -141,7 +141,6 @@ def test_the_rows_nearest_to_others_are_those_of_an_exact_search() -> None:
     assert np.array_equal(_neighbours.nearest_to(x[:50], x, 1)[:, 0], np.arange(50))
 
 
-def test_threads_are_a_whole_number_or_all() -> None:
+def test_threads_are_a_whole_number() -> None:
     with pytest.raises(ParameterError, match="n_jobs is -2"):
         _neighbours.search(clusters(100), 5, n_jobs=-2)
-    assert _threads.n_threads(-1) >= 1

@@ -370,7 +370,7 @@ def test_cells_that_cannot_be_clustered_are_refused(blobs: ad.AnnData) -> None:
         cc.tl.phenograph(flat)
     blobs.X[3, 1] = np.nan
     blobs.X[4, 1] = np.inf
-    with pytest.raises(ParameterError, match="2 of 240 cells have values that are not finite, in CD4:"):
+    with pytest.raises(ParameterError, match="2 of 240 cells have values that are not finite, in CD4;"):
         cc.tl.phenograph(blobs)
 
 
@@ -378,7 +378,7 @@ def test_cells_that_cannot_be_clustered_are_refused(blobs: ad.AnnData) -> None:
 def test_values_too_large_to_be_squared_are_refused(blobs: ad.AnnData, step: str) -> None:
     blobs.X[7, 1] = 2e19
     with pytest.raises(
-        ParameterError, match=f"tl.{step}: 1 of 240 cells have values beyond 1e\\+15, in CD4: remove"
+        ParameterError, match=f"tl.{step}: 1 of 240 cells have values beyond 1e\\+15, in CD4; remove"
     ):
         getattr(cc.tl, step)(blobs)
     blobs.X[3, 1] = np.nan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys, ordering, vocabulary
+from cytocar._core import keys, vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,6 @@ def timepoint_order(samples: pd.DataFrame) -> list[str]:
     >>> timepoint_order(pd.DataFrame({"timepoint": ["1yr", "2mo"], "months": [12.0, 2.0]}))
     ['2mo', '1yr']
     """
-    import numpy as np
-
     months: dict[str, list[float]] = {}
     for label, value in zip(samples[keys.TIMEPOINT].astype(str), samples[keys.MONTHS], strict=True):
         if label:
@@ -52,7 +50,7 @@ def sort_timepoints(labels: Iterable[str]) -> list[str]:
     def when(name: str) -> tuple[float, tuple[tuple[int, float, str], ...]]:
         found = re.match(r"\s*(-?\d+(?:\.\d+)?)\s*([dwmy])", name.casefold())
         months = float(found[1]) * _MONTHS_IN[found[2]] if found else np.inf
-        return months, ordering.natural(name)
+        return months, natural(name)
 
     return sorted(dict.fromkeys(labels), key=when)
 
@@ -66,17 +64,27 @@ def sort_clusters(labels: Iterable[object]) -> list[str]:
     ['9', '10', '-1']
     """
     names = dict.fromkeys(str(label) for label in labels)
-    return sorted(names, key=lambda name: (name == vocabulary.NO_CLUSTER, ordering.natural(name)))
+    return sorted(names, key=lambda name: (name == vocabulary.NO_CLUSTER, natural(name)))
 
 
 def natural(name: str) -> tuple[tuple[int, float, str], ...]:
-    """Return a sorting key by which ``C10`` comes after ``C9``."""
-    import re
+    """Return a sorting key by which ``C10`` comes after ``C9``.
 
+    Examples
+    --------
+    >>> sorted(["C10", "C9", "b", "A", "2"], key=natural)
+    ['2', 'A', 'b', 'C9', 'C10']
+    """
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", name)
-    return tuple((0, float(part), "") if part[0].isdigit() else (1, 0.0, part.casefold()) for part in parts)
+    return tuple((0, float(part), "") if part[0].isdecimal() else (1, 0.0, part.casefold()) for part in parts)
 
 
 def is_number(name: str) -> bool:
-    """Return whether a label is a whole number of at least 1, as those of clusters are."""
+    """Return whether a label is a whole number above 0, as those of clusters are.
+
+    Examples
+    --------
+    >>> is_number("12"), is_number("-1"), is_number("B cells")
+    (True, False, False)
+    """
     return name.isascii() and name.isdigit() and int(name) > 0

@@ -20,11 +20,22 @@ Rows = Any
 """A slice or an array of positions: the events of one sample."""
 
 
-def require_sample_column(obs: pd.DataFrame, sample_key: str) -> None:
-    """Raise `ParameterError` unless `obs` has the column that tells samples apart."""
-    if sample_key not in obs:
+def require_sample_column(table: pd.DataFrame, sample_key: str, what: str = "obs") -> None:
+    """Raise `ParameterError` unless a table has the column that says from which sample each row is.
+
+    Parameters
+    ----------
+    table
+        ``obs``, or a sample sheet.
+    sample_key
+        Name of the column.
+    what
+        What to call the table in the message.
+    """
+    if sample_key not in table:
         raise ParameterError(
-            f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, obs.columns))
+            f"{what} has no column {sample_key!r}, so it is not known from which sample each row is",
+            fix=did_you_mean(sample_key, map(str, table.columns)),
         )
 
 

@@ -6,14 +6,13 @@ import zlib
 
 import numpy as np
 
-from cytocar._core.errors import ParameterError
+from cytocar._core import checks
 
 
 def _sequence(seed: int, task: tuple[str, ...]) -> np.random.SeedSequence:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ParameterError(f"seed is {seed!r}; it must be a whole number of at least 0")
+    seed = checks.whole_number(seed, "seed", 0)
     words = [zlib.crc32(word.encode()) for word in task]
-    return np.random.SeedSequence(int(seed), spawn_key=tuple(words))
+    return np.random.SeedSequence(seed, spawn_key=tuple(words))
 
 
 def generator(seed: int, *task: str) -> np.random.Generator:

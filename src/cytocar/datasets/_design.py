@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.vocabulary import BEAD, CELL, CELL_BEAD, CONTROL_ROLE, DEAD, DEBRIS, DOUBLET, PATIENT_ROLE
 
@@ -215,12 +215,8 @@ def settings(
     negative_control: bool,
 ) -> Settings:
     """Check every option and return them, or raise `ParameterError`."""
-    for name, number in (("cells", cells), ("seed", seed)):
-        least = 1 if name == "cells" else 0
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
-            raise ParameterError(
-                f"{name} is {number!r}", fix=f"it must be a whole number of at least {least}"
-            )
+    checks.whole_number(cells, "cells", 1)
+    checks.whole_number(seed, "seed", 0)
     for name, flag in (
         ("spill", spill),
         ("drift", drift),
@@ -249,8 +245,7 @@ def settings(
 
 
 def _number(name: str, value: float, most: float, meaning: str) -> None:
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (good and math.isfinite(value) and 0 <= value <= most):
+    if not (checks.is_number(value) and math.isfinite(value) and 0 <= float(value) <= most):
         limits = f"from 0 to {most}" if math.isfinite(most) else "of at least 0"
         raise ParameterError(f"{name} is {value!r}", fix=f"it must be a number {limits}: {meaning}")
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
-from cytocar._core.errors import ParameterError
+from cytocar._core import checks, keys, provenance
 from cytocar._core.seeds import generator
 from cytocar.datasets._instrument import detect
 from cytocar.datasets._layout import Layout, layout
@@ -60,8 +59,7 @@ def single_stains(*, events: int = EVENTS, seed: int = 0) -> AnnData:
     >>> beads.shape, int((beads.obs["stain"] == "Yb171Di").sum())
     ((410, 49), 10)
     """
-    if isinstance(events, bool) or not isinstance(events, (int, np.integer)) or events < 1:
-        raise ParameterError(f"events is {events!r}", fix="it must be a whole number of at least 1")
+    checks.whole_number(events, "events", 1)
     import pandas as pd
     from anndata import AnnData
 

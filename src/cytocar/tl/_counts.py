@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
+from cytocar._core.samples import require_sample_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,11 +74,7 @@ def sheet_of(adata: AnnData) -> pd.DataFrame:
     """Return one row a sample with the columns of the sample sheet that `obs` holds, in order of appearance."""
     import pandas as pd
 
-    if keys.SAMPLE not in adata.obs:
-        raise ParameterError(
-            f"obs has no column {keys.SAMPLE!r}, so cells cannot be counted per sample",
-            fix="read the files with cytocar.io.read_study, or set it",
-        )
+    require_sample_column(adata.obs, keys.SAMPLE)
     columns = [column for column in SHEET if column in adata.obs]
     first = ~adata.obs[keys.SAMPLE].astype(str).duplicated().to_numpy()
     rows = adata.obs.loc[first, [keys.SAMPLE, *columns]]

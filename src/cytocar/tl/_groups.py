@@ -8,6 +8,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.ordering import sort_clusters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ def grouping(adata: AnnData, groupby: str) -> tuple[NDArray[np.str_], list[str]]
     if isinstance(series.dtype, pd.CategoricalDtype):
         order = [str(value) for value in series.cat.categories]
     else:
-        order = sorted(set(labels.tolist()), key=lambda label: (not label.isdigit(), label.zfill(12)))
+        order = sort_clusters(labels.tolist())
     occurring = set(labels.tolist()) - {""}
     if not occurring:
         raise ParameterError(f"obs[{groupby!r}] has no value in any of the {adata.n_obs} cells")

@@ -10,8 +10,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cytocar._core.checks import n_threads as n_threads
-
 Work: TypeAlias = Callable[[int, int], None]
 # below so many rows the threads would cost more than they save
 ALONE_BELOW = 2000

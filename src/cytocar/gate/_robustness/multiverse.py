@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cytocar._core import keys
-from cytocar._core.errors import ParameterError
+from cytocar._core import checks, keys
 from cytocar.gate._robustness.headline import (
     Counter,
     GatedSample,
@@ -86,8 +85,7 @@ def multiverse(
     """
     import pandas as pd
 
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise ParameterError(f"most is {most!r}; it must be a whole number of at least 1")
+    checks.whole_number(most, "most", 1)
     given = _controls(adata, controls)
     rows: list[dict[str, Any]] = []
     for sample in gated_samples(adata):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from cytocar._core import keys, matching, provenance
+from cytocar._core import checks, keys, matching, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own
 from cytocar.pp._arcsinh.arcsinh_numpy import Workspace, limit_bits, transform_chunk
@@ -112,11 +111,7 @@ def _transform(
 
 
 def _checked(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
-        raise ParameterError(
-            f"the cofactor of {name} is {value!r}", fix="it must be a number above 0, usually 5"
-        )
-    return float(value)
+    return checks.positive_number(value, f"the cofactor of {name}", usual="usually 5")
 
 
 def _cofactors(adata: AnnData, cofactor: float | Mapping[str, float] | None) -> NDArray[np.float64]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
 from cytocar._core.samples import own
 from cytocar.pp._barcodes.assign import (
@@ -119,7 +118,7 @@ def debarcode(
     provenance.require_state(adata, keys.STATE_COUNTS, "pp.debarcode")
     checked = as_key(key)
     wanted = _cutoffs(separation, checked)
-    limit = _number(mahalanobis, "mahalanobis")
+    limit = checks.number_from(mahalanobis, "mahalanobis", 0, usual="or infinity")
     columns = match_channels(checked, adata)
     counts = _finite_counts(adata, columns)
 
@@ -193,14 +192,6 @@ def debarcode(
     return adata if copy else None
 
 
-def _number(value: object, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) >= 0:
-        raise ParameterError(
-            f"{name} is {value!r}", fix="it must be a number of at least 0 (infinity is allowed)"
-        )
-    return float(value)
-
-
 def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[str, float | str]:
     """Return the cut-off asked for by sample; samples that are not in it take the default."""
     if isinstance(separation, Mapping):
@@ -213,7 +204,10 @@ def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[st
                     for name in unknown
                 )
             )
-        return {str(name): _number(value, f"separation of {name!r}") for name, value in separation.items()}
+        return {
+            str(name): checks.number_from(value, f"separation of {name!r}", 0, usual="or infinity")
+            for name, value in separation.items()
+        }
     if isinstance(separation, str):
         if separation != "auto":
             raise ParameterError(
@@ -221,7 +215,7 @@ def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[st
                 fix="it must be a number of at least 0, 'auto', or a mapping from sample to number",
             )
         return dict.fromkeys(key.names, separation)
-    return dict.fromkeys(key.names, _number(separation, "separation"))
+    return dict.fromkeys(key.names, checks.number_from(separation, "separation", 0, usual="or infinity"))
 
 
 def _cutoff_of(wanted: float | str, remaining: NDArray[np.int64]) -> tuple[float, str, str]:

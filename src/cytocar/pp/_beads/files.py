@@ -53,7 +53,7 @@ def read_baseline(path: StrPath) -> dict[str, float]:
     missing = [name for name in ("channel", "baseline") if name not in table]
     if missing:
         raise ParameterError(
-            f"{file} lacks the columns {', '.join(missing)}",
+            f"{file} is missing columns: {', '.join(missing)}",
             fix="a baseline has 'channel' and 'baseline' (counts)",
         )
     numbers = pd.to_numeric(table["baseline"], errors="coerce")

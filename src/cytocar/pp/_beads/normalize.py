@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own, sample_positions
 from cytocar.panel.names import marker_key, parse_isotope
@@ -243,7 +242,7 @@ def check_baseline(
     baseline: dict[str, float] = {}
     complaints: list[str] = []
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
+        if not checks.is_number(value) or not 0 < float(value) < np.inf:
             complaints.append(f"the baseline of {name} is {value!r}; it must be a number of counts above 0")
             continue
         column = _column_of(adata, str(name))
@@ -262,10 +261,7 @@ def check_baseline(
 
 def check_input(adata: AnnData, window: int, on_missing: str) -> str:
     """Check settings and state; return why the data are normalised already, empty where they are not."""
-    if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 3:
-        raise ParameterError(
-            f"window is {window!r}", fix="it must be a whole number of at least 3 beads, usually 200"
-        )
+    checks.whole_number(window, "window", 3, usual="usually 200 beads")
     if on_missing not in _ON_MISSING:
         raise ParameterError(f"on_missing is {on_missing!r}", fix="it must be 'raise' or 'skip'")
     provenance.require_state(adata, keys.STATE_COUNTS, STEP)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.density import find_valley
 from cytocar._core.errors import ParameterError
 from cytocar.panel.names import Isotope, marker_key, parse_isotope
@@ -173,8 +173,7 @@ def estimate_spillover(
     >>> round(float(spill.frame.loc["Dy162Di", "Dy163Di"]), 2)
     0.04
     """
-    if isinstance(min_events, bool) or not isinstance(min_events, (int, np.integer)) or min_events < 1:
-        raise ParameterError(f"min_events is {min_events!r}", fix="it must be a whole number of at least 1")
+    checks.whole_number(min_events, "min_events", 1)
     parts = _parts(data)
     first = isotopes_of(parts[0])
     measured = [isotope for isotope in first if isotope is not None]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
-from cytocar._core.errors import ParameterError
+from cytocar._core import checks
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -19,13 +19,8 @@ _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def number_of_workers(workers: int | str) -> int:
     """Return how many processes `workers` asks for; "auto" is one for each processor that this process may use."""
     if workers == "auto":
-        available = getattr(os, "sched_getaffinity", None)
-        return len(available(0)) if available is not None else os.cpu_count() or 1
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise ParameterError(
-            f"workers is {workers!r}", fix="it must be a whole number of at least 1, or auto"
-        )
-    return workers
+        return checks.n_threads(-1)
+    return checks.whole_number(workers, "workers", 1, usual="or auto")
 
 
 def run_all(

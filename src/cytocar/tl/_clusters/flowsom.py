@@ -136,8 +136,7 @@ def flowsom(
     if linkage not in LINKAGES:
         raise ParameterError(f"linkage is {linkage!r}", fix=did_you_mean(str(linkage), LINKAGES))
     passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
-    if isinstance(metaclusters, str) and metaclusters != "auto":
-        raise ParameterError(f"metaclusters is {metaclusters!r}", fix="it must be a whole number or 'auto'")
+    checks.whole_or_auto(metaclusters, "metaclusters", 2)
 
     found = self_organising_map(
         x, n_cells=len(x), grid=sides, rlen=passes, method=form, seed=seed, n_jobs=n_jobs
@@ -151,11 +150,8 @@ def flowsom(
             "or too much alike",
             fix="choose more cells or other markers",
         )
-    if isinstance(metaclusters, str):
-        asked = None
-    else:
-        reason = f"nine tenths of the {used} nodes that have cells"
-        asked = checks.whole_number(metaclusters, "metaclusters", 2, most, why=reason)
+    reason = f"nine tenths of the {used} nodes that have cells"
+    asked = checks.whole_or_auto(metaclusters, "metaclusters", 2, most, why=reason)
     largest = min(most, max(MOST_METACLUSTERS, asked or 0))
     cuts, consensus = cut_nodes(found.codes, found.node, largest, linkage, seed)
     quality = cut_quality(x, found.node, cuts, seed, n_jobs=n_jobs)

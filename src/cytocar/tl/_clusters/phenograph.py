@@ -75,7 +75,7 @@ def _graph(neighbours: NDArray[np.int32], *, n_jobs: int) -> Graph:
 
     weights = np.empty(neighbours.shape, np.float32)
     in_blocks = _threads.in_blocks
-    threads = _threads.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     in_blocks(lambda a, b: jaccard_rows(neighbours, a, b, weights), len(neighbours), threads)
     starts, columns, values = symmetric_rows(neighbours, weights)
     return starts, columns, values
@@ -92,7 +92,7 @@ def _restarts(
         labels = louvain(*graph, resolution, seeds.integer_seed(seed, "phenograph", str(run)))
         return labels, float(modularity(*graph, labels, resolution))
 
-    threads = min(_threads.n_threads(n_jobs), n_runs or ROUND)
+    threads = min(checks.n_threads(n_jobs), n_runs or ROUND)
     with ThreadPoolExecutor(threads) as pool:
         if n_runs is not None:
             return list(pool.map(once, range(n_runs)))
@@ -151,7 +151,7 @@ def _published(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, 
         k=k,
         resolution=resolution,
         seed=seeds.integer_seed(seed, "phenograph", "original"),
-        threads=_threads.n_threads(n_jobs),
+        threads=checks.n_threads(n_jobs),
     )
     return Communities(
         labels=labels,
@@ -250,20 +250,10 @@ def phenograph(
     """
     x, names = _input.marker_matrix(adata, markers, "tl.phenograph")
     n = x.shape[0]
-    if isinstance(k, str):
-        if k != "auto":
-            raise ParameterError(f"k is {k!r}", fix="it must be a whole number or 'auto'")
-        neighbours = auto_k(n)
-    else:
-        neighbours = checks.whole_number(k, "k", 2, n // 2, why=f"half of the {n} cells")
+    neighbours = checks.whole_or_auto(k, "k", 2, n // 2, why=f"half of the {n} cells") or auto_k(n)
     gamma = checks.positive_number(resolution, "resolution")
     checks.whole_number(min_size, "min_size", 1)
-    if isinstance(n_runs, str):
-        if n_runs != "auto":
-            raise ParameterError(f"n_runs is {n_runs!r}", fix="it must be a whole number or 'auto'")
-        runs = None
-    else:
-        runs = checks.whole_number(n_runs, "n_runs", 1)
+    runs = checks.whole_or_auto(n_runs, "n_runs", 1)
     if engine == "cytocar":
         found = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
     elif engine == "phenograph":

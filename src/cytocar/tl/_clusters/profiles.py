@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError
 from cytocar.tl._groups import grouping, has_subsets, majority
 
@@ -27,9 +25,8 @@ def thresholds_by_column(adata: AnnData, thresholds: Mapping[str, float] | None)
 
     by_column: dict[str, float] = {}
     for name, value in (thresholds or {}).items():
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-            raise ParameterError(f"the threshold of {name!r} is {value!r}", fix="it must be a finite number")
-        by_column[str(adata.var_names[get.columns(adata, name)[0]])] = float(value)
+        column = str(adata.var_names[get.columns(adata, name)[0]])
+        by_column[column] = checks.finite_number(value, f"the threshold of {name!r}")
     return by_column
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cytocar._core import checks, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl import _input, _threads
+from cytocar.tl import _input
 from cytocar.tl._clusters.consensus import LINKAGES, Linkage
 from cytocar.tl._clusters.metaclusters import cut_nodes, largest_cut, numbered
 
@@ -126,11 +126,8 @@ def auto_rlen(n_cells: int, nodes: int) -> int:
 
 def checked_rlen(rlen: object, n_cells: int, nodes: int) -> int:
     """Return how often to show all cells, or raise `ParameterError`."""
-    if isinstance(rlen, str):
-        if rlen != "auto":
-            raise ParameterError(f"rlen is {rlen!r}", fix="it must be a whole number or 'auto'")
-        return auto_rlen(n_cells, nodes)
-    return checks.whole_number(rlen, "rlen", 1)
+    passes = checks.whole_or_auto(rlen, "rlen", 1)
+    return auto_rlen(n_cells, nodes) if passes is None else passes
 
 
 def checked_method(method: object, n_cells: int) -> str:
@@ -303,7 +300,7 @@ def self_organising_map(
     n_jobs: int = 1,
 ) -> SelfOrganisingMap:
     """Train a map and place every cell on it, as `flowsom_map` describes; arguments have been checked."""
-    threads = _threads.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     generator = seeds.generator(seed, "flowsom", "map")
     with ThreadPoolExecutor(threads) as pool:
         if method == "online":

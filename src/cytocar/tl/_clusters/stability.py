@@ -13,8 +13,9 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.samples import require_sample_column
 from cytocar._core.vocabulary import NO_CLUSTER
-from cytocar.tl import _input, _threads
+from cytocar.tl import _input
 from cytocar.tl._clusters.agreement import adjusted_rand, contingency
 from cytocar.tl._clusters.profiles import cluster_frequencies
 from cytocar.tl._groups import grouping
@@ -219,11 +220,10 @@ def stability(
     checks.whole_number(n_seeds, "n_seeds", 0)
     checks.whole_number(n_resamples, "n_resamples", 0 if n_seeds else 1)
     checks.whole_number(max_cells, "max_cells", 100)
-    threads = _threads.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     has_samples = sample_key in adata.obs
     if not has_samples and sample_key != keys.SAMPLE:
-        present = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, present))
+        require_sample_column(adata.obs, sample_key)
     part = checks.number_between(share, "share", 0.5, 1)
     drawn = int(np.floor(part * min(len(labelled), max_cells) + 1e-9))
     if n_resamples and drawn < _input.MIN_CELLS:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.samples import require_sample_column
 from cytocar.tl._cohorts import cohort as _cohort
 from cytocar.tl._cohorts.cohort import Arrangement
 from cytocar.tl._cohorts.design import find_contrasts, make_design, split_contrast
@@ -315,10 +316,7 @@ def _counted(
     else:
         from cytocar.tl._groups import grouping
 
-        if sample_key not in data.obs:
-            raise ParameterError(
-                f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, data.obs.columns))
-            )
+        require_sample_column(data.obs, sample_key)
         labels, order = grouping(data, groupby)
         wide = pd.crosstab(labels, data.obs[sample_key].astype(str).to_numpy()).reindex(order, fill_value=0)
         totals = data.obs[sample_key].astype(str).value_counts()

@@ -11,6 +11,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.samples import require_sample_column
 from cytocar._core.vocabulary import CONTROL_ROLE
 from cytocar.tl._cohorts import design as _design
 from cytocar.tl._cohorts.design import Contrast, Design
@@ -82,8 +83,7 @@ def matching_sheet(samples: pd.DataFrame, found: Iterable[str]) -> pd.DataFrame:
     """Return the rows of the sheet that are tested: no negative controls, each once, each with data."""
     if keys.SAMPLE not in samples.columns:
         if samples.index.name != keys.SAMPLE:
-            shown = ", ".join(map(str, samples.columns))
-            raise ParameterError(f"samples has no column {keys.SAMPLE!r}", fix=f"its columns are {shown}")
+            require_sample_column(samples, keys.SAMPLE, "samples")
         samples = samples.reset_index()
     sheet = samples[samples["role"].astype(str) != CONTROL_ROLE] if "role" in samples.columns else samples
     sheet = sheet.reset_index(drop=True)
@@ -106,10 +106,7 @@ def matching_sheet(samples: pd.DataFrame, found: Iterable[str]) -> pd.DataFrame:
 
 def sheet_of(obs: pd.DataFrame, sample_key: str) -> pd.DataFrame:
     """Return a sheet made of those columns of `obs` that are the same for all cells of a sample."""
-    if sample_key not in obs.columns:
-        raise ParameterError(
-            f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, obs.columns))
-        )
+    require_sample_column(obs, sample_key)
     grouped = obs.groupby(sample_key, observed=True, sort=False)
     constant = [
         column

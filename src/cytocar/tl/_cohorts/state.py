@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.samples import require_sample_column
 from cytocar.tl._cohorts import cohort as _cohort
 from cytocar.tl._cohorts.cohort import Arrangement
 from cytocar.tl._cohorts.design import find_contrasts, make_design, split_contrast
@@ -315,10 +316,7 @@ def medians_of(
     from cytocar.tl._groups import grouping
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing medians")
-    if sample_key not in adata.obs:
-        raise ParameterError(
-            f"obs has no column {sample_key!r}", fix=did_you_mean(sample_key, map(str, adata.obs.columns))
-        )
+    require_sample_column(adata.obs, sample_key)
     labels, order = grouping(adata, groupby)
     asked: str | Sequence[str] | None = markers
     if markers is None:

@@ -51,7 +51,7 @@ def embed(
     n = len(base)
     number = seeds.integer_seed(seed, "tsne")
     index = _maps.Neighbourhoods(base, min(n - 1, int(3 * perplexity)), n_jobs)
-    threads = _threads.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     affinities = PerplexityBasedNN(
         knn_index=index, perplexity=perplexity, n_jobs=threads, random_state=number
     )
@@ -206,7 +206,7 @@ def tsne(
     wanted = checks.positive_number(perplexity, "perplexity")
     if wanted <= 1:
         raise ParameterError(f"perplexity is {perplexity!r}", fix="it must be above 1, and 5 to 50 is usual")
-    _threads.n_threads(n_jobs)
+    checks.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
     _maps.require_differences(x[fitted], "tl.tsne")
     n_fitted = int(fitted.sum())

@@ -11,7 +11,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _input, _neighbours, _threads
+from cytocar.tl import _input, _neighbours
 from cytocar.tl._maps import quality as _quality
 from cytocar.tl._maps import shell as _maps
 
@@ -200,7 +200,7 @@ def umap(
     apart = checks.number_between(min_dist, "min_dist", 0, 1)
     if engine not in get_args(Engine):
         raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'umap-learn'")
-    _threads.n_threads(n_jobs)
+    checks.n_threads(n_jobs)
     fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     _maps.require_differences(x[fitted], "tl.umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytocar._core import checks
 from cytocar.tl import _threads
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ def fuzzy_graph(neighbours: NDArray[np.int32], distances: NDArray[np.float64], *
     n, others = neighbours.shape
     weights = np.empty((n, others))
     whole = float(distances.sum() / (n * (others + 1)))
-    _threads.in_blocks(
-        lambda a, b: memberships(distances, a, b, whole, weights), n, _threads.n_threads(n_jobs)
-    )
+    _threads.in_blocks(lambda a, b: memberships(distances, a, b, whole, weights), n, checks.n_threads(n_jobs))
     rows = np.arange(0, n * others + 1, others, dtype=np.int32)
     directed = sp.csr_array((weights.ravel(), neighbours.ravel(), rows), shape=(n, n))
     back = sp.csr_array(directed.T)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar._core import seeds
+from cytocar._core import checks, seeds
 from cytocar.tl import _threads
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _pool(n_jobs: int) -> Iterator[ThreadPoolExecutor]:
     """Give a pool of threads, each of which multiplies matrices alone: the pool shares the work, not the library."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(_threads.n_threads(n_jobs)) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(checks.n_threads(n_jobs)) as pool:
         yield pool
 
 
@@ -119,7 +119,7 @@ def _through_neighbours(
 def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
     from cytocar.tl._neighbours.lists import Lists
 
-    n, threads = len(x), _threads.n_threads(n_jobs)
+    n, threads = len(x), checks.n_threads(n_jobs)
     chosen = np.sort(seeds.generator(0, "neighbours", "recall").choice(n, min(n, SAMPLE), replace=False))
     with _pool(n_jobs) as pool:
         lists = Lists(x, pool)
@@ -178,7 +178,7 @@ def search(x: NDArray[np.float32], k: int, *, n_jobs: int = 1, exact_up_to: int 
     with _pool(n_jobs) as pool:
         candidates = _compared_with_all(centred, centred, min(n, k + 1 + SPARE), pool)
     names = np.arange(n, dtype=np.int32)
-    threads = _threads.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     index = _ranked(centred, centred, names, candidates, k, without_self=True, threads=threads)
     return Neighbours(index, "exact", 1.0)
 
@@ -201,7 +201,7 @@ def nearest_to(
     with _pool(n_jobs) as pool:
         candidates = _compared_with_all(asked, base, min(len(x), k + SPARE), pool)
     names = np.arange(len(x), dtype=np.int32)
-    return _ranked(asked, base, names, candidates, k, without_self=False, threads=_threads.n_threads(n_jobs))
+    return _ranked(asked, base, names, candidates, k, without_self=False, threads=checks.n_threads(n_jobs))
 
 
 def distances(
