@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # Widths tried in the search for a valley, in the units of x. Below 0.1 single counts show as a comb in
 # arcsinh(x/5); above 0.3 the humps of antibodies (SD 0.3 to 0.5) begin to melt into each other.
 BANDWIDTHS = (0.1, 0.14, 0.2, 0.28)
-_PER_BANDWIDTH = 5
+PER_BANDWIDTH = 5
 _MOST_BINS = 8192
 # A Gaussian kernel of width h averages over as many events as a box of width 2 sqrt(pi) h.
-_BOX = 2.0 * np.sqrt(np.pi)
+BOX = 2.0 * np.sqrt(np.pi)
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,13 @@ def _values(x: ArrayLike) -> NDArray[np.floating]:
     return values
 
 
-def _histogram(
+def histogram(
     values: NDArray[np.floating], width: float, margin: float
 ) -> tuple[NDArray[np.float64], float, float]:
-    """Return counts per bin, the centre of the first bin and the bin width."""
+    """Return counts per bin of at most `width`, the centre of the first bin and the width it came to.
+
+    `margin` is left free on both sides.
+    """
     low, high = float(values.min()) - margin, float(values.max()) + margin
     bins = min(max(int(np.ceil((high - low) / width)), 16), _MOST_BINS)
     width = (high - low) / bins
@@ -81,7 +84,7 @@ def _histogram(
     return np.bincount(at, minlength=bins).astype(np.float64), low + width / 2, width
 
 
-def _smooth(counts: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+def smooth(counts: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Smooth by a Gaussian whose standard deviation is `sigma` bins; nothing lies outside."""
     reach = int(np.ceil(4 * sigma))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
@@ -135,9 +138,9 @@ def histogram_density(
         bandwidth = float(np.clip(0.9 * scale * values.size**-0.2, 0.05, 0.3))
     margin = 4 * bandwidth
     width = (float(values.max()) - float(values.min()) + 2 * margin) / bins
-    counts, first, width = _histogram(values, width * (1 - 1e-12), margin)
+    counts, first, width = histogram(values, width * (1 - 1e-12), margin)
     counts, first = counts[:bins], first
-    density = _smooth(counts, bandwidth / width) / (values.size * width)
+    density = smooth(counts, bandwidth / width) / (values.size * width)
     return first + width * np.arange(density.size, dtype=np.float64), density
 
 
@@ -167,7 +170,7 @@ def _significance(peak: float, valley: float) -> float:
     return float(np.sqrt(2.0) * (np.sqrt(peak + 0.375) - np.sqrt(valley + 0.375)))
 
 
-def _humps(
+def humps(
     level: NDArray[np.float64],
     events: NDArray[np.float64],
     *,
@@ -277,43 +280,65 @@ def find_valleys(
         return []
     widths = BANDWIDTHS if bandwidth is None else (bandwidth,)
     margin = 4 * max(widths)
-    events, first, step = _histogram(values, min(widths) / _PER_BANDWIDTH, margin)
+    events, first, step = histogram(values, min(widths) / PER_BANDWIDTH, margin)
     grid = first + step * np.arange(events.size, dtype=np.float64)
-    below = np.concatenate([[0.0], np.cumsum(events)])
+    lowest, highest = -np.inf if low is None else low, np.inf if high is None else high
     best: list[Valley] = []
     for width in widths:
-        smooth = _smooth(events, max(width / step, 0.5))
-        density = smooth / (values.size * step)
-        level = smooth * (_BOX * width / step)
-        peaks, troughs = _humps(level, events, least_z=min_z, least_depth=min_depth, least_events=min_events)
-        edges = [0, *troughs, grid.size]
-        found = []
-        for i, trough in enumerate(troughs):
-            at = _floor(level, trough, peaks[i], peaks[i + 1])
-            value = float(grid[at])
-            if (low is not None and value < low) or (high is not None and value > high):
-                continue
-            peak = float(min(level[peaks[i]], level[peaks[i + 1]]))
-            bottom = float(level[trough])
-            least_peak = max(peak - 3 * np.sqrt(peak), 1e-9)
-            most_bottom = bottom + 3 * np.sqrt(bottom)
-            found.append(
-                Valley(
-                    value=value,
-                    depth=1.0 - bottom / peak,
-                    confidence=float(np.clip(1.0 - most_bottom / least_peak, 0.0, 1.0)),
-                    grid=grid,
-                    density=density,
-                    left_mode=float(grid[peaks[i]]),
-                    right_mode=float(grid[peaks[i + 1]]),
-                    n_left=int(below[edges[i + 1]] - below[edges[i]]),
-                    n_right=int(below[edges[i + 2]] - below[edges[i + 1]]),
-                    bandwidth=float(width),
-                )
+        valleys = [
+            valley
+            for valley in _valleys_at(
+                width, step, events, grid, least_z=min_z, least_depth=min_depth, least_events=min_events
             )
-        if max((v.confidence for v in found), default=-1.0) > max((v.confidence for v in best), default=-1.0):
-            best = found
+            if lowest <= valley.value <= highest
+        ]
+        if _highest_confidence(valleys) > _highest_confidence(best):
+            best = valleys
     return best
+
+
+def _highest_confidence(valleys: list[Valley]) -> float:
+    return max((valley.confidence for valley in valleys), default=-1.0)
+
+
+def _valleys_at(
+    width: float,
+    step: float,
+    events: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    *,
+    least_z: float,
+    least_depth: float,
+    least_events: float,
+) -> list[Valley]:
+    """Return the valleys of a histogram with bins of `step` that is smoothed by a Gaussian of one width."""
+    smoothed = smooth(events, max(width / step, 0.5))
+    density = smoothed / (events.sum() * step)
+    level = smoothed * (BOX * width / step)
+    below = np.concatenate([[0.0], np.cumsum(events)])
+    peaks, troughs = humps(level, events, least_z=least_z, least_depth=least_depth, least_events=least_events)
+    edges = [0, *troughs, grid.size]
+    valleys = []
+    for i, trough in enumerate(troughs):
+        peak = float(min(level[peaks[i]], level[peaks[i + 1]]))
+        bottom = float(level[trough])
+        least_peak = max(peak - 3 * np.sqrt(peak), 1e-9)
+        most_bottom = bottom + 3 * np.sqrt(bottom)
+        valleys.append(
+            Valley(
+                value=float(grid[_floor(level, trough, peaks[i], peaks[i + 1])]),
+                depth=1.0 - bottom / peak,
+                confidence=float(np.clip(1.0 - most_bottom / least_peak, 0.0, 1.0)),
+                grid=grid,
+                density=density,
+                left_mode=float(grid[peaks[i]]),
+                right_mode=float(grid[peaks[i + 1]]),
+                n_left=int(below[edges[i + 1]] - below[edges[i]]),
+                n_right=int(below[edges[i + 2]] - below[edges[i + 1]]),
+                bandwidth=float(width),
+            )
+        )
+    return valleys
 
 
 def find_valley(

@@ -62,7 +62,7 @@ def resampled_valley(
     Float64 array (draws,), arcsinh units.
     """
     widths = density.BANDWIDTHS
-    events, first, step = density._histogram(values, min(widths) / density._PER_BANDWIDTH, 4 * max(widths))
+    events, first, step = density.histogram(values, min(widths) / density.PER_BANDWIDTH, 4 * max(widths))
     grid = first + step * np.arange(events.size)
     counts = np.vstack([events, rng.poisson(events, (draws, events.size))]).astype(np.float64)
     below = np.concatenate([np.zeros((draws, 1)), np.cumsum(counts[1:], axis=1)], axis=1)
@@ -71,7 +71,7 @@ def resampled_valley(
     found = np.full(draws, np.nan)
     for width in widths:
         sigma = max(width / step, 0.5)
-        level = smooth_rows(counts, sigma) * (density._BOX * width / step)
+        level = smooth_rows(counts, sigma) * (density.BOX * width / step)
         for left, trough, right, start, end in _pairs(level[0], events):
             if not inside[start : end + 1].any():
                 continue
@@ -90,7 +90,7 @@ def _pairs(level: Floats, events: Floats) -> set[tuple[int, int, int, int, int]]
     """Return the neighbouring humps of all cells: left mode, trough, right mode, and where the pair starts and ends."""
     pairs = set()
     for share in (1.0, _FAINT):
-        peaks, troughs = density._humps(
+        peaks, troughs = density.humps(
             level,
             events,
             least_z=share * _LEAST_Z,
