@@ -12,6 +12,7 @@ _FILES = (
     "mixture",
     "upper_limit",
     "lower_limit",
+    "tail",
     "negatives",
     "quantile",
     "fmo",
