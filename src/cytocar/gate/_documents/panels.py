@@ -38,43 +38,43 @@ def panels_of(document: GatingDocument, members: Mapping[str, Gate]) -> tuple[li
     members
         Id to gate as they are for one file.
     """
-    asked = {one.path: _asked(one.id, members) for one in document.populations}
+    asked = {population.path: _asked(population.id, members) for population in document.populations}
     panels: dict[tuple[tuple[str, ...], frozenset[Dimension]], Panel] = {}
     rest = []
-    for one in document.populations:
-        own = asked[one.path]
-        above = asked.get(one.parent, {})
+    for population in document.populations:
+        own = asked[population.path]
+        above = asked.get(population.parent, {})
         new = [name for name in own if name not in above] if own is not None and above is not None else []
-        shapes = [members[name] for name in new if len(members[name].axes) >= 1]
+        shapes = [members[name] for name in new if members[name].axes]
         if not shapes:
-            rest.append(one.name)
+            rest.append(population.name)
         for gate in shapes:
             first, second = gate.axes[0], gate.axes[1] if len(gate.axes) > 1 else None
-            key = (one.parent, frozenset(filter(None, (first, second))))
-            panel = panels.setdefault(key, Panel(one.parent, (first, second)))
-            panel.members.append((one, gate))
+            key = (population.parent, frozenset(filter(None, (first, second))))
+            panel = panels.setdefault(key, Panel(population.parent, (first, second)))
+            panel.members.append((population, gate))
     return list(panels.values()), rest
 
 
 def _asked(name: str, members: Mapping[str, Gate]) -> dict[str, None] | None:
     """Return the shapes that an event has to be in for a gate; None where that is not all it asks."""
     gate = members[name]
-    found: dict[str, None] = {}
+    shapes: dict[str, None] = {}
     if gate.parent:
         above = _asked(gate.parent, members)
         if above is None:
             return None
-        found |= above
+        shapes |= above
     if not isinstance(gate, Combination):
-        return {**found, name: None}
-    if gate.operation != "and" or any(part.complement for part in gate.operands):
+        return {**shapes, name: None}
+    if gate.operation != "and" or any(operand.complement for operand in gate.operands):
         return None
-    for part in gate.operands:
-        more = _asked(part.gate, members)
-        if more is None:
+    for operand in gate.operands:
+        of_operand = _asked(operand.gate, members)
+        if of_operand is None:
             return None
-        found |= more
-    return found
+        shapes |= of_operand
+    return shapes
 
 
 def beside(panel: Panel, panels: Sequence[Panel], channels: Sequence[str]) -> Dimension:
@@ -86,8 +86,8 @@ def beside(panel: Panel, panels: Sequence[Panel], channels: Sequence[str]) -> Di
                 return axis
     dna = [getattr(channel_isotope(name), "symbol", "") == "Ir" for name in channels]
     order = sorted(
-        (place for place in range(len(channels)) if channels[place] != panel.axes[0].channel),
-        key=lambda place: (not dna[place], place),
+        (number for number in range(len(channels)) if channels[number] != panel.axes[0].channel),
+        key=lambda number: (not dna[number], number),
     )
     # With a single channel in the data the gate is drawn over itself.
     chosen = channels[order[0]] if order else panel.axes[0].channel
@@ -96,8 +96,8 @@ def beside(panel: Panel, panels: Sequence[Panel], channels: Sequence[str]) -> Di
 
 def ellipse(gate: Ellipsoid, x: int, y: int) -> NDArray[np.float64]:
     """Return the outline of an ellipsoid on two of its axes, (points, 2)."""
-    part = np.array([[gate.covariance[a][b] for b in (x, y)] for a in (x, y)], dtype=float)
-    sizes, directions = np.linalg.eigh(part)
+    covariance = np.array([[gate.covariance[a][b] for b in (x, y)] for a in (x, y)], dtype=float)
+    sizes, directions = np.linalg.eigh(covariance)
     turn = np.linspace(0, 2 * np.pi, _POINTS, endpoint=False)
     circle = np.column_stack([np.cos(turn), np.sin(turn)]) * np.sqrt(gate.distance_square * sizes)
     return np.asarray(circle @ directions.T + np.array([gate.mean[x], gate.mean[y]]))

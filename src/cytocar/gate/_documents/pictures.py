@@ -13,7 +13,6 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError
 from cytocar.gate._documents.apply import version_for
-from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._documents.values import Axes, column
 from cytocar.gate._populations.parts import ROOT
@@ -52,7 +51,7 @@ class Pictures:
         self._columns = self._document.columns(self._channels)
         cofactors = adata.var.get(keys.COFACTOR)
         self._cofactors = None if cofactors is None else np.asarray(cofactors, dtype=float)
-        self._found: dict[tuple[tuple[str, ...], frozenset[int]], Biaxial] = {}
+        self._biaxials: dict[tuple[tuple[str, ...], frozenset[int]], Biaxial] = {}
         for file in dict.fromkeys((*self._document.files, "")):
             with contextlib.suppress(GateError):  # a document may have gates for its own files only
                 panels, _ = panels_of(self._document, self._document.gates_for(file))
@@ -60,7 +59,7 @@ class Pictures:
                     self._add(panel, panels)
 
     def __iter__(self) -> Iterator[Biaxial]:
-        return iter(self._found.values())
+        return iter(self._biaxials.values())
 
     def _position(self, dimension: Dimension) -> int | None:
         if not dimension.channel or self._cofactors is None:
@@ -76,7 +75,7 @@ class Pictures:
 
     def _add(self, panel: Panel, panels: list[Panel]) -> None:
         key = self._key(panel)
-        if key is None or key in self._found:
+        if key is None or key in self._biaxials:
             return
         drawable = [other for other in panels if other is panel or self._key(other) is not None]
         axes = (panel.axes[0], panel.axes[1] or beside(panel, drawable, self._channels))
@@ -85,12 +84,16 @@ class Pictures:
             return
         parent = ROOT
         if panel.parent:
-            parent = next(one.name for one in self._tree.expanded() if one.path == panel.parent)
-        self._found[key] = Biaxial(len(self._found) + 1, parent, axes, (positions[0], positions[1]))
+            parent = next(
+                population.name for population in self._tree.expanded() if population.path == panel.parent
+            )
+        self._biaxials[key] = Biaxial(len(self._biaxials) + 1, parent, axes, (positions[0], positions[1]))
 
-    def values(self, one: Biaxial, rows: Any) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def values(self, biaxial: Biaxial, rows: Any) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return the arcsinh values of some events on the axes of a biaxial, compensated as its gates ask."""
-        x, y = (self._values(axis, at, rows) for axis, at in zip(one.axes, one.positions, strict=True))
+        x, y = (
+            self._values(axis, at, rows) for axis, at in zip(biaxial.axes, biaxial.positions, strict=True)
+        )
         return x, y
 
     def _values(self, axis: Dimension, position: int, rows: Any) -> NDArray[np.floating]:
@@ -122,69 +125,93 @@ class Pictures:
         members = self._document.gates_for(version_for(self._document, self._adata, sample))
         for panel in panels_of(self._document, members)[0]:
             key = self._key(panel)
-            one = self._found.get(key) if key is not None else None
-            if one is None:
+            biaxial = self._biaxials.get(key) if key is not None else None
+            if biaxial is None:
                 continue
             for population, gate in panel.members:
-                yield (
-                    one,
-                    self._tree.labels[population.id],
-                    list(_lines(self._on_axes(gate, one), self._document, one, self._cofactor, ends)),
+                drawn = _DrawnGate(
+                    gate, *(self._side(gate, position) for position in biaxial.positions), ends
                 )
+                yield biaxial, self._tree.labels[population.id], list(drawn.lines())
 
-    def _on_axes(self, gate: Gate, one: Biaxial) -> tuple[Gate, list[int | None]]:
-        """Return a gate with the place among its axes of each axis of a biaxial."""
+    def _side(self, gate: Gate, position: int) -> _Side:
+        """Return which axis of a gate a column of the data is, and how its values become arcsinh values."""
         own = [self._position(axis) for axis in gate.axes]
-        return gate, [own.index(position) if position in own else None for position in one.positions]
+        if position not in own:
+            return _Side(None, None, self._cofactor(position))
+        axis = own.index(position)
+        scale = self._document.transformations.get(gate.axes[axis].transformation)
+        return _Side(axis, scale if isinstance(scale, Scale) else None, self._cofactor(position))
 
 
-def _lines(
-    shape: tuple[Gate, list[int | None]],
-    document: GatingDocument,
-    one: Biaxial,
-    cofactor: Any,
-    ends: tuple[float, float],
-) -> Iterator[NDArray[np.float64]]:
-    gate, where = shape
+@dataclass(frozen=True)
+class _Side:
+    """One arcsinh axis of a picture: which axis of the gate it is, None for none of them, and the scale of that."""
 
-    def arcsinh(values: Any, side: int) -> NDArray[np.float64]:
-        at = where[side]
-        scale = document.transformations.get(gate.axes[at].transformation) if at is not None else None
-        places = np.asarray(values, dtype=float)
+    axis: int | None
+    scale: Scale | None
+    cofactor: float
+
+    def arcsinh(self, values: Any, ends: tuple[float, float]) -> NDArray[np.float64]:
+        """Return values on the axis of the gate as arcsinh values between the ends."""
         with np.errstate(all="ignore"):
-            counts = scale.inverse(places) if isinstance(scale, Scale) else places
-            found = np.arcsinh(counts / cofactor(one.positions[side]))
-        return np.clip(np.nan_to_num(found, nan=ends[0], posinf=ends[1], neginf=ends[0]), *ends)
+            counts = np.asarray(values, dtype=float) if self.scale is None else self.scale.inverse(values)
+            positions = np.arcsinh(counts / self.cofactor)
+        return np.clip(np.nan_to_num(positions, nan=ends[0], posinf=ends[1], neginf=ends[0]), *ends)
 
-    if isinstance(gate, Rectangle):
-        sides = [(None, None) if at is None else (gate.low[at], gate.high[at]) for at in where]
+
+@dataclass(frozen=True)
+class _DrawnGate:
+    """A gate on the two arcsinh axes of a picture."""
+
+    gate: Gate
+    x: _Side
+    y: _Side
+    ends: tuple[float, float]
+
+    def lines(self) -> Iterator[NDArray[np.float64]]:
+        """Yield its lines, (points, 2); none for a gate that has no outline on the two axes."""
+        if isinstance(self.gate, Rectangle):
+            yield from self._sides(self.gate)
+            return
+        outline = self._outline()
+        if outline is not None:
+            closed = np.vstack([outline, outline[:1]])
+            yield np.column_stack(
+                [self.x.arcsinh(closed[:, 0], self.ends), self.y.arcsinh(closed[:, 1], self.ends)]
+            )
+
+    def _sides(self, gate: Rectangle) -> Iterator[NDArray[np.float64]]:
+        """Yield a line for each bound; where there is none, the others run to the end of the picture."""
+        bounds = [
+            (None, None) if side.axis is None else (gate.low[side.axis], gate.high[side.axis])
+            for side in (self.x, self.y)
+        ]
         reach = [
             [
-                ends[number] if end is None else float(arcsinh([end], side)[0])
-                for number, end in enumerate(pair)
+                end if bound is None else float(side.arcsinh([bound], self.ends)[0])
+                for bound, end in zip(pair, self.ends, strict=True)
             ]
-            for side, pair in enumerate(sides)
+            for side, pair in zip((self.x, self.y), bounds, strict=True)
         ]
-        for side, pair in enumerate(sides):
-            for number, end in enumerate(pair):
-                if end is not None:
+        for side, pair in enumerate(bounds):
+            for number, bound in enumerate(pair):
+                if bound is not None:
                     line = np.empty((2, 2))
                     line[:, side] = reach[side][number]
                     line[:, 1 - side] = reach[1 - side]
                     yield line
-        return
-    x, y = where
-    if x is None or y is None:
-        return
-    if isinstance(gate, Polygon):
-        corners = np.array([(vertex[x], vertex[y]) for vertex in gate.vertices], dtype=float)
-        part = np.linspace(0, 1, _STEPS, endpoint=False)[:, None]
-        points = np.concatenate(
-            [a + part * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
-        )
-    elif isinstance(gate, Ellipsoid):
-        points = ellipse(gate, x, y)
-    else:
-        return
-    closed = np.vstack([points, points[:1]])
-    yield np.column_stack([arcsinh(closed[:, 0], 0), arcsinh(closed[:, 1], 1)])
+
+    def _outline(self) -> NDArray[np.float64] | None:
+        """Return points of the outline on the axes of the gate, (points, 2)."""
+        x, y = self.x.axis, self.y.axis
+        if x is None or y is None:
+            return None
+        if isinstance(self.gate, Ellipsoid):
+            return ellipse(self.gate, x, y)
+        if not isinstance(self.gate, Polygon):
+            return None
+        corners = np.array([(vertex[x], vertex[y]) for vertex in self.gate.vertices], dtype=float)
+        along = np.linspace(0, 1, _STEPS, endpoint=False)[:, None]
+        sides = zip(corners, np.roll(corners, -1, axis=0), strict=True)
+        return np.concatenate([start + along * (stop - start) for start, stop in sides])
