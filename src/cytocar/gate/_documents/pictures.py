@@ -129,9 +129,8 @@ class Pictures:
             if biaxial is None:
                 continue
             for population, gate in panel.members:
-                drawn = _DrawnGate(
-                    gate, *(self._side(gate, position) for position in biaxial.positions), ends
-                )
+                x, y = (self._side(gate, position) for position in biaxial.positions)
+                drawn = _DrawnGate(gate, x, y, ends)
                 yield biaxial, self._tree.labels[population.id], list(drawn.lines())
 
     def _side(self, gate: Gate, position: int) -> _Side:

@@ -63,6 +63,11 @@ def tree_of(document: GatingDocument, gates: Mapping[str, Gate]) -> list[FlowJoN
     return _Tree(document, gates).build()
 
 
+def refuse(gate: Gate, what: str, *, fix: str = "") -> NoReturn:
+    """Raise for a gate that FlowJo has no form for."""
+    raise GateError(f"gate {gate.title!r} cannot be written for FlowJo, which has no {what}", fix=fix)
+
+
 class _Tree:
     def __init__(self, document: GatingDocument, gates: Mapping[str, Gate]) -> None:
         self._document, self._gates = document, gates
@@ -85,9 +90,6 @@ class _Tree:
             nodes.sort(key=lambda node: places.get(node.source, len(places)))
             waiting += [node.children for node in nodes]
         return self._top
-
-    def _fail(self, gate: Gate, what: str) -> NoReturn:
-        raise GateError(f"gate {gate.title!r} cannot be written for FlowJo, which has no {what}")
 
     def _population(self, name: str, parent: str, title: str) -> None:
         gate = self._gates[name]
@@ -175,7 +177,7 @@ class _Tree:
     ) -> FlowJoNode:
         pieces = _pieces(gate)
         if len(pieces) > 1 and not inside:
-            self._fail(gate, "complement of a rectangle of more than two axes")
+            refuse(gate, "complement of a rectangle of more than two axes")
         for number, piece in enumerate(pieces[:-1], start=1):
             label = f"{title} ({number} of {len(pieces)})"
             above = self._add(above, FlowJoNode((label,), gate=piece, helper=True, source=source))
@@ -209,9 +211,10 @@ class _Tree:
             node = self._complements[part.gate]
         for name in node.path:
             if "/" in name:
-                self._fail(
+                refuse(
                     self._gates[part.gate],
-                    f"way to depend on a population with a slash in its path ({name!r}); rename it",
+                    f"way to depend on a population with a slash in its path ({name!r})",
+                    fix="rename it",
                 )
         return node.path
 

@@ -120,6 +120,10 @@ class Shape(Gate, ABC):
     def inside(self, axes: Axes) -> Mask:
         """Return which events are inside, by their values on the axes of the gate, parents apart."""
 
+    @abstractmethod
+    def ends(self, axis: int) -> tuple[float | None, float | None]:
+        """Return the smallest and the largest position that it reaches on one of its axes; None for no end."""
+
 
 def within(sides: Iterable[tuple[NDArray[np.float64], float | None, float | None]], n_events: int) -> Mask:
     """Return which events have low <= value < high for each triple of values, low and high."""
@@ -164,6 +168,10 @@ class Rectangle(Shape):
         by zero, positive infinity or NaN, is outside of every rectangle.
         """
         return within(zip(axes, self.low, self.high, strict=True), len(axes[0]))
+
+    def ends(self, axis: int) -> tuple[float | None, float | None]:
+        """Return its bounds on one of its axes."""
+        return self.low[axis], self.high[axis]
 
 
 def interval(
@@ -244,6 +252,11 @@ class Polygon(Shape):
         in_polygon(axes[0], axes[1], lower, upper, mask)
         return mask
 
+    def ends(self, axis: int) -> tuple[float | None, float | None]:
+        """Return the smallest and the largest of its vertices on one of its axes."""
+        positions = [vertex[axis] for vertex in self.vertices]
+        return min(positions), max(positions)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ellipsoid(Shape):
@@ -299,6 +312,11 @@ class Ellipsoid(Shape):
                 square += distance * weighted
             mask: Mask = square <= self.distance_square
         return mask
+
+    def ends(self, axis: int) -> tuple[float | None, float | None]:
+        """Return where its outline ends on one of its axes."""
+        reach = math.sqrt(max(self.covariance[axis][axis] * self.distance_square, 0.0))
+        return self.mean[axis] - reach, self.mean[axis] + reach
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
 from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._documents.values import Axes, Channels, Columns
 from cytocar.gate._populations.parts import ROOT
-from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
+from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle, Shape
 from cytocar.gate._shapes.transforms import Linear, Scale
 from cytocar.pl._gates.biaxial import Axis, Box, Outline, Region, Step
 from cytocar.pl._page import raster
@@ -123,18 +123,10 @@ def _axis(
 
 def _places(gate: Gate, dimension: Dimension) -> list[float]:
     """Return where a gate ends on an axis."""
-    if dimension not in gate.axes:
+    if not isinstance(gate, Shape) or dimension not in gate.axes:
         return []
-    at = gate.axes.index(dimension)
-    if isinstance(gate, Rectangle):
-        return [end for end in (gate.low[at], gate.high[at]) if end is not None]
-    if isinstance(gate, Polygon):
-        places = [vertex[at] for vertex in gate.vertices]
-        return [min(places), max(places)]
-    if isinstance(gate, Ellipsoid):
-        reach = float(np.sqrt(gate.distance_square * gate.covariance[at][at]))
-        return [gate.mean[at] - reach, gate.mean[at] + reach]
-    return []
+    ends = gate.ends(gate.axes.index(dimension))
+    return [end for end in ends if end is not None]
 
 
 def _linear_ticks(low: float, high: float) -> dict[float, str]:
