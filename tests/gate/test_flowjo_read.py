@@ -512,7 +512,7 @@ def test_cytobank_gate_sets_become_nested_populations(tmp_path, test_data) -> No
     for name, mask in own.items():
         np.testing.assert_array_equal(read[name], mask, err_msg=str(name))
     # Channels are called as in the file.
-    assert set(again.channels) <= set(gate._exchange.flowjo_write._header(str(files[0]))[1])
+    assert set(again.channels) <= set(gate._exchange.flowjo_axes.file_header(str(files[0]))[1])
 
 
 X, Y, Z = (Dimension(name) for name in "ABC")

@@ -301,7 +301,7 @@ def test_channels_are_found_by_name_and_else_by_isotope() -> None:
             lambda: SpectrumMatrix(("A",), ("a",), ((1.0, 2.0),)),
             "1 rows of 2 numbers; it should have 1 rows of 1",
         ),
-        (lambda: gate.parse_spillover("2,A,B,1,0"), "it has 5 parts"),
+        (lambda: gate.parse_spillover("2,A,B,1,0"), "has 5 values"),
         (lambda: GatingDocument([interval("a", X), interval("a", X)]), "'a' comes twice"),
         (lambda: GatingDocument([threshold("a", X, 1, parent="b")]), "refers to gate 'b'"),
         (

@@ -30,16 +30,8 @@ from cytocar.gate._shapes.shapes import (
     interval,
     threshold,
 )
-from cytocar.gate._shapes.transforms import (
-    Asinh,
-    Hyperlog,
-    Linear,
-    Log,
-    Logicle,
-    Ratio,
-    SpectrumMatrix,
-    parse_spillover,
-)
+from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
+from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Linear, Log, Logicle, Ratio
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.gate._thresholds.not_found import ThresholdNotFound
 

@@ -18,7 +18,8 @@ from cytocar.gate._documents.references import in_order, require_references, req
 from cytocar.gate._documents.values import Columns
 from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
 from cytocar.gate._shapes.shapes import Dimension, Gate, Quadrants
-from cytocar.gate._shapes.transforms import Ratio, SpectrumMatrix, Transformation, parse_spillover
+from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
+from cytocar.gate._shapes.transforms import Ratio, Transformation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,7 @@ class GatingDocument:
     def gate(self, name: str) -> Gate:
         """Return a gate by its id; a quadrant is a rectangle."""
         if name not in self._members:
-            raise GateError(f"there is no gate {name!r}", fix=did_you_mean(name, self._members))
+            raise GateError(f"gate {name!r} is not in the document", fix=did_you_mean(name, self._members))
         return self._members[name]
 
     def gates_for(self, file: str | None) -> dict[str, Gate]:

@@ -98,7 +98,7 @@ class Pictures:
 
     def _values(self, axis: Dimension, position: int, rows: Any) -> NDArray[np.floating]:
         if axis.compensation not in self._document.matrices:
-            return column(self._adata.X, position)[rows]
+            return np.asarray(column(self._adata.X, position)[rows])
         names = list(self._document.sources(axis))
         events = np.column_stack(
             [column(self._adata.layers[keys.COUNTS], self._columns.position(name))[rows] for name in names]
@@ -156,7 +156,8 @@ class _Side:
         with np.errstate(all="ignore"):
             counts = np.asarray(values, dtype=float) if self.scale is None else self.scale.inverse(values)
             positions = np.arcsinh(counts / self.cofactor)
-        return np.clip(np.nan_to_num(positions, nan=ends[0], posinf=ends[1], neginf=ends[0]), *ends)
+        shown = np.nan_to_num(positions, nan=ends[0], posinf=ends[1], neginf=ends[0])
+        return np.asarray(np.clip(shown, *ends), dtype=np.float64)
 
 
 @dataclass(frozen=True)

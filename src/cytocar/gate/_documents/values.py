@@ -11,7 +11,8 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, StateError, did_you_mean
 from cytocar.gate._shapes.shapes import FROM_FILE, UNCOMPENSATED, Dimension, Rectangle, Shape, within
-from cytocar.gate._shapes.transforms import Asinh, Ratio, Scale, SpectrumMatrix, Transformation
+from cytocar.gate._shapes.spillover import SpectrumMatrix
+from cytocar.gate._shapes.transforms import Asinh, Ratio, Scale, Transformation
 from cytocar.panel.names import channel_isotope
 
 if TYPE_CHECKING:

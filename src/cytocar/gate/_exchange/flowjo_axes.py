@@ -16,17 +16,8 @@ from cytocar.gate._exchange.flowjo_tree import refuse
 from cytocar.gate._exchange.gatingml_elements import attribute_text, number
 from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
 from cytocar.gate._shapes.shapes import FROM_FILE, Dimension, Gate, Rectangle, Shape
-from cytocar.gate._shapes.transforms import (
-    LN10,
-    Asinh,
-    Hyperlog,
-    Linear,
-    Log,
-    Logicle,
-    Scale,
-    SpectrumMatrix,
-    parse_spillover,
-)
+from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
+from cytocar.gate._shapes.transforms import LN10, Asinh, Hyperlog, Linear, Log, Logicle, Scale
 
 # FlowJo shows an axis from its T down: enough for the counts of mass cytometry, with a little room below 0.
 _TOP: Final = 16_384.0

@@ -25,7 +25,8 @@ from cytocar.gate._shapes.shapes import (
     Polygon,
     Rectangle,
 )
-from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Logicle, Scale, SpectrumMatrix
+from cytocar.gate._shapes.spillover import SpectrumMatrix
+from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Logicle, Scale
 
 Path = tuple[str, ...]
 

@@ -23,7 +23,7 @@ from cytocar.gate._exchange.flowjo_gates import (
 )
 from cytocar.gate._exchange.xml import Node, read_xml
 from cytocar.gate._shapes.shapes import Combination, Gate
-from cytocar.gate._shapes.transforms import SpectrumMatrix
+from cytocar.gate._shapes.spillover import SpectrumMatrix
 
 Gates = dict[Path, tuple[Gate, ...]]
 

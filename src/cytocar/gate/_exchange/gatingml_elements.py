@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cytocar._core.errors import GateError
 from cytocar.gate._shapes.shapes import Combination, Dimension, Ellipsoid, Gate, Polygon, Quadrants, Rectangle
-from cytocar.gate._shapes.transforms import Ratio, SpectrumMatrix, Transformation
+from cytocar.gate._shapes.spillover import SpectrumMatrix
+from cytocar.gate._shapes.transforms import Ratio, Transformation
 
 SPACE = "http://www.isac-net.org/std/Gating-ML/v2.0"
 NOT_NESTED = "      <nested>false</nested>\n"
@@ -147,7 +148,7 @@ def gate_xml(gate: Gate, ids: Mapping[str, str], transforms: Mapping[str, str], 
 
 
 @singledispatch
-def _content(gate: Gate, ids: Mapping[str, str], transforms: Mapping[str, str]) -> Iterator[str]:
+def _content(gate: Gate, _ids: Mapping[str, str], _transforms: Mapping[str, str]) -> Iterator[str]:
     """Yield what is within the element of a gate."""
     raise GateError(f"gate {gate.title!r}: {type(gate).__name__} has no form in Gating-ML")
 

@@ -24,7 +24,8 @@ from cytocar.gate._shapes.shapes import (
     Quadrants,
     Rectangle,
 )
-from cytocar.gate._shapes.transforms import SCALES, Ratio, SpectrumMatrix, Transformation
+from cytocar.gate._shapes.spillover import SpectrumMatrix
+from cytocar.gate._shapes.transforms import SCALES, Ratio, Transformation
 
 VERSION = "Gating-ML/v2.0"
 KINDS = ("RectangleGate", "PolygonGate", "EllipsoidGate", "QuadrantGate", "BooleanGate")

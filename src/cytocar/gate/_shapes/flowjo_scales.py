@@ -1,4 +1,4 @@
-"""Scales that FlowJo has and Gating-ML has not: biexponential by a table, and a logarithm that stops at an offset."""
+"""Scales of FlowJo that Gating-ML does not have: a biexponential table, and a logarithm that stops at an offset."""
 
 from __future__ import annotations
 
@@ -9,27 +9,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from cytocar.gate._shapes.transforms import LN10, MOST_DECADES, Scale, _root_between
+from cytocar.gate._shapes.transforms import LN10, MOST_DECADES, Scale, root_between_0_and
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_PLACES = 4096
-"""Places of FlowJo's table, whatever the length of the axis."""
+_POSITIONS = 4096
+"""Positions of FlowJo's table, whatever the length of the axis."""
 _WIDEST = 1e9
 
 
 @dataclass(frozen=True)
-class _OwnScale(Scale):
-    """A scale that is level beyond its ends, so that no single value of the channel stands for a place."""
-
-    def cut(self, place: float) -> float | None:
-        """Return None: places are to be compared, not values of the channel."""
-        return None
-
-
-@dataclass(frozen=True)
-class FlowJoLog(_OwnScale):
+class FlowJoLog(Scale):
     """log10(x / offset) / decades, where x below the offset counts as the offset.
 
     Parameters
@@ -48,6 +39,7 @@ class FlowJoLog(_OwnScale):
     offset: float = 1.0
     decades: float = 4.0
     xml_name: ClassVar[str] = "flowjo-log"
+    everywhere: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._check()
@@ -57,12 +49,12 @@ class FlowJoLog(_OwnScale):
         kept = np.maximum(values, self.offset)
         return (np.log10(kept) - math.log10(self.offset)) / self.decades
 
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.offset * 10.0 ** (values * self.decades)
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.offset * 10.0 ** (positions * self.decades)
 
 
 @dataclass(frozen=True)
-class Biex(_OwnScale):
+class Biex(Scale):
     """FlowJo's biexponential axis: a table of 4,097 values between which it is straight, level beyond its ends.
 
     The curve is that of Logicle (Parks, Roederer and Moore 2006, doi 10.1002/cyto.a.20258) with FlowJo's parameters.
@@ -90,6 +82,7 @@ class Biex(_OwnScale):
     neg: float = 0.0
     width: float = -10.0
     xml_name: ClassVar[str] = "biex"
+    everywhere: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._check()
@@ -103,39 +96,39 @@ class Biex(_OwnScale):
         )
 
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        channel, place = _table(self.top, self.pos, self.neg, self.width)
-        return np.asarray(np.interp(values, channel, place), dtype=np.float64)
+        channel, position = _table(self.top, self.pos, self.neg, self.width)
+        return np.asarray(np.interp(values, channel, position), dtype=np.float64)
 
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        channel, place = _table(self.top, self.pos, self.neg, self.width)
-        return np.asarray(np.interp(values, place, channel), dtype=np.float64)
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        channel, position = _table(self.top, self.pos, self.neg, self.width)
+        return np.asarray(np.interp(positions, position, channel), dtype=np.float64)
 
 
 @lru_cache(maxsize=256)
 def _table(
     top: float, pos: float, neg: float, width: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the values of the channel, rising, and their places from 0 to 1."""
+    """Return the values of the channel, rising, and their positions from 0 to 1."""
     linear = math.log10(-width)
     extra = max(neg, 0.0) + linear / 2
     decades = pos - linear / 2
-    zero = min(int(extra * _PLACES / (extra + decades)), _PLACES // 2)
+    zero = min(int(extra * _POSITIONS / (extra + decades)), _POSITIONS // 2)
     if zero > 0:
-        # The place of 0 is a whole one, and the decades are stretched to it.
-        decades = extra * _PLACES / zero
-    part = linear / (2 * decades)
+        # The position of 0 is a whole number, and the decades are stretched to it.
+        decades = extra * _POSITIONS / zero
+    share = linear / (2 * decades)
     rise = LN10 * decades
     fall = (
-        _root_between(lambda d: 2.0 * (math.log(d) - math.log(rise)) + part * (rise + d), rise)
-        if part
+        root_between_0_and(rise, lambda d: 2.0 * (math.log(d) - math.log(rise)) + share * (rise + d))
+        if share
         else rise
     )
-    steps = np.arange(_PLACES + 1) / (_PLACES + 1)
-    shift = math.exp((rise + fall) * (part + extra / decades))
+    steps = np.arange(_POSITIONS + 1) / (_POSITIONS + 1)
+    shift = math.exp((rise + fall) * (share + extra / decades))
     curve = np.exp(rise * steps) - shift * np.exp(-fall * steps)
     channel = top / math.exp(rise) * (curve - curve[zero])
     channel[:zero] = -channel[2 * zero : zero : -1]
-    return channel, np.arange(_PLACES + 1) / _PLACES
+    return channel, np.arange(_POSITIONS + 1) / _POSITIONS
 
 
 OWN_SCALES: dict[str, type[Scale]] = {kind.xml_name: kind for kind in (Biex, FlowJoLog)}

@@ -28,7 +28,7 @@ def in_polygon(x: Any, y: Any, lower: Any, upper: Any, inside: Any) -> None:
     top = upper[:, 1].max()
     for i in range(x.shape[0]):
         px, py = x[i], y[i]
-        found = False
+        is_inside = False
         if px >= left and px <= right and py >= bottom and py <= top:
             for k in range(n_edges):
                 ax, ay = lower[k, 0], lower[k, 1]
@@ -37,34 +37,30 @@ def in_polygon(x: Any, y: Any, lower: Any, upper: Any, inside: Any) -> None:
                     continue
                 side = (bx - ax) * (py - ay) - (by - ay) * (px - ax)
                 if side == 0.0 and px >= min(ax, bx) and px <= max(ax, bx):
-                    found = True
+                    is_inside = True
                     break
                 # An edge has its lower end and not its upper one, so that a corner is crossed once.
                 if py < by and side > 0.0:
-                    found = not found
-        inside[i] = found
+                    is_inside = not is_inside
+        inside[i] = is_inside
 
 
 @compiled()
-def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: float, out: Any) -> None:
-    """Write into `out` the root y of a exp(b y) - c exp(-d y) - f = value, mirrored at x1 below zero.
+def mirrored_roots(linear: bool, values: Any, constants: Any, x1: float, out: Any) -> None:
+    """Write into `out` the root y of the logicle function or, if `linear`, of the hyperlog function, for each value.
 
-    The function is convex above x1 and the start is above the root, so that Halley's steps go down to it.
+    Both are mirrored at x1 below zero. They are convex above x1 and the start is above the root, so that Halley's
+    steps go down to it.
     """
-    floor = c * np.exp(-d * x1)
     for i in range(values.shape[0]):
         value = values[i]
         if not np.isfinite(value):
             out[i] = value
             continue
         size = abs(value)
-        y = np.log((size + f + floor) / a) / b
+        y = _hyperlog_start(size, constants, x1) if linear else _logicle_start(size, constants, x1)
         for _ in range(_STEPS):
-            up = a * np.exp(b * y)
-            down = c * np.exp(-d * y)
-            miss = (up - f) - down - size
-            slope = b * up + d * down
-            step = miss / (slope - 0.5 * miss * (b * b * up - d * d * down) / slope)
+            step = _hyperlog_step(y, size, constants) if linear else _logicle_step(y, size, constants)
             y -= step
             if not abs(step) > _NEAR * abs(y):
                 break
@@ -74,24 +70,33 @@ def logicle(values: Any, a: float, b: float, c: float, d: float, f: float, x1: f
 
 
 @compiled()
-def hyperlog(values: Any, a: float, b: float, c: float, f: float, x1: float, out: Any) -> None:
-    """Write into `out` the root y of a exp(b y) + c y - f = value, mirrored at x1 below zero."""
-    floor = a * np.exp(b * x1)
-    for i in range(values.shape[0]):
-        value = values[i]
-        if not np.isfinite(value):
-            out[i] = value
-            continue
-        size = abs(value)
-        y = min(np.log((size + f - c * x1) / a) / b, (size + f - floor) / c)
-        for _ in range(_STEPS):
-            up = a * np.exp(b * y)
-            miss = (up - f) + c * y - size
-            slope = b * up + c
-            step = miss / (slope - 0.5 * miss * b * b * up / slope)
-            y -= step
-            if not abs(step) > _NEAR * abs(y):
-                break
-        if size == 0.0:
-            y = x1
-        out[i] = 2.0 * x1 - y if value < 0.0 else y
+def _logicle_start(size: float, constants: Any, x1: float) -> Any:
+    a, b, c, d, f = constants
+    return np.log((size + f + c * np.exp(-d * x1)) / a) / b
+
+
+@compiled()
+def _logicle_step(y: float, size: float, constants: Any) -> Any:
+    """Return Halley's step towards the root of a exp(b y) - c exp(-d y) - f = size."""
+    a, b, c, d, f = constants
+    up = a * np.exp(b * y)
+    down = c * np.exp(-d * y)
+    miss = (up - f) - down - size
+    slope = b * up + d * down
+    return miss / (slope - 0.5 * miss * (b * b * up - d * d * down) / slope)
+
+
+@compiled()
+def _hyperlog_start(size: float, constants: Any, x1: float) -> Any:
+    a, b, c, _, f = constants
+    return min(np.log((size + f - c * x1) / a) / b, (size + f - a * np.exp(b * x1)) / c)
+
+
+@compiled()
+def _hyperlog_step(y: float, size: float, constants: Any) -> Any:
+    """Return Halley's step towards the root of a exp(b y) + c y - f = size."""
+    a, b, c, _, f = constants
+    up = a * np.exp(b * y)
+    miss = (up - f) + c * y - size
+    slope = b * up + c
+    return miss / (slope - 0.5 * miss * b * b * up / slope)

@@ -59,14 +59,14 @@ def scale_values(
 
 def _pair(text: str, number: int) -> tuple[float, float]:
     try:
-        decades, first = (float(part) for part in text.split(","))
+        decades, first = (float(number) for number in text.split(","))
     except ValueError:
-        raise FcsError(f"$P{number}E is {text!r}", fix="two numbers are expected, such as 0,0") from None
+        raise FcsError(f"$P{number}E is {text!r}", fix="expected two numbers, such as 0,0") from None
     return decades, first
 
 
 def _gain(text: str) -> float:
-    """Return the gain; what is no number above 0 says nothing."""
+    """Return the gain; 1 for what is not a number above 0."""
     try:
         gain = float(text)
     except ValueError:

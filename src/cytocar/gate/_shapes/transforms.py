@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ MOST_DECADES = 50
 _ROUNDS = 12
 """More rounds of 256 parts than lie between a millionth and the last bit of a double."""
 _NEIGHBOURS = 16
+_Constants = tuple[float, float, float, float, float]
 
 
 def asinh_top(cofactor: float) -> float:
@@ -83,12 +84,12 @@ class Scale(Transformation, ABC):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self.bounded(self._apply(np.ascontiguousarray(values, dtype=np.float64)))
 
-    def inverse(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return the values of the channel that are at these places on the axis, without regard to the bounds."""
-        return self._inverse(np.ascontiguousarray(values, dtype=np.float64))
+    def inverse(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Return the values of the channel that are at these positions on the axis, without regard to the bounds."""
+        return self._inverse(np.ascontiguousarray(positions, dtype=np.float64))
 
-    def cut(self, place: float) -> float | None:
-        """Return the smallest value of the channel that `apply` puts at or above a place on the axis.
+    def cut(self, position: float) -> float | None:
+        """Return the smallest value of the channel that `apply` puts at or above a position on the axis.
 
         With it, values need not be transformed to be compared. None where there is no such value that is safe: with
         bounds, or where rounding makes `apply` fall somewhere among the neighbours of that value.
@@ -96,33 +97,37 @@ class Scale(Transformation, ABC):
         if not self.everywhere or self.bound_min is not None or self.bound_max is not None:
             return None
         with np.errstate(over="ignore"):
-            middle = float(self.inverse([place])[0])
+            middle = float(self.inverse([position])[0])
         top = float(self.parameters()["T"])
         reach = 1e-6 * max(abs(middle), 1e-6 * top)
         low, high = middle - reach, middle + reach
         # A thousand times T is above anything measured, and far from what a double cannot hold.
-        if not abs(middle) < 1e3 * top or self.apply([low])[0] >= place or not self.apply([high])[0] >= place:
+        if (
+            not abs(middle) < 1e3 * top
+            or self.apply([low])[0] >= position
+            or not self.apply([high])[0] >= position
+        ):
             return None
         for _ in range(_ROUNDS):
             if np.nextafter(low, high) >= high:
                 break
             grid = np.linspace(low, high, 257)
-            first = int(np.argmax(self.apply(grid) >= place))
+            first = int(np.argmax(self.apply(grid) >= position))
             if first == 0:
                 return None
             low, high = float(grid[first - 1]), float(grid[first])
         around = [high]
         for _ in range(_NEIGHBOURS):
             around = [math.nextafter(around[0], -math.inf), *around, math.nextafter(around[-1], math.inf)]
-        return high if ((self.apply(around) >= place) == (np.array(around) >= high)).all() else None
+        return high if ((self.apply(around) >= position) == (np.array(around) >= high)).all() else None
 
     @abstractmethod
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values on this scale."""
 
     @abstractmethod
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values that stand at these places of the scale."""
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values that are at these positions of the scale."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,8 @@ class Linear(Scale):
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return (values + self.a) / (self.t + self.a)
 
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return values * (self.t + self.a) - self.a
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return positions * (self.t + self.a) - self.a
 
 
 @dataclass(frozen=True)
@@ -176,8 +181,8 @@ class Log(Scale):
     def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.log10(values / self.t) / self.m + 1.0
 
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.t * 10.0 ** ((values - 1.0) * self.m)
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.t * 10.0 ** ((positions - 1.0) * self.m)
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ class Asinh(Scale):
 
     @property
     def offset(self) -> float:
-        """Place of 0 on the axis."""
+        """Position of 0 on the axis."""
         return self.a / (self.m + self.a)
 
     def equals_arcsinh(self, cofactor: float) -> bool:
@@ -238,12 +243,61 @@ class Asinh(Scale):
         scaled = np.arcsinh(values * (math.sinh(self.m * LN10) / self.t))
         return (scaled + self.a * LN10) / ((self.m + self.a) * LN10)
 
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.sinh(values * ((self.m + self.a) * LN10) - self.a * LN10) * self.cofactor
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.sinh(positions * ((self.m + self.a) * LN10) - self.a * LN10) * self.cofactor
 
 
 @dataclass(frozen=True)
-class Logicle(Scale):
+class _Mirrored(Scale):
+    """The root y of a function of y that is the value, mirrored below 0: logicle and hyperlog.
+
+    The function is about linear near 0 and exponential far from it; it has the value 0 at x1.
+    """
+
+    t: float = 262144.0
+    w: float = 0.5
+    m: float = 4.5
+    a: float = 0.0
+    with_w_of_0: ClassVar[bool] = True
+    linear: ClassVar[bool] = False
+    """The function has a linear term in place of a second exponential."""
+
+    def __post_init__(self) -> None:
+        self._check()
+        self._need(
+            self.t > 0
+            and 0 < self.m <= MOST_DECADES
+            and (self.w > 0 or (self.with_w_of_0 and self.w == 0))
+            and self.w <= self.m / 2
+            and -self.w <= self.a <= self.m - 2 * self.w,
+            f"T > 0, 0 < M <= {MOST_DECADES}, 0 {'<=' if self.with_w_of_0 else '<'} W <= M / 2 and "
+            "-W <= A <= M - 2 W",
+        )
+
+    @abstractmethod
+    def _constants(self) -> tuple[_Constants, float]:
+        """Return a, b, c, d and f of the function, and x1."""
+
+    @abstractmethod
+    def _values_at(self, y: NDArray[np.float64], constants: _Constants) -> NDArray[np.float64]:
+        """Return the function of y, for y of at least x1."""
+
+    def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        from cytocar.gate._shapes.kernels import mirrored_roots
+
+        constants, x1 = self._constants()
+        positions = np.empty_like(values)
+        mirrored_roots(self.linear, values, constants, x1, positions)
+        return positions
+
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        constants, x1 = self._constants()
+        above = x1 + np.abs(positions - x1)
+        return np.where(positions < x1, -1.0, 1.0) * self._values_at(above, constants)
+
+
+@dataclass(frozen=True)
+class Logicle(_Mirrored):
     """logicle(x): the root y of a exp(b y) - c exp(-d y) - f = x, mirrored below 0.
 
     Moore and Parks 2012, doi 10.1002/cyto.a.22030.
@@ -260,52 +314,29 @@ class Logicle(Scale):
         Additional decades of negative values, -W to M - 2 W.
     """
 
-    t: float = 262144.0
-    w: float = 0.5
-    m: float = 4.5
-    a: float = 0.0
     xml_name: ClassVar[str] = "logicle"
 
-    def __post_init__(self) -> None:
-        self._check()
-        self._need(
-            self.t > 0
-            and 0 < self.m <= MOST_DECADES
-            and 0 <= self.w <= self.m / 2
-            and -self.w <= self.a <= self.m - 2 * self.w,
-            f"T > 0, 0 < M <= {MOST_DECADES}, 0 <= W <= M / 2 and -W <= A <= M - 2 W",
-        )
-
-    def _constants(self) -> tuple[float, float, float, float, float, float]:
-        """Return a, b, c, d, f and x1."""
+    def _constants(self) -> tuple[_Constants, float]:
         b = (self.m + self.a) * LN10
         w, x2 = self.w / (self.m + self.a), self.a / (self.m + self.a)
         x1, x0 = x2 + w, x2 + 2 * w
         d = (
-            _root_between(lambda value: 2.0 * (math.log(value) - math.log(b)) + w * (b + value), b)
+            root_between_0_and(b, lambda value: 2.0 * (math.log(value) - math.log(b)) + w * (b + value))
             if w
             else b
         )
         c_a = math.exp(x0 * (b + d))
         f_a = math.exp(b * x1) - c_a * math.exp(-d * x1)
         a = self.t / ((math.exp(b) - f_a) - c_a * math.exp(-d))
-        return a, b, c_a * a, d, f_a * a, x1
+        return (a, b, c_a * a, d, f_a * a), x1
 
-    def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        from cytocar.gate._shapes.kernels import logicle
-
-        out = np.empty_like(values)
-        logicle(values, *self._constants(), out)
-        return out
-
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        a, b, c, d, f, x1 = self._constants()
-        y = x1 + np.abs(values - x1)
-        return np.where(values < x1, -1.0, 1.0) * (a * np.exp(b * y) - c * np.exp(-d * y) - f)
+    def _values_at(self, y: NDArray[np.float64], constants: _Constants) -> NDArray[np.float64]:
+        a, b, c, d, f = constants
+        return a * np.exp(b * y) - c * np.exp(-d * y) - f
 
 
 @dataclass(frozen=True)
-class Hyperlog(Scale):
+class Hyperlog(_Mirrored):
     """hyperlog(x): the root y of a exp(b y) + c y - f = x, mirrored below 0.
 
     Bagwell 2005, doi 10.1002/cyto.a.20114.
@@ -322,46 +353,25 @@ class Hyperlog(Scale):
         Additional decades of negative values, -W to M - 2 W.
     """
 
-    t: float = 262144.0
-    w: float = 0.5
-    m: float = 4.5
-    a: float = 0.0
     xml_name: ClassVar[str] = "hyperlog"
+    with_w_of_0: ClassVar[bool] = False
+    linear: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        self._check()
-        self._need(
-            self.t > 0
-            and 0 < self.m <= MOST_DECADES
-            and 0 < self.w <= self.m / 2
-            and -self.w <= self.a <= self.m - 2 * self.w,
-            f"T > 0, 0 < M <= {MOST_DECADES}, 0 < W <= M / 2 and -W <= A <= M - 2 W",
-        )
-
-    def _constants(self) -> tuple[float, float, float, float, float]:
-        """Return a, b, c, f and x1."""
+    def _constants(self) -> tuple[_Constants, float]:
         b = (self.m + self.a) * LN10
         w, x2 = self.w / (self.m + self.a), self.a / (self.m + self.a)
         x1, x0 = x2 + w, x2 + 2 * w
         c_a = math.exp(b * x0) / w
         f_a = math.exp(b * x1) + c_a * x1
         a = self.t / ((math.exp(b) + c_a) - f_a)
-        return a, b, c_a * a, f_a * a, x1
+        return (a, b, c_a * a, 0.0, f_a * a), x1
 
-    def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        from cytocar.gate._shapes.kernels import hyperlog
-
-        out = np.empty_like(values)
-        hyperlog(values, *self._constants(), out)
-        return out
-
-    def _inverse(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        a, b, c, f, x1 = self._constants()
-        y = x1 + np.abs(values - x1)
-        return np.where(values < x1, -1.0, 1.0) * (a * np.exp(b * y) + c * y - f)
+    def _values_at(self, y: NDArray[np.float64], constants: _Constants) -> NDArray[np.float64]:
+        a, b, c, _, f = constants
+        return a * np.exp(b * y) + c * y - f
 
 
-def _root_between(function: Callable[[float], float], high: float) -> float:
+def root_between_0_and(high: float, function: Callable[[float], float]) -> float:
     """Return the root of a rising function between 0 and `high`, by bisection to the last bit."""
     low = 0.0
     while True:
@@ -405,85 +415,3 @@ class Ratio(Transformation):
 
 
 SCALES: dict[str, type[Scale]] = {kind.xml_name: kind for kind in (Linear, Log, Asinh, Logicle, Hyperlog)}
-
-
-@dataclass(frozen=True)
-class SpectrumMatrix:
-    """What each dye adds to each detector, or the inverse of that.
-
-    Parameters
-    ----------
-    fluorochromes
-        Names of the compensated dimensions.
-    detectors
-        Names of the channels that were measured.
-    coefficients
-        A row a fluorochrome and a column a detector; the other way round where `inverted`.
-    inverted
-        The coefficients are the inverse already: values of fluorochromes = values of detectors x coefficients.
-    """
-
-    fluorochromes: tuple[str, ...]
-    detectors: tuple[str, ...]
-    coefficients: tuple[tuple[float, ...], ...]
-    inverted: bool = False
-
-    def __post_init__(self) -> None:
-        shape = (len(self.fluorochromes), len(self.detectors))
-        wanted = shape[::-1] if self.inverted else shape
-        found = (len(self.coefficients), *sorted({len(row) for row in self.coefficients}))
-        if found != wanted or 0 in shape:
-            raise GateError(
-                f"spectrum matrix of {shape[0]} fluorochromes and {shape[1]} detectors has {found[0]} rows of "
-                f"{' or '.join(map(str, found[1:])) or 0} numbers",
-                fix=f"it should have {wanted[0]} rows of {wanted[1]}",
-            )
-        if not all(math.isfinite(value) for row in self.coefficients for value in row):
-            raise GateError("spectrum matrix: every coefficient has to be a finite number")
-        if not self.inverted and np.linalg.matrix_rank(np.array(self.coefficients)) < min(shape):
-            raise GateError("spectrum matrix: its rows depend on each other, so it cannot be inverted")
-
-    def unmixing(self) -> NDArray[np.float64]:
-        """Return detectors x fluorochromes: what each detector counts for in each fluorochrome."""
-        matrix = np.array(self.coefficients, dtype=np.float64)
-        if self.inverted:
-            return matrix
-        inverse = np.linalg.inv(matrix) if matrix.shape[0] == matrix.shape[1] else np.linalg.pinv(matrix)
-        return np.asarray(inverse, dtype=np.float64)
-
-    def column(self, name: str) -> int | None:
-        """Return which fluorochrome a name means, where detectors and fluorochromes are pairs also by detector."""
-        if name in self.fluorochromes:
-            return self.fluorochromes.index(name)
-        if len(self.detectors) == len(self.fluorochromes) and name in self.detectors:
-            return self.detectors.index(name)
-        return None
-
-
-def parse_spillover(text: str) -> SpectrumMatrix:
-    """Read the text of ``$SPILLOVER``: the number of channels, their names, the matrix by rows.
-
-    Parameters
-    ----------
-    text
-        Such as ``"2,A,B,1,0.1,0,1"``.
-
-    Examples
-    --------
-    >>> parse_spillover("2,A,B,1,0.1,0,1").coefficients
-    ((1.0, 0.1), (0.0, 1.0))
-    """
-    parts = [part.strip() for part in text.split(",")]
-    try:
-        size = int(parts[0])
-        if size < 1 or len(parts) != 1 + size + size * size:
-            raise ValueError
-        numbers = [float(part) for part in parts[1 + size :]]
-    except ValueError:
-        raise GateError(
-            f"$SPILLOVER {text[:60]!r} should be n, n names and n x n numbers",
-            fix=f"it has {len(parts)} parts",
-        ) from None
-    names = tuple(parts[1 : 1 + size])
-    rows: Sequence[Any] = [tuple(numbers[k * size : (k + 1) * size]) for k in range(size)]
-    return SpectrumMatrix(names, names, tuple(rows))
