@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,18 @@ import numpy as np
 from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.samples import require_sample_column
-from cytocar.tl._cohorts import cohort as _cohort
-from cytocar.tl._cohorts.cohort import Arrangement
+from cytocar.tl._cohorts.cohort import (
+    Arrangement,
+    Tested,
+    arrange,
+    matching_sheet,
+    no_estimates,
+    saturating_weights,
+    sheet_of,
+    table_of,
+)
 from cytocar.tl._cohorts.design import find_contrasts, make_design, split_contrast
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +38,22 @@ METHODS = {
     "binomial_mixed": "binomial mixed model, random intercept of the sample",
 }
 HOLDS_BOTH = ("logit", "binomial_mixed")
+"""Methods that can hold what is the same for a patient beside what changes within one."""
+LOG2 = math.log(2.0)
 
 
 class MethodError(ParameterError):
     """The method has no model for what the formula says; another method has."""
 
 
-"""Methods that can hold what is the same for a patient beside what changes within one."""
-LOG2 = math.log(2.0)
+@dataclass(frozen=True)
+class _Settings:
+    """What was asked for, of the arguments of `abundance` that name no columns."""
+
+    method: str
+    composition: str
+    min_cells: int
+    level: float
 
 
 def abundance(
@@ -97,7 +114,7 @@ def abundance(
     block
         Column that holds what is measured repeatedly; default ``patient_id`` where a patient has several samples.
     block_as
-        ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are
+        ``auto``: as above. ``fixed``: one column per patient. ``random``: samples of a patient are
         correlated, as in `state`; for ``logit`` and ``binomial_mixed``, where it is what ``auto`` does.
     method
         ``nb``, ``binomial``, ``logit`` or ``binomial_mixed``.
@@ -141,6 +158,7 @@ def abundance(
     import pandas as pd
 
     _require(method, composition, level, min_cells)
+    settings = _Settings(method, composition, min_cells, level)
     clusters, names, counts, totals, sheet = _counted(data, samples, groupby, sample_key)
     empty = totals <= 0
     if empty.all():
@@ -152,27 +170,21 @@ def abundance(
     elif design is not None and empty.any():
         design = np.asarray(design)[~empty]
     made = make_design(sheet, formula, design)
-    made = type(made)(**{**vars(made), "notes": (*made.notes, *notes)})
+    made = replace(made, notes=(*made.notes, *notes))
     if method == "binomial_mixed" and block_as == "auto":
         block_as = "random"
     tables = [
-        _one(arrangement, clusters, counts, totals, method, composition, min_cells, level)
-        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
+        _tested(arrangement, clusters, counts, totals, settings)
+        for arrangement in arrange(made, find_contrasts(made, contrast), block, block_as)
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def _one(
-    arrangement: Arrangement,
-    clusters: list[str],
-    counts: Floats,
-    totals: Floats,
-    method: str,
-    composition: str,
-    min_cells: int,
-    level: float,
+def _tested(
+    arrangement: Arrangement, clusters: list[str], counts: Floats, totals: Floats, settings: _Settings
 ) -> pd.DataFrame:
     """Return the rows of one contrast."""
+    method = settings.method
     if arrangement.kind in ("averaged", "random") and method not in HOLDS_BOTH:
         raise MethodError(
             f"{arrangement.contrast.name!r} is between patients, which have several samples, and the formula has what "
@@ -182,100 +194,100 @@ def _one(
         )
     y, n = arrangement.pool(counts), arrangement.pool(totals)
     cells = y.sum(axis=1)
-    why = [
-        "no cells in any sample"
-        if k == 0
-        else f"{k:.0f} cells in all samples together, fewer than {min_cells}"
-        if k < min_cells
-        else "all cells of all samples are in this cluster"
-        if k == n.sum()
-        else ""
-        for k in cells
-    ]
-    tested = np.array([not reason for reason in why])
-    found = {key: np.full(len(y), np.nan) for key in ("effect", "low", "high", "statistic", "df", "p")}
-    if tested.any():
-        fitted = _fit(arrangement, counts, totals, tested, method, composition, level)
-        for key, values in found.items():
-            values[tested] = fitted[key] / LOG2 if key in ("effect", "low", "high") else fitted[key]
+    why = [_untestable(k, float(n.sum()), settings.min_cells) for k in cells.tolist()]
+    testable = np.array([not reason for reason in why])
+    estimates = no_estimates(len(y))
+    if testable.any():
+        fitted = _fit(arrangement, counts, totals, testable, settings)
+        for key, values in estimates.items():
+            values[testable] = fitted[key] / LOG2 if key in ("effect", "low", "high") else fitted[key]
         if len(n) > arrangement.design.matrix.shape[1]:
-            for g in np.flatnonzero(tested & ~np.isfinite(found["effect"])):
+            for g in np.flatnonzero(testable & ~np.isfinite(estimates["effect"])):
                 why[g] = (
                     "a group of samples has no cells of this cluster, or no others: a mixed model has no finite "
                     "estimate; method='nb' gives an interval that is open on one side"
                 )
-    odds = (
-        "ratio to the median cluster"
-        if composition == "ratio"
-        else "ratio of odds"
-        if method != "nb"
-        else "ratio of shares"
-    )
-    return _cohort.table_of(
-        arrangement,
-        {"cluster": clusters},
-        found,
+    tested = Tested(
+        labels={"cluster": clusters},
         values=y / n,
-        cells=cells,
         usable=np.ones(y.shape, dtype=bool),
+        cells=cells,
         n_samples=np.full(len(y), float(len(totals))),
         why=why,
-        effect_unit=f"log2 {odds}",
-        model="linear model of log ratios"
-        if (method, composition) == ("logit", "ratio")
-        else METHODS[method],
+        estimates=estimates,
+    )
+    log_ratios = (method, settings.composition) == ("logit", "ratio")
+    return table_of(
+        arrangement,
+        tested,
+        effect_unit=f"log2 {_ratio(settings)}",
+        model="linear model of log ratios" if log_ratios else METHODS[method],
         what="clusters",
     )
+
+
+def _untestable(cells: float, all_cells: float, min_cells: int) -> str:
+    """Return why a cluster of so many cells is not tested; "" where it is."""
+    if cells == 0:
+        return "no cells in any sample"
+    if cells < min_cells:
+        return f"{cells:.0f} cells in all samples together, fewer than {min_cells}"
+    return "all cells of all samples are in this cluster" if cells == all_cells else ""
+
+
+def _ratio(settings: _Settings) -> str:
+    """Return what the effect is the logarithm of."""
+    if settings.composition == "ratio":
+        return "ratio to the median cluster"
+    return "ratio of shares" if settings.method == "nb" else "ratio of odds"
 
 
 def _fit(
     arrangement: Arrangement,
     counts: Floats,
     totals: Floats,
-    tested: NDArray[np.bool_],
-    method: str,
-    composition: str,
-    level: float,
+    testable: NDArray[np.bool_],
+    settings: _Settings,
 ) -> dict[str, Floats]:
     from cytocar.tl._cohorts import abundance_model as model
 
+    method, composition, level = settings.method, settings.composition, settings.level
     matrix, weights = arrangement.design.matrix, arrangement.contrast.weights
     if method == "logit":
-        return _fit_logit(arrangement, counts, totals, tested, composition, level)
+        return _fit_logit(arrangement, counts, totals, testable, settings)
     y, n = arrangement.pool(counts), arrangement.pool(totals)
     if method == "binomial_mixed":
         from cytocar.tl._cohorts.binomial_mixed import fit_mixed
 
         block = arrangement.codes if arrangement.kind == "random" else None
-        return fit_mixed(y[tested], n, matrix, weights, block).tested(level)
+        return fit_mixed(y[testable], n, matrix, weights, block).tested(level)
     offset = np.log(n) if composition == "total" else np.log(_size_factors(y, n))
     if method == "binomial":
         offset = np.zeros(len(n))
-    share = y[tested].sum(axis=1, keepdims=True) / n.sum()
+    share = y[testable].sum(axis=1, keepdims=True) / n.sum()
     family = model.Family(method, n, 0.0, share * (1.0 - share))
-    family = replace(family, dispersion=model.common_dispersion(y[tested], matrix, offset, family))
-    return model.quasi_test(y[tested], matrix, weights, offset, family, level)
+    family = replace(family, dispersion=model.common_dispersion(y[testable], matrix, offset, family))
+    return model.quasi_test(y[testable], matrix, weights, offset, family, level)
 
 
 def _fit_logit(
     arrangement: Arrangement,
     counts: Floats,
     totals: Floats,
-    tested: NDArray[np.bool_],
-    composition: str,
-    level: float,
+    testable: NDArray[np.bool_],
+    settings: _Settings,
 ) -> dict[str, Floats]:
     from cytocar.tl._cohorts.moderated import block_correlation, fit_linear, moderate
 
     y, n = arrangement.pool(counts), arrangement.pool(totals)
-    matrix = arrangement.design.matrix
+    matrix, composition, level = arrangement.design.matrix, settings.composition, settings.level
     if arrangement.kind == "averaged":
         values = arrangement.pool(_logs(counts, totals, composition)) / np.bincount(arrangement.member)
     else:
         values = _logs(y, n, composition)
-    y, values = y[tested], values[tested]
+    y, values = y[testable], values[testable]
     share = (y.sum(axis=1, keepdims=True) + 0.5) / (n.sum() + 1.0)
-    weights, _ = _cohort.saturating_weights(values, n * share * (1.0 - share), matrix)
+    weights, _ = saturating_weights(values, n * share * (1.0 - share), matrix)
     x, rest = split_contrast(matrix, arrangement.contrast.weights)
     if arrangement.kind != "random":
         return moderate(fit_linear(values, x, rest, weights=weights), level)
@@ -314,15 +326,13 @@ def _counted(
         if samples is None:
             raise ParameterError("a table of counts needs samples, the sheet that says which sample is whose")
     else:
-        from cytocar.tl._groups import grouping
-
         require_sample_column(data.obs, sample_key)
         labels, order = grouping(data, groupby)
         wide = pd.crosstab(labels, data.obs[sample_key].astype(str).to_numpy()).reindex(order, fill_value=0)
         totals = data.obs[sample_key].astype(str).value_counts()
         if samples is None:
-            samples = _cohort.sheet_of(data.obs, sample_key)
-    sheet = _cohort.matching_sheet(samples, map(str, totals.index))
+            samples = sheet_of(data.obs, sample_key)
+    sheet = matching_sheet(samples, map(str, totals.index))
     names = sheet[keys.SAMPLE].astype(str).tolist()
     counts = wide.reindex(columns=names, fill_value=0).to_numpy(dtype=np.float64)
     return (

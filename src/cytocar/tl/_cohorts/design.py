@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -73,28 +74,35 @@ def read_formula(formula: str) -> tuple[bool, tuple[tuple[str, ...], ...]]:
     signed = re.findall(r"([+-]?)([^+-]*)", "+" + text[1:].strip().removeprefix("+"))
     intercept = True
     terms: list[tuple[str, ...]] = []
-    for sign, part in ((sign, part.strip()) for sign, part in signed if sign or part):
-        if part in {"0", "1"}:
-            intercept = (part == "1") == (sign == "+")
-            continue
-        if sign == "-":
+    for sign, summand in ((sign, summand.strip()) for sign, summand in signed if sign or summand):
+        if summand in {"0", "1"}:
+            intercept = (summand == "1") == (sign == "+")
+        elif sign == "-":
             raise ParameterError(
-                f"formula {formula!r} takes {part!r} away", fix="only '- 1' (no intercept) is known"
+                f"formula {formula!r} takes {summand!r} away", fix="only '- 1' (no intercept) is known"
             )
-        factors = [[name.strip() for name in piece.split(":")] for piece in part.split("*")]
-        for name in (name for piece in factors for name in piece):
-            if not _NAME.match(name):
-                raise ParameterError(
-                    f"formula {formula!r} has {name!r} where the name of a column is due",
-                    fix="known are + : * and 0 or - 1 for no intercept",
-                )
-        for chosen in range(1, 2 ** len(factors)):
-            merged = [name for i, piece in enumerate(factors) if chosen >> i & 1 for name in piece]
-            terms.append(tuple(dict.fromkeys(merged)))
+        else:
+            terms += _products(summand, formula)
     if not terms and not intercept:
         raise ParameterError(f"formula {formula!r} has no term at all")
     terms = list({frozenset(term): term for term in reversed(terms)}.values())[::-1]
     return intercept, tuple(sorted(terms, key=len))
+
+
+def _products(summand: str, formula: str) -> list[tuple[str, ...]]:
+    """Return the terms that ``a:b`` or ``a*b`` stands for."""
+    factors = [[name.strip() for name in factor.split(":")] for factor in summand.split("*")]
+    for name in itertools.chain.from_iterable(factors):
+        if not _NAME.match(name):
+            raise ParameterError(
+                f"formula {formula!r} has {name!r} where the name of a column is expected",
+                fix="known are + : * and 0 or - 1 for no intercept",
+            )
+    terms = []
+    for chosen in range(1, 2 ** len(factors)):
+        merged = [name for i, factor in enumerate(factors) if chosen >> i & 1 for name in factor]
+        terms.append(tuple(dict.fromkeys(merged)))
+    return terms
 
 
 def make_design(sheet: pd.DataFrame, formula: str | None, design: Any = None) -> Design:
@@ -114,7 +122,7 @@ def make_design(sheet: pd.DataFrame, formula: str | None, design: Any = None) ->
                 f"formula {formula!r} names {name!r}, which the sheet does not have",
                 fix=did_you_mean(name, map(str, sheet.columns)),
             )
-        _require_known(sheet, name)
+        require_filled(sheet, name)
         if not _is_number(sheet[name]):
             levels[name] = _levels(sheet, name)
     made = Design(np.empty((len(sheet), 0)), (), sheet, formula, terms, intercept, levels)
@@ -136,10 +144,10 @@ def find_contrasts(design: Design, contrast: Any) -> list[Contrast]:
     ParameterError
         A level, column or coefficient is not there, or the design cannot tell the contrast from something else.
     """
-    found = _wanted(design, contrast)
-    for one in found:
-        _require_estimable(design, one)
-    return found
+    contrasts = _contrasts(design, contrast)
+    for asked in contrasts:
+        _require_estimable(design, asked)
+    return contrasts
 
 
 def reduce_design(design: Design, contrasts: Sequence[Contrast]) -> tuple[Design, list[Contrast]]:
@@ -155,7 +163,7 @@ def reduce_design(design: Design, contrasts: Sequence[Contrast]) -> tuple[Design
         columns=tuple(design.columns[i] for i in kept),
         notes=(*design.notes, note),
     )
-    return smaller, [replace(one, weights=one.weights[kept]) for one in contrasts]
+    return smaller, [replace(asked, weights=asked.weights[kept]) for asked in contrasts]
 
 
 def add_block(design: Design, block: str) -> Design:
@@ -187,7 +195,7 @@ def split_contrast(matrix: Floats, weights: Floats) -> tuple[Floats, Floats]:
     return matrix @ weights / size, matrix @ basis
 
 
-def smallest_p(design: Design, one: Contrast, block: str | None) -> float:
+def smallest_p(design: Design, contrast: Contrast, block: str | None) -> float:
     """Return the smallest two-sided p that exchanging labels can give in this design.
 
     Within patients labels change places inside the patient: 2 / 2^n for n patients with both. Between patients they
@@ -195,20 +203,20 @@ def smallest_p(design: Design, one: Contrast, block: str | None) -> float:
     order: 2 / (n! / prod m!), m how often each value occurs.
     """
     sheet = design.sheet
-    if one.column not in design.levels:
-        column = np.round(design.matrix @ one.weights, 9)
+    if contrast.column not in design.levels:
+        column = np.round(design.matrix @ contrast.weights, 9)
         ties = np.unique(column, return_counts=True)[1]
         logs = math.lgamma(len(column) + 1) - sum(math.lgamma(int(m) + 1) for m in ties)
         return min(1.0, 2.0 * math.exp(-logs))
-    labels = sheet[one.column].astype(str)
-    used = labels.isin([one.a, one.b])
-    chosen = sheet[used.to_numpy()].assign(_b=(labels[used] == one.b).to_numpy())
+    labels = sheet[contrast.column].astype(str)
+    used = labels.isin([contrast.a, contrast.b])
+    chosen = sheet[used.to_numpy()].assign(_b=(labels[used] == contrast.b).to_numpy())
     if block is not None:
         both = int((chosen.groupby(block, observed=True)["_b"].nunique() == 2).sum())
         if both:
             return min(1.0, 2.0 / 2.0**both)
         chosen = chosen.drop_duplicates([block, "_b"])
-    others = [name for name in design.levels if name not in (one.column, block)]
+    others = [name for name in design.levels if name not in (contrast.column, block)]
     groups = chosen.groupby(others, observed=True)["_b"] if others else [("", chosen["_b"])]
     ways = math.prod(math.comb(len(inside), int(inside.sum())) for _, inside in groups)
     return min(1.0, 2.0 / ways)
@@ -217,8 +225,8 @@ def smallest_p(design: Design, one: Contrast, block: str | None) -> float:
 def unit_of(design: Design) -> str:
     """Return what is replicated: ``patient`` where the sheet says whose each sample is, else ``sample``."""
     sheet = design.sheet
-    known = keys.PATIENT in sheet.columns and bool((sheet[keys.PATIENT].astype(str) != "").all())
-    return "patient" if known else "sample"
+    has_patients = keys.PATIENT in sheet.columns and bool((sheet[keys.PATIENT].astype(str) != "").all())
+    return "patient" if has_patients else "sample"
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -227,7 +235,8 @@ def _is_number(column: pd.Series) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column))
 
 
-def _require_known(sheet: pd.DataFrame, name: str) -> None:
+def require_filled(sheet: pd.DataFrame, name: str) -> None:
+    """Raise `ParameterError` with the samples for which a column of the sheet is empty."""
     column = sheet[name]
     empty = column.isna() | column.astype(str).str.strip().str.casefold().isin(_NO_TIME)
     if _is_number(column):
@@ -259,22 +268,27 @@ def _expand(design: Design, sheet: pd.DataFrame) -> tuple[Floats, tuple[str, ...
     names: list[str] = ["Intercept"] if design.intercept else []
     full = not design.intercept
     for term in design.terms:
-        parts: list[list[tuple[str, Floats]]] = []
+        product: list[tuple[str, Floats]] = [("", np.ones(len(sheet)))]
         for name in term:
-            if name not in design.levels:
-                parts.append([(name, sheet[name].to_numpy(dtype=float))])
-                continue
-            labels = sheet[name].astype(str).to_numpy()
+            is_factor = name in design.levels
             # Without an intercept the first factor takes its place and keeps all its levels.
-            levels = design.levels[name] if full and len(term) == 1 else design.levels[name][1:]
-            full = full and len(term) > 1
-            parts.append([(f"{name}[{level}]", (labels == level).astype(float)) for level in levels])
-        combined: list[tuple[str, Floats]] = [("", np.ones(len(sheet)))]
-        for part in parts:
-            combined = [(f"{a}:{b}" if a else b, u * v) for a, u in combined for b, v in part]
-        names += [name for name, _ in combined]
-        blocks += [values[:, None] for _, values in combined]
+            columns = _factor_columns(design, sheet, name, full and len(term) == 1)
+            full = full and (len(term) > 1 or not is_factor)
+            product = [(f"{a}:{b}" if a else b, u * v) for a, u in product for b, v in columns]
+        names += [name for name, _ in product]
+        blocks += [values[:, None] for _, values in product]
     return (np.hstack(blocks) if blocks else np.empty((len(sheet), 0))), tuple(names)
+
+
+def _factor_columns(
+    design: Design, sheet: pd.DataFrame, name: str, all_levels: bool
+) -> list[tuple[str, Floats]]:
+    """Return the columns of a number (itself) or of a factor (one per level, but for the reference)."""
+    if name not in design.levels:
+        return [(name, sheet[name].to_numpy(dtype=float))]
+    labels = sheet[name].astype(str).to_numpy()
+    levels = design.levels[name] if all_levels else design.levels[name][1:]
+    return [(f"{name}[{level}]", (labels == level).astype(float)) for level in levels]
 
 
 def _ready(sheet: pd.DataFrame, design: Any) -> Design:
@@ -300,32 +314,45 @@ def _ready(sheet: pd.DataFrame, design: Any) -> Design:
     return Design(matrix, columns, sheet, "a given design matrix", ())
 
 
-def _wanted(design: Design, contrast: Any) -> list[Contrast]:
+def _contrasts(design: Design, contrast: Any) -> list[Contrast]:
+    """Return the contrasts that a text, a tuple (column, b, a), weights, or a list of texts and tuples asks for."""
     if contrast is None:
-        if not design.terms:
-            raise ParameterError(
-                "contrast is missing",
-                fix=f"name one of the columns {', '.join(design.columns)} or give weights",
-            )
-        contrast = design.terms[0][0]
-    if isinstance(contrast, Mapping):
-        return [_combination(design, contrast, " ".join(f"{w:+g} {n}" for n, w in contrast.items()))]
+        contrast = _first_column(design)
     if isinstance(contrast, str):
-        contrast = column_named(design.sheet, contrast)
-        return _by_text(design, contrast)
+        return _by_text(design, column_named(design.sheet, contrast))
+    if isinstance(contrast, Mapping):
+        return [_combination(design, contrast, _as_sum(contrast))]
     if isinstance(contrast, tuple) and len(contrast) == 3 and isinstance(contrast[0], str):
         column, b, a = contrast
         return [_between(design, column_named(design.sheet, column), str(a), str(b))]
     if isinstance(contrast, list) and contrast and all(isinstance(item, (str, tuple)) for item in contrast):
-        return [one for item in contrast for one in _wanted(design, item)]
-    weights = np.asarray(contrast, dtype=np.float64)
+        return [asked for item in contrast for asked in _contrasts(design, item)]
+    return [_weighted(design, np.asarray(contrast, dtype=np.float64))]
+
+
+def _weighted(design: Design, weights: Floats) -> Contrast:
+    """Return the contrast that weights for all columns of the design stand for."""
     if weights.shape != (len(design.columns),):
         raise ParameterError(
             f"contrast has {weights.size} weights",
             fix=f"the design has {len(design.columns)} columns: {', '.join(design.columns)}",
         )
-    named = {n: float(w) for n, w in zip(design.columns, weights, strict=True) if w}
-    return [_combination(design, named, " ".join(f"{w:+g} {n}" for n, w in named.items()))]
+    weight_of = {name: float(weight) for name, weight in zip(design.columns, weights, strict=True) if weight}
+    return _combination(design, weight_of, _as_sum(weight_of))
+
+
+def _first_column(design: Design) -> str:
+    """Return the first column that the formula names, by which samples are compared unless a contrast is given."""
+    if not design.terms:
+        raise ParameterError(
+            "contrast is missing",
+            fix=f"name one of the columns {', '.join(design.columns)} or give weights",
+        )
+    return design.terms[0][0]
+
+
+def _as_sum(weights: Mapping[str, float]) -> str:
+    return " ".join(f"{weight:+g} {name}" for name, weight in weights.items())
 
 
 def _by_text(design: Design, text: str) -> list[Contrast]:
@@ -348,10 +375,10 @@ def _by_text(design: Design, text: str) -> list[Contrast]:
         raise ParameterError(
             f"contrast {text!r}: no column of the formula has both levels ({shown or 'it has no factor'})"
         )
-    known = [*design.names, *design.columns]
+    columns = [*design.names, *design.columns]
     raise ParameterError(
         f"contrast is {text!r}",
-        fix=f"give 'b vs a', a column of the formula or of the design; {did_you_mean(text, known)}",
+        fix=f"give 'b vs a', a column of the formula or of the design; {did_you_mean(text, columns)}",
     )
 
 
@@ -373,7 +400,7 @@ def _between(design: Design, column: str, a: str, b: str) -> Contrast:
     """Return level b less level a, averaged over the samples' other values where there are interactions."""
     if column not in design.levels:
         raise ParameterError(
-            f"contrast names the column {column!r}, no factor of the formula",
+            f"contrast names the column {column!r}, which is not a factor of the formula",
             fix=did_you_mean(column, design.levels),
         )
     for level in (a, b):
@@ -390,20 +417,21 @@ def _between(design: Design, column: str, a: str, b: str) -> Contrast:
     return Contrast(f"{b} vs {a}", weights, column, a, b)
 
 
-def _require_estimable(design: Design, one: Contrast) -> None:
-    if estimable(design.matrix, one.weights):
+def _require_estimable(design: Design, contrast: Contrast) -> None:
+    if estimable(design.matrix, contrast.weights):
         return
     loose = [
         name
         for i, name in enumerate(design.columns)
-        if not one.weights[i] and estimable(np.delete(design.matrix, i, axis=1), np.delete(one.weights, i))
+        if not contrast.weights[i]
+        and estimable(np.delete(design.matrix, i, axis=1), np.delete(contrast.weights, i))
     ]
     with_what = (
         f"it is the same as {' or '.join(loose)}" if loose else "the columns of the design say the same twice"
     )
     raise ParameterError(
-        f"the design {design.formula} cannot answer {one.name!r}: {with_what} in these samples "
-        f"(rank {np.linalg.matrix_rank(design.matrix)}, {len(design.columns)} columns). No statistics can mend that",
+        f"the design {design.formula} cannot answer {contrast.name!r}: {with_what} in these samples "
+        f"(rank {np.linalg.matrix_rank(design.matrix)}, {len(design.columns)} columns). No statistics can repair that",
         fix="measure samples that break the tie, or leave the covariate out and say that the effect may be its",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,19 @@ import numpy as np
 from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.samples import require_sample_column
-from cytocar.tl._cohorts import cohort as _cohort
-from cytocar.tl._cohorts.cohort import Arrangement
+from cytocar.tl._cohorts.cohort import (
+    Arrangement,
+    Tested,
+    arrange,
+    matching_sheet,
+    no_estimates,
+    saturating_weights,
+    sheet_of,
+    table_of,
+)
 from cytocar.tl._cohorts.design import find_contrasts, make_design, split_contrast
 from cytocar.tl._counts import require_columns
+from cytocar.tl._groups import grouping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +37,16 @@ if TYPE_CHECKING:
 
 WEIGHTS = ("auto", "cells", "none")
 METHODS = ("moderated", "mixed")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What was asked for, of the arguments of `state` that name no columns."""
+
+    method: str
+    weights: str
+    min_cells: int
+    level: float
 
 
 def state(
@@ -78,7 +98,7 @@ def state(
     block
         Column that holds what is measured repeatedly; default ``patient_id`` where a patient has several samples.
     block_as
-        ``auto``: as above. ``fixed``: a column a patient. ``random``: samples of a patient are correlated, by one
+        ``auto``: as above. ``fixed``: one column per patient. ``random``: samples of a patient are correlated, by one
         correlation that all rows share (Smyth, Michaud & Scott 2005, doi:10.1093/bioinformatics/bti270); where rows
         differ in it, this finds too much (docs/calibration.md). With ``method="mixed"`` it is what ``auto`` does, and
         each row has its own.
@@ -139,26 +159,20 @@ def state(
     made = make_design(sheet, formula, design)
     medians = np.where(sizes >= min_cells, medians, np.nan)
     tables = [
-        _one(arrangement, rows, medians, sizes, method, weights, min_cells, level)
-        for arrangement in _cohort.arrange(made, find_contrasts(made, contrast), block, block_as)
+        _tested(arrangement, rows, medians, sizes, _Settings(method, weights, min_cells, level))
+        for arrangement in arrange(made, find_contrasts(made, contrast), block, block_as)
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def _one(
+def _tested(
     arrangement: Arrangement,
     rows: list[tuple[str, str]],
     medians: Floats,
     sizes: Floats,
-    method: str,
-    weights: str,
-    min_cells: int,
-    level: float,
+    settings: _Settings,
 ) -> pd.DataFrame:
     """Return the rows of one contrast."""
-    from cytocar.tl._cohorts.mixed import fit_mixed
-    from cytocar.tl._cohorts.moderated import block_correlation, fit_linear, moderate
-
     used = np.isfinite(medians)
     n = arrangement.pool(np.where(used, sizes, 0.0))
     counted = arrangement.pool(used.astype(np.float64))
@@ -166,58 +180,74 @@ def _one(
         y = arrangement.pool(np.where(used, medians, 0.0)) / counted
     usable = counted > 0
     why = [
-        f"no sample has {min_cells} cells in this cluster" if not use.any() else _flat(row[use])
+        f"no sample has {settings.min_cells} cells in this cluster" if not use.any() else _flat(row[use])
         for row, use in zip(y, usable, strict=True)
     ]
-    tested = np.array([not reason for reason in why])
-    matrix = arrangement.design.matrix
-    x, rest = split_contrast(matrix, arrangement.contrast.weights)
-    found = {key: np.full(len(y), np.nan) for key in ("effect", "low", "high", "statistic", "df", "p")}
-    words = "moderated linear model of medians"
-    if method == "mixed":
-        words = f"linear {'mixed ' if arrangement.kind == 'random' else ''}model of medians"
-    if tested.any():
-        w: Floats | None = None
-        if weights == "cells":
-            w, words = n[tested], f"{words}, weights n"
-        elif weights == "auto":
-            w, n0 = _cohort.saturating_weights(y[tested], n[tested], matrix)
-            words += (
-                ", weights n"
-                if math.isinf(n0)
-                else f", weights n / (n + {n0:g})"
-                if n0
-                else ", equal weights"
-            )
-        codes, rho = None, 0.0
-        if arrangement.kind == "random" and method == "moderated":
-            codes = arrangement.codes
-            rho = block_correlation(y[tested], matrix, codes, w)
-            words += f", correlation {rho:.2f}"
-        if method == "mixed":
-            codes = arrangement.codes if arrangement.kind == "random" else np.arange(len(matrix))
-            tests = fit_mixed(y[tested], matrix, arrangement.contrast.weights, codes, w).tested(level)
-        elif arrangement.kind == "averaged":
-            tests = moderate(_fit_averaged(arrangement, y[tested], used[tested], w), level)
-        else:
-            tests = moderate(fit_linear(y[tested], x, rest, weights=w, block=codes, correlation=rho), level)
-        for key, values in tests.items():
-            found[key][tested] = values
-    for g in np.flatnonzero(tested & ~np.isfinite(found["effect"])):
+    testable = np.array([not reason for reason in why])
+    estimates = no_estimates(len(y))
+    model = "moderated linear model of medians"
+    if settings.method == "mixed":
+        model = f"linear {'mixed ' if arrangement.kind == 'random' else ''}model of medians"
+    if testable.any():
+        weights, note = _weights(y[testable], n[testable], arrangement.design.matrix, settings.weights)
+        fit = _fit_mixed if settings.method == "mixed" else _fit_moderated
+        fitted, more = fit(arrangement, y[testable], used[testable], weights, settings.level)
+        model += note + more
+        for key, values in fitted.items():
+            estimates[key][testable] = values
+    for g in np.flatnonzero(testable & ~np.isfinite(estimates["effect"])):
         why[g] = "the samples with enough cells cannot tell the groups apart"
-    return _cohort.table_of(
-        arrangement,
-        {"cluster": [cluster for cluster, _ in rows], "marker": [marker for _, marker in rows]},
-        found,
+    tested = Tested(
+        labels={"cluster": [cluster for cluster, _ in rows], "marker": [marker for _, marker in rows]},
         values=y,
-        cells=n.sum(axis=1),
         usable=usable,
+        cells=n.sum(axis=1),
         n_samples=used.sum(axis=1),
         why=why,
-        effect_unit="arcsinh",
-        model=words,
-        what="clusters and markers",
+        estimates=estimates,
     )
+    return table_of(arrangement, tested, effect_unit="arcsinh", model=model, what="clusters and markers")
+
+
+def _weights(y: Floats, n: Floats, matrix: Floats, weights: str) -> tuple[Floats | None, str]:
+    """Return the weights of medians of `n` cells, and what to say of them in the name of the model."""
+    if weights == "none":
+        return None, ""
+    if weights == "cells":
+        return n, ", weights n"
+    saturating, n0 = saturating_weights(y, n, matrix)
+    if math.isinf(n0):
+        return saturating, ", weights n"
+    return saturating, f", weights n / (n + {n0:g})" if n0 else ", equal weights"
+
+
+def _fit_mixed(
+    arrangement: Arrangement, y: Floats, _used: NDArray[np.bool_], weights: Floats | None, level: float
+) -> tuple[dict[str, Floats], str]:
+    """Return the estimates of the mixed model, whose name says all."""
+    from cytocar.tl._cohorts.mixed import fit_mixed
+
+    matrix = arrangement.design.matrix
+    codes = arrangement.codes if arrangement.kind == "random" else np.arange(len(matrix))
+    return fit_mixed(y, matrix, arrangement.contrast.weights, codes, weights).tested(level), ""
+
+
+def _fit_moderated(
+    arrangement: Arrangement, y: Floats, used: NDArray[np.bool_], weights: Floats | None, level: float
+) -> tuple[dict[str, Floats], str]:
+    """Return the estimates of the moderated linear model, and the correlation within patients to say of it."""
+    from cytocar.tl._cohorts.moderated import block_correlation, fit_linear, moderate
+
+    if arrangement.kind == "averaged":
+        return moderate(_fit_averaged(arrangement, y, used, weights), level), ""
+    matrix = arrangement.design.matrix
+    x, rest = split_contrast(matrix, arrangement.contrast.weights)
+    if arrangement.kind != "random":
+        return moderate(fit_linear(y, x, rest, weights=weights, block=None, correlation=0.0), level), ""
+    codes = arrangement.codes
+    rho = block_correlation(y, matrix, codes, weights)
+    fit = fit_linear(y, x, rest, weights=weights, block=codes, correlation=rho)
+    return moderate(fit, level), f", correlation {rho:.2f}"
 
 
 def _fit_averaged(
@@ -226,7 +256,7 @@ def _fit_averaged(
     """Fit rows whose design is the mean over those samples of each patient that the row has."""
     from cytocar.tl._cohorts.moderated import Linear, fit_linear
 
-    found = np.empty((4, len(y)))
+    moments = np.empty((4, len(y)))
     patterns, which = np.unique(used, axis=0, return_inverse=True)
     columns = np.column_stack(split_contrast(arrangement.by_sample, arrangement.contrast.weights))
     for i, pattern in enumerate(patterns):
@@ -236,8 +266,8 @@ def _fit_averaged(
         fit = fit_linear(
             y[rows], means[:, 0], means[:, 1:], weights=None if weights is None else weights[rows]
         )
-        found[:, rows] = fit.effect, fit.unscaled, fit.variance, fit.df
-    return Linear(*found)
+        moments[:, rows] = fit.effect, fit.unscaled, fit.variance, fit.df
+    return Linear(*moments)
 
 
 def _flat(values: Floats) -> str:
@@ -256,27 +286,51 @@ def _measured(
     """Return (cluster, marker) rows, medians and cells (rows x samples), and the sheet in that order."""
     import pandas as pd
 
-    if isinstance(data, pd.DataFrame):
-        if samples is None:
-            raise ParameterError(
-                "a table of medians needs samples, the sheet that says which sample is whose"
-            )
-        require_columns(data, (keys.SAMPLE, "cluster", "marker", "median", "n"), "the table of medians")
-        table = data
-        if markers is not None:
-            wanted = [markers] if isinstance(markers, str) else list(markers)
-            known = set(table["marker"].astype(str))
-            for name in wanted:
-                if name not in known:
-                    raise ParameterError(
-                        f"marker {name!r} is not in the table", fix=did_you_mean(name, sorted(known))
-                    )
-            table = table[table["marker"].astype(str).isin(wanted)]
-    else:
-        if samples is None:
-            samples = _cohort.sheet_of(data.obs, sample_key)
+    if not isinstance(data, pd.DataFrame):
+        samples = sheet_of(data.obs, sample_key) if samples is None else samples
         table = medians_of(data, groupby, markers, sample_key)
+    elif samples is None:
+        raise ParameterError("a table of medians needs samples, the sheet that says which sample is whose")
+    else:
+        table = _of_markers(data, markers)
     table = table.assign(**{name: table[name].astype(str) for name in (keys.SAMPLE, "cluster", "marker")})
+    n = _checked_sizes(table)
+    sheet = matching_sheet(samples, table[keys.SAMPLE])
+    names = sheet[keys.SAMPLE].tolist()
+    rows = list(dict.fromkeys(zip(table["cluster"], table["marker"], strict=True)))
+    row_of = {row: i for i, row in enumerate(rows)}
+    column_of = {str(name): i for i, name in enumerate(names)}
+    medians, sizes = np.full((len(rows), len(names)), np.nan), np.zeros((len(rows), len(names)))
+    values = pd.to_numeric(table["median"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    for cluster, marker, sample, value, size in zip(
+        table["cluster"], table["marker"], table[keys.SAMPLE], values, n, strict=True
+    ):
+        if sample in column_of:
+            at = row_of[cluster, marker], column_of[sample]
+            medians[at] = value if np.isfinite(value) else np.nan
+            sizes[at] = size
+    return rows, medians, sizes, sheet
+
+
+def _of_markers(table: pd.DataFrame, markers: str | Sequence[str] | None) -> pd.DataFrame:
+    """Return the rows of a table of medians that are of these markers."""
+    require_columns(table, (keys.SAMPLE, "cluster", "marker", "median", "n"), "the table of medians")
+    if markers is None:
+        return table
+    asked = [markers] if isinstance(markers, str) else list(markers)
+    present = set(table["marker"].astype(str))
+    for name in asked:
+        if name not in present:
+            raise ParameterError(
+                f"marker {name!r} is not in the table", fix=did_you_mean(name, sorted(present))
+            )
+    return table[table["marker"].astype(str).isin(asked)]
+
+
+def _checked_sizes(table: pd.DataFrame) -> Floats:
+    """Return the cells of each row, or raise for a row that stands twice or has no number of cells."""
+    import pandas as pd
+
     twice = table.duplicated([keys.SAMPLE, "cluster", "marker"])
     if twice.any():
         row = table[twice].iloc[0]
@@ -284,26 +338,14 @@ def _measured(
             f"the table has {row['marker']} of cluster {row['cluster']} in sample {row[keys.SAMPLE]} more than once"
         )
     n = pd.to_numeric(table["n"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    if not (np.isfinite(n) & (n >= 0)).all():
-        row = table[~(np.isfinite(n) & (n >= 0))].iloc[0]
+    wrong = ~(np.isfinite(n) & (n >= 0))
+    if wrong.any():
+        row = table[wrong].iloc[0]
         raise ParameterError(
             f"n is {row['n']} for cluster {row['cluster']} of sample {row[keys.SAMPLE]}",
             fix="it must be a number of cells",
         )
-    sheet = _cohort.matching_sheet(samples, table[keys.SAMPLE])
-    names = sheet[keys.SAMPLE].tolist()
-    rows = list(dict.fromkeys(zip(table["cluster"], table["marker"], strict=True)))
-    row_of, place = {row: i for i, row in enumerate(rows)}, {str(name): i for i, name in enumerate(names)}
-    medians, sizes = np.full((len(rows), len(names)), np.nan), np.zeros((len(rows), len(names)))
-    values = pd.to_numeric(table["median"], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    for cluster, marker, sample, value, size in zip(
-        table["cluster"], table["marker"], table[keys.SAMPLE], values, n, strict=True
-    ):
-        if sample in place:
-            at = row_of[cluster, marker], place[sample]
-            medians[at] = value if np.isfinite(value) else np.nan
-            sizes[at] = size
-    return rows, medians, sizes, sheet
+    return np.asarray(n)
 
 
 def medians_of(
@@ -313,7 +355,6 @@ def medians_of(
     import pandas as pd
 
     from cytocar import get
-    from cytocar.tl._groups import grouping
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing medians")
     require_sample_column(adata.obs, sample_key)
@@ -327,7 +368,7 @@ def medians_of(
     names = [str(name) for name in adata.var_names[get.columns(adata, asked)]]
     x = get.matrix(adata, names)
     sample = adata.obs[sample_key].astype(str).to_numpy()
-    found = []
+    frames = []
     for name in dict.fromkeys(sample.tolist()):
         inside = np.flatnonzero(sample == name)
         for cluster in order:
@@ -335,17 +376,17 @@ def medians_of(
             if len(cells):
                 values = x[cells].astype(np.float64)
                 # A value that was not measured leaves the median of its marker, not the cell.
-                known = np.isfinite(values)
-                gaps = np.where(known, values, np.nan)
+                measured = np.isfinite(values)
+                gaps = np.where(measured, values, np.nan)
                 middle = np.array(
-                    [np.median(v[k]) if k.any() else np.nan for v, k in zip(gaps.T, known.T, strict=True)]
+                    [np.median(v[k]) if k.any() else np.nan for v, k in zip(gaps.T, measured.T, strict=True)]
                 )
-                sizes = known.sum(axis=0)
+                sizes = measured.sum(axis=0)
             else:
                 middle, sizes = np.full(len(names), np.nan), np.zeros(len(names), dtype=int)
-            found.append(
+            frames.append(
                 pd.DataFrame(
                     {keys.SAMPLE: name, "cluster": cluster, "marker": names, "median": middle, "n": sizes}
                 )
             )
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(frames, ignore_index=True)
