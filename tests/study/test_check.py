@@ -179,7 +179,7 @@ def test_a_file_that_is_not_fcs_and_one_that_lacks_channels(folder: Path) -> Non
 def test_transformed_values_are_refused(folder: Path) -> None:
     data = np.ones((3, len(LEGEND2)), dtype=np.float32)
     write_events(folder / "fcs" / "a.fcs", data, LEGEND2, {"CYTOCAR_STATE": "arcsinh"})
-    assert one(check(folder))[1] == "holds arcsinh values; a study is read as counts"
+    assert one(check(folder))[1] == "the file holds arcsinh values; a study is read as counts"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ from cytocar._core.errors import CytocarError, Problem
 from cytocar.panel.names import channel_isotope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
-    from cytocar.panel import Panel
+    from cytocar.io._fcs.header import FcsHeader
+    from cytocar.panel import Panel, PanelMatch
 
 
 def file_problems(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) -> list[Problem]:
@@ -20,9 +23,8 @@ def file_problems(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) 
     from cytocar.io._fcs.header import read_header
 
     problems: list[Problem] = []
-    remarks: dict[str, list[str]] = {}
+    files_by_note: dict[str, list[str]] = {}
     for path, sample in zip(samples["path"], samples[keys.SAMPLE], strict=True):
-        name = Path(path).name
         where = f"{path} (sample {sample})"
         try:
             header = read_header(path)
@@ -30,25 +32,43 @@ def file_problems(samples: pd.DataFrame, panel: Panel | None, notes: list[str]) 
             fix = "export the file again, or leave it out of the study"
             problems += Problem.all_of(error, where=where, fix=fix)
             continue
-        said = list(header.tolerances)
-        if header.n_events == 0:
-            problems.append(Problem(where, "the file has no events", "leave it out of the study"))
-        if header.keywords.get("CYTOCAR_STATE", keys.STATE_COUNTS) != keys.STATE_COUNTS:
-            fix = "take the file from before the transformation"
-            problems.append(Problem(where, "holds arcsinh values; a study is read as counts", fix))
-        if header.n_data_sets > 1:
-            said.append(f"holds {header.n_data_sets} data sets; the first is read")
+        problems += _unusable(header, where)
+        tolerated = _tolerated(header)
         if panel is not None:
             match = panel.match(header.names, where=where)
             problems += match.problems
-            said += match.notes
-            extra = [header.channels[column] for column in match.extra]
-            left_out = [channel.pnn for channel in extra if channel_isotope(channel.pnn, channel.pns)]
-            if left_out:
-                said.append(f"mass channels that the panel does not name are left out: {', '.join(left_out)}")
-        for text in said:
-            remarks.setdefault(text, []).append(name)
-    for text, names in remarks.items():
-        who = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        notes.append(f"{who if len(names) < len(samples) or len(names) == 1 else 'every file'}: {text}")
+            tolerated += [*match.notes, *_left_out(header, match)]
+        for note in tolerated:
+            files_by_note.setdefault(note, []).append(Path(path).name)
+    notes += [f"{_who(names, len(samples))}: {note}" for note, names in files_by_note.items()]
     return problems
+
+
+def _unusable(header: FcsHeader, where: str) -> Iterator[Problem]:
+    if header.n_events == 0:
+        yield Problem(where, "the file has no events", "leave it out of the study")
+    if header.keywords.get("CYTOCAR_STATE", keys.STATE_COUNTS) != keys.STATE_COUNTS:
+        fix = "take the file from before the transformation"
+        yield Problem(where, "the file holds arcsinh values; a study is read as counts", fix)
+
+
+def _tolerated(header: FcsHeader) -> list[str]:
+    further = header.n_data_sets > 1
+    return [
+        *header.tolerances,
+        *([f"holds {header.n_data_sets} data sets; the first is read"] if further else []),
+    ]
+
+
+def _left_out(header: FcsHeader, match: PanelMatch) -> Iterator[str]:
+    extra = [header.channels[column] for column in match.extra]
+    of_mass = [channel.pnn for channel in extra if channel_isotope(channel.pnn, channel.pns)]
+    if of_mass:
+        yield f"mass channels that the panel does not name are left out: {', '.join(of_mass)}"
+
+
+def _who(names: list[str], total: int) -> str:
+    """Name the files that a note is about: one by its name, several by the first and their number."""
+    if len(names) == 1:
+        return names[0]
+    return "every file" if len(names) == total else f"{names[0]} and {len(names) - 1} more"
