@@ -102,7 +102,7 @@ def test_groups_are_compared_at_every_timepoint_and_times_within_patients():
         ("", "~ group * timepoint", "group[R]:timepoint[5yr]"),
     ]
     assert all(one.notes == () for one in asked)
-    assert asked[0].words == "R vs NR at 2mo, 8 patients, ~ group + batch"
+    assert asked[0].text == "R vs NR at 2mo, 8 patients, ~ group + batch"
 
 
 def test_three_groups_are_compared_each_with_each_and_six_with_the_first():

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a study, found at once, from its settings, tables and the headers of its files."""
+"""Everything that is wrong with a study, collected at once from its settings, tables and the headers of its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CheckResult:
     Parameters
     ----------
     problems
-        What has to be mended before the study can be run; none when it is fine.
+        What has to be fixed before the study can be run; none when it is fine.
     notes
         What was tolerated or left out.
     study, strategy
@@ -78,9 +78,7 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
         notes += study_notes(parts)
     if parts.samples is not None:
         problems += file_problems(parts.samples, parts.panel, notes)
-    whole = parts.config is not None and parts.panel is not None and parts.samples is not None
-    if problems or not whole:
+    if problems or parts.config is None or parts.panel is None or parts.samples is None:
         return CheckResult(tuple(problems), tuple(notes))
-    # mypy does not follow `whole`; the parts are all there.
-    folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)  # type: ignore[arg-type]
+    folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)
     return CheckResult((), tuple(notes), folder, strategy, spillover)

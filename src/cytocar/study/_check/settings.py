@@ -95,24 +95,24 @@ def _cohort(file: Path, config: StudyConfig, samples: pd.DataFrame) -> Iterator[
 
 def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]:
     if isinstance(config.beads, list):
-        known = [str(channel) for channel in panel.var[keys.CHANNEL]]
+        channels = [str(channel) for channel in panel.var[keys.CHANNEL]]
         for name in config.beads:
             if panel.find_channel(name) is None:
                 what = f"the panel has no channel {name!r}"
-                yield Problem(f"{file} (beads)", what, did_you_mean(name, known))
+                yield Problem(f"{file} (beads)", what, did_you_mean(name, channels))
     markers = config.clustering.markers
     wanted = config.clustering.method != "off" or config.embedding != "off"
     if isinstance(markers, list):
-        seen: dict[str, str] = {}
+        stated: dict[str, str] = {}
         for name in markers:
-            found = panel.find(name)
+            marker = panel.find(name)
             where = f"{file} (clustering.markers)"
-            if found is None:
+            if marker is None:
                 yield Problem(where, f"the panel has no marker {name!r}", marker_hint(name, panel.markers))
-            elif found in seen:
-                yield Problem(where, f"{name!r} and {seen[found]!r} are one marker", "name it once")
+            elif marker in stated:
+                yield Problem(where, f"{name!r} and {stated[marker]!r} are the same marker", "name it once")
             else:
-                seen[found] = name
+                stated[marker] = name
     elif wanted and int(panel.frame[keys.CLUSTERING].sum()) < 2:
         yield Problem(
             f"{file} (panel)",
@@ -140,8 +140,8 @@ def study_notes(parts: StudyParts) -> Iterator[str]:
 
 
 def _cohort_remarks(samples: pd.DataFrame, config: StudyConfig | None) -> Iterator[str]:
-    """Say what patients will be compared by, and what cannot be told from the batch."""
-    # A tube that lacks an antibody is no sample, whosever cells are in it.
+    """Say what patients will be compared by, and what cannot be separated from the batch."""
+    # A tube that lacks an antibody is not a sample, whosever cells are in it.
     samples = samples[samples["role"] != FMO_ROLE].reset_index(drop=True)
     for row in confounding_table(samples).itertuples():
         if row.verdict in ("aliased", "partly aliased", "unbalanced"):
@@ -151,8 +151,8 @@ def _cohort_remarks(samples: pd.DataFrame, config: StudyConfig | None) -> Iterat
     try:
         asked, remarks = questions(samples, config)
     except ParameterError:
-        return  # told as a problem
+        return  # reported as a problem
     yield from remarks
     for question in asked:
-        yield f"patients are compared: {question.words}"
+        yield f"patients are compared: {question.text}"
         yield from question.notes

@@ -41,11 +41,11 @@ def gate_files(
     strategy
         A strategy that comes with cytocar, a YAML file of one, Gating-ML 2.0 (``.xml``, also of Cytobank), or a
         FlowJo workspace (``.wsp``). For a strategy of cytocar the events are cleaned up and transformed first; gates of
-        other programs get the counts as they are, and those drawn for a single file are chosen by its name.
+        other programs get the counts as they are, and gates drawn for a single file are chosen by its name.
     files
         FCS files of counts; they are only read.
     out
-        Folder for the new files, one a file and population; needed where `populations` are named.
+        Folder for the new files, one per file and population; needed where `populations` are named.
     populations
         Names of the populations to write; in gates of other programs also paths such as ``A/B``, or their ends.
     panel
@@ -55,7 +55,7 @@ def gate_files(
 
     Returns
     -------
-    DataFrame [file, population, parent, events, fraction_of_parent], a row a file and population.
+    DataFrame [file, population, parent, events, fraction_of_parent], one row per file and population.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def gate_files(
         except CytocarError as error:
             error.add_note(f"while gating {path}")
             raise
-        # Files of one name in several folders are told apart by these.
+        # Files of the same name in several folders differ in these.
         tables.append(table.assign(file=path.name if names.count(path.name) == 1 else str(path)))
         for name in populations:
             target = targets[(path, name)]

@@ -1,4 +1,4 @@
-"""Labels and maps on the cells of a run: found in these cells, or taken from an earlier run."""
+"""Labels and maps on the cells of a run: computed from these cells, or taken from an earlier run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class _Labelling:
+class _LabellingTask:
     """One method, its settings and the cells it labels: a task of its own, so that methods may run side by side."""
 
     method: str
@@ -41,14 +41,14 @@ class _Labelling:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Labels:
     """What one method added to the cells (a matrix-free AnnData), and how stable it is."""
 
     added: AnnData
     stability: tuple[pd.DataFrame, ...] = ()
 
 
-def _label(task: _Labelling) -> _Found:
+def _label(task: _LabellingTask) -> _Labels:
     """Run one method; keep just what it added."""
     from cytocar import tl
 
@@ -63,7 +63,7 @@ def _label(task: _Labelling) -> _Found:
     stability: tuple[pd.DataFrame, ...] = ()
     if task.stability:
         stability = tuple(tl.stability(task.cells, task.method, seed=task.settings["seed"]))
-    return _Found(_added(task.cells, before), stability)
+    return _Labels(_added(task.cells, before), stability)
 
 
 def _names(cells: AnnData) -> dict[str, set[str]]:
@@ -87,13 +87,13 @@ def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: i
     """Cluster and map the cells of interest (CAR-T, or all cells of a study without), in place.
 
     Sets the cluster labels in `obs` (empty for cells that were not clustered) and the maps in `obsm` (NaN for them).
-    With a reference in the settings, relative to `folder`, nothing is clustered: the cells get its labels and places.
+    With a reference in the settings, relative to `folder`, nothing is clustered: the cells get its labels and maps.
     """
     chosen = np.flatnonzero(
         np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
     )
     if config.clustering.reference and chosen.size:
-        return _onto_reference(cells, chosen, folder / Path(config.clustering.reference).expanduser())
+        return _map_to_reference(cells, chosen, folder / Path(config.clustering.reference).expanduser())
     if chosen.size < MIN_CELLS_TO_CLUSTER:
         return Labelled(
             [
@@ -101,30 +101,40 @@ def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: i
                 "cannot carry them."
             ]
         )
+    labels = run_all(_label, _tasks(_without_counts(cells, chosen), config), workers=workers)
+    for of_method in labels:
+        _spread(cells, chosen, of_method.added)
+    return Labelled(
+        [], _stability_tables([of_method.stability for of_method in labels if of_method.stability])
+    )
+
+
+def _without_counts(cells: AnnData, chosen: np.ndarray) -> AnnData:
+    """Return some cells without their counts, which no method needs."""
     part = cells[chosen].copy()
     part.layers.pop(keys.COUNTS, None)
-    found = run_all(_label, _tasks(part, config), workers=workers)
-    for one in found:
-        _spread(cells, chosen, one.added)
-    return Labelled([], _stability_tables([one.stability for one in found if one.stability]))
+    return part
 
 
-def _tasks(part: AnnData, config: StudyConfig) -> list[_Labelling]:
+def _tasks(cells: AnnData, config: StudyConfig) -> list[_LabellingTask]:
     clustering = config.clustering
     markers = None if clustering.markers == "clustering" else list(clustering.markers)
     common: dict[str, Any] = {"markers": markers, "seed": config.seed}
-    asked = {keys.PHENOGRAPH: {"k": clustering.k}, keys.FLOWSOM: {"metaclusters": clustering.metaclusters}}
+    by_method = {
+        keys.PHENOGRAPH: {"k": clustering.k},
+        keys.FLOWSOM: {"metaclusters": clustering.metaclusters},
+    }
     tasks = [
-        _Labelling(method, part.copy(), {**common, **own}, clustering.stability)
-        for method, own in asked.items()
+        _LabellingTask(method, cells.copy(), {**common, **own}, clustering.stability)
+        for method, own in by_method.items()
         if clustering.method in (method, "both")
     ]
     maps = ("tsne", "umap") if config.embedding == "both" else (config.embedding,)
-    return tasks + [_Labelling(name, part.copy(), dict(common)) for name in maps if name != "off"]
+    return tasks + [_LabellingTask(name, cells.copy(), dict(common)) for name in maps if name != "off"]
 
 
 def _spread(cells: AnnData, chosen: np.ndarray, added: AnnData) -> None:
-    """Write what was found for some cells into all: empty, False or NaN for the others."""
+    """Write what was added to some cells into all: empty, False or NaN for the others."""
     import pandas as pd
 
     for column in added.obs:
@@ -149,30 +159,29 @@ def _spread(cells: AnnData, chosen: np.ndarray, added: AnnData) -> None:
         cells.uns[key] = added.uns[key]
 
 
-def _stability_tables(found: list[tuple[pd.DataFrame, ...]]) -> dict[str, pd.DataFrame]:
+def _stability_tables(by_method: list[tuple[pd.DataFrame, ...]]) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
-    if not found:
+    if not by_method:
         return {}
     names = ("stability", "cluster_stability", "cluster_spread")
     return {
         name: pd.concat(list(parts), ignore_index=True)
-        for name, parts in zip(names, zip(*found, strict=True), strict=True)
+        for name, parts in zip(names, zip(*by_method, strict=True), strict=True)
     }
 
 
-def _onto_reference(cells: AnnData, chosen: np.ndarray, path: Path) -> Labelled:
+def _map_to_reference(cells: AnnData, chosen: np.ndarray, path: Path) -> Labelled:
     from cytocar import tl
 
     reference = tl.Reference.read(path)
-    part = cells[chosen].copy()
-    part.layers.pop(keys.COUNTS, None)
-    before = _names(part)
-    tl.map_to_reference(part, reference)
-    _spread(cells, chosen, _added(part, before))
+    mapped = _without_counts(cells, chosen)
+    before = _names(mapped)
+    tl.map_to_reference(mapped, reference)
+    _spread(cells, chosen, _added(mapped, before))
     return Labelled(
         [
-            f"Nothing was clustered: {chosen.size} cells were put onto the clusters and maps of {path.name}, a "
+            f"Nothing was clustered: {chosen.size} cells were mapped to the clusters and maps of {path.name}, a "
             f"reference of {reference.n_cells} cells."
         ]
     )

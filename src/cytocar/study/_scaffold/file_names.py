@@ -1,4 +1,4 @@
-"""What the names of files say of samples: a short name, whose sample it is, and when it was taken."""
+"""What the names of files say of samples: a short name, whose it is, and when it was taken."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-DAYS_A_MONTH: Final = 365.25 / 12
+from cytocar._core.vocabulary import DAYS_PER_MONTH
 
 _SEPARATORS: Final = re.compile(r"[ _\-.]+")
 _START: Final = r"(?<![A-Za-z0-9])"
 _END: Final = r"(?![A-Za-z0-9])"
-_MONTHS_IN: Final = {"mo": 1.0, "y": 12.0, "w": 7 / DAYS_A_MONTH, "d": 1 / DAYS_A_MONTH}
+_MONTHS_IN: Final = {"mo": 1.0, "y": 12.0, "w": 7 / DAYS_PER_MONTH, "d": 1 / DAYS_PER_MONTH}
 _UNIT: Final = r"(?P<unit>mo|mos|mth|mths|month|months|yr|yrs|year|years|wk|wks|week|weeks|d|day|days)"
 _NUMBER: Final = r"(?P<number>[0-9]+(?:\.[0-9]+)?)"
 _TIMES: Final = (
@@ -118,12 +118,12 @@ def _middle(stem: str, first: int, last: int) -> str:
 def _persons(stems: Sequence[str]) -> list[str] | None:
     """Return the patient of each file, or None where the names do not say all of them alike."""
     parts = [_SEPARATORS.split(stem) for stem in stems]
-    for place in range(min(map(len, parts))):
+    for position in range(min(map(len, parts))):
         # From the front and from the back, because names differ in how many parts they have.
-        for at in (place, -1 - place):
-            found = [_PERSON.fullmatch(part[at]) for part in parts]
-            kinds = {match["kind"].casefold() for match in found if match}
+        for at in (position, -1 - position):
+            matches = [_PERSON.fullmatch(names[at]) for names in parts]
+            kinds = {match["kind"].casefold() for match in matches if match}
             # R1 alone is a run or a replicate; beside NR1 it is a responder.
-            if all(found) and ("r" not in kinds or "nr" in kinds):
-                return [part[at] for part in parts]
+            if all(matches) and ("r" not in kinds or "nr" in kinds):
+                return [names[at] for names in parts]
     return None

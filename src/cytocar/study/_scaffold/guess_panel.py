@@ -99,8 +99,8 @@ def _representative(isotope: Isotope, channel: _Channel, notes: list[str]) -> Na
     first = by_count[0]
     others = [marker for marker in by_count[1:] if not same_antigen(first, marker)]
     if others:
-        told = "; ".join(f"{marker!r} in {_some(channel.markers[marker])}" for marker in by_count)
-        notes.append(f"channel {isotope.channel} is {told}: panel.csv says {first!r}")
+        spelled = "; ".join(f"{marker!r} in {_some(channel.markers[marker])}" for marker in by_count)
+        notes.append(f"channel {isotope.channel} is {spelled}: panel.csv says {first!r}")
     fitting: Counter[Names] = Counter(
         {names: count for names, count in channel.spellings.items() if marker_name(*names) == first}
     )
@@ -114,16 +114,16 @@ def _of_isotope(isotope: Isotope, spellings: Counter[Names]) -> Names:
 
 def _without_mass(files: Sequence[tuple[str, Sequence[Names]]]) -> list[Names]:
     """Return time, event length and pulse shape, as far as every file has them."""
-    found: dict[str, tuple[Names, int]] = {}
+    by_key: dict[str, tuple[Names, int]] = {}
     for _, names in files:
         frame = Panel.from_channels(names).frame
         for number, role in enumerate(frame[keys.ROLE]):
             if role in ("time", "event_length", "gaussian"):
                 pnn, pns = names[number]
                 key = role if role != "gaussian" else marker_key(pnn)
-                first, count = found.get(key, ((pnn, pns), 0))
-                found[key] = (first, count + 1)
-    return [names for names, count in found.values() if count == len(files)]
+                first, count = by_key.get(key, ((pnn, pns), 0))
+                by_key[key] = (first, count + 1)
+    return [names for names, count in by_key.values() if count == len(files)]
 
 
 def _remarks(panel: Panel) -> list[str]:

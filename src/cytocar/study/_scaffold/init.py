@@ -1,4 +1,4 @@
-"""A study folder from a folder of FCS files: panel, sample sheet and settings, guessed and ready to be looked at."""
+"""A study folder from a folder of FCS files: panel, sample sheet and settings, guessed, for the user to check."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def init(
     fcs_dir
         A folder with FCS files; its subfolders are searched where it has none itself.
     out
-        The folder to make: new or empty, and not inside `fcs_dir`.
+        The folder to create: new or empty, and not inside `fcs_dir`.
     panel
         A panel that comes with cytocar, or a CSV file, instead of a guess.
 
@@ -142,7 +142,7 @@ def _files(fcs_dir: Path, out: Path) -> list[Path]:
 
 
 def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[FcsHeader]:
-    """Read the headers; files that a study cannot use are told and left out."""
+    """Read the headers; files that a study cannot use are left out with a note."""
     headers = []
     problems: list[Problem] = []
     for path in files:
@@ -167,7 +167,7 @@ def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[Fcs
 
 
 def _for_gated_cells(panel: Panel, notes: list[str]) -> Panel:
-    """Return the panel without the gate markers in clustering: all CAR-T cells are alike in them."""
+    """Return the panel without the gate markers in clustering: they are the same in all CAR-T cells."""
     from cytocar import gate
 
     strategy = gate.car_t()
@@ -189,15 +189,15 @@ def _for_gated_cells(panel: Panel, notes: list[str]) -> Panel:
 
 
 def _stems(paths: Sequence[Path]) -> list[str]:
-    """Return the names of files without their ending; with their folders where names are there twice."""
+    """Return the names of files without their ending; with their folders where a name occurs twice."""
     stems = [path.stem for path in paths]
     if len(set(stems)) == len(stems):
         return stems
     stems = ["_".join(path.with_suffix("").parts) for path in paths]
     # a/b_c and a_b/c
     return [
-        f"{stem}_{stems[: place + 1].count(stem)}" if stems.count(stem) > 1 else stem
-        for place, stem in enumerate(stems)
+        f"{stem}_{stems[: position + 1].count(stem)}" if stems.count(stem) > 1 else stem
+        for position, stem in enumerate(stems)
     ]
 
 
@@ -270,7 +270,7 @@ def _left_to_the_user(guesses: Sequence[Guess]) -> list[str]:
         else []
     )
     if len(empty) < 3:
-        notes.append("samples.csv: what was guessed from the file names needs a look")
+        notes.append("samples.csv: check what was guessed from the file names")
     return notes
 
 

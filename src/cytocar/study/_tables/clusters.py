@@ -62,52 +62,57 @@ def cluster_tables(
     thresholds
         The thresholds of all samples, from which a marker counts as positive.
     stability
-        ``stability``, ``cluster_stability`` and ``cluster_spread`` of the clusters as found.
+        ``stability``, ``cluster_stability`` and ``cluster_spread`` of the clusters before they were named.
     """
     import pandas as pd
 
     from cytocar import tl
 
-    found = of_interest(cells)
-    methods = methods_of(found)
+    clustered = of_interest(cells)
+    methods = methods_of(clustered)
     if not methods:
         return {}
     numbers = _thresholds_for_profiles(thresholds)
-    names = _names(cells, found, methods, numbers)
+    names = _names(cells, clustered, methods, numbers)
     given: dict[tuple[str, str], str] = {}
     if config.clustering.names:
         given = _give_names(cells, folder / Path(config.clustering.names).expanduser())
         at = zip(names["method"], names["cluster"], names["name"], strict=True)
         names["name"] = [given.get((method, cluster), name) for method, cluster, name in at]
-        found = of_interest(cells)
+        clustered = of_interest(cells)
     tables = {
         "clusters": pd.concat(
-            [tl.cluster_frequencies(found, method) for method in methods], ignore_index=True
+            [tl.cluster_frequencies(clustered, method) for method in methods], ignore_index=True
         ),
         "cluster_profiles": pd.concat(
-            [tl.cluster_profiles(found, method, thresholds=numbers) for method in methods], ignore_index=True
+            [tl.cluster_profiles(clustered, method, thresholds=numbers) for method in methods],
+            ignore_index=True,
         ),
         "cluster_names": names,
     }
     if len(methods) == 2:
-        tables["agreement"] = tl.agreement(found, *methods)
+        tables["agreement"] = tl.agreement(clustered, *methods)
     if stability:
         tables["stability"] = stability["stability"]
         tables["cluster_stability"] = _counted(stability["cluster_stability"], names)
         tables["clusters"] = _with_spread(tables["clusters"], stability["cluster_spread"], given)
-    maps = [tl.map_quality(found, basis) for basis in (keys.TSNE, keys.UMAP) if _enough_on(found, basis)]
+    maps = [
+        tl.map_quality(clustered, basis) for basis in (keys.TSNE, keys.UMAP) if _enough_on(clustered, basis)
+    ]
     if maps:
         tables["map_quality"] = pd.concat(maps, ignore_index=True)
     if config.clustering.reference:
-        tables["reference"] = tl.reference_fit(found)
+        tables["reference"] = tl.reference_fit(clustered)
     return tables
 
 
-def _enough_on(found: AnnData, basis: str) -> bool:
-    return basis in found.obsm and int(np.isfinite(found.obsm[basis]).all(axis=1).sum()) > 31
+def _enough_on(clustered: AnnData, basis: str) -> bool:
+    return basis in clustered.obsm and int(np.isfinite(clustered.obsm[basis]).all(axis=1).sum()) > 31
 
 
-def _names(cells: AnnData, found: AnnData, methods: list[str], thresholds: dict[str, float]) -> pd.DataFrame:
+def _names(
+    cells: AnnData, clustered: AnnData, methods: list[str], thresholds: dict[str, float]
+) -> pd.DataFrame:
     """Describe all clusters; the table fits the cells as they are in cells.h5ad."""
     import pandas as pd
 
@@ -116,7 +121,7 @@ def _names(cells: AnnData, found: AnnData, methods: list[str], thresholds: dict[
 
     return pd.concat(
         [
-            tl.describe_clusters(found, method, thresholds=thresholds).assign(
+            tl.describe_clusters(clustered, method, thresholds=thresholds).assign(
                 made_for=fingerprint(cells, method)
             )
             for method in methods
@@ -173,7 +178,7 @@ def _with_spread(
 
 
 def _thresholds_for_profiles(thresholds: pd.DataFrame | None) -> dict[str, float]:
-    """Return one number a marker: the median over the samples of the threshold found in each."""
+    """Return one number per marker: the median over the samples of the threshold found in each."""
     if thresholds is None or thresholds.empty:
         return {}
     middle = thresholds.groupby("marker", sort=True)["value"].median()

@@ -86,14 +86,14 @@ class Medians:
 
 
 def without_numbers(question: Question, why: str, labels: Sequence[str]) -> pd.DataFrame:
-    """Return one row that says why there is no number, in the columns of `tl.abundance`."""
+    """Return one row that says why there are no numbers, in the columns of `tl.abundance`."""
     import pandas as pd
 
     from cytocar.tl._cohorts.cohort import AFTER
 
     contrast = question.contrast if isinstance(question.contrast, str) else ", ".join(question.contrast)
-    told = question.name or contrast.replace("group: ", "").replace("timepoint: ", "")
-    row: dict[str, Any] = {"contrast": told}
+    called = question.name or contrast.replace("group: ", "").replace("timepoint: ", "")
+    row: dict[str, Any] = {"contrast": called}
     row |= dict.fromkeys(labels, "")
     row |= {"group_a": "", "group_b": ""}
     row |= dict.fromkeys(AFTER, np.nan)

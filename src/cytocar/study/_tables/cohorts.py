@@ -1,4 +1,4 @@
-"""Patients compared with patients: can the sheet answer, which shares differ, which markers differ."""
+"""Comparison between patients: can the sheet answer, which shares differ, which markers differ."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CAR_OF_CD45 = "CAR-T of CD45+"
 
 @dataclass(frozen=True)
 class _Shares:
-    """Counts whose shares are compared: `of` says what is parted, `table` has sample_id, cluster, n, total."""
+    """Counts whose shares are compared: `of` says what is divided, `table` has sample_id, cluster, n, total."""
 
     compartment: str
     of: str
@@ -32,27 +32,27 @@ class _Shares:
 
 
 def confounding_table(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return whether time and group can be told from the batch, and groups from time, worst first."""
+    """Return whether time and group can be separated from the batch, and groups from time, worst first."""
     import pandas as pd
 
     from cytocar import tl
 
     try:
-        found = tl.confounding(samples)
+        confounding = tl.confounding(samples)
     except ParameterError:
         # Neither timepoint nor group is filled in, or there are controls only: nothing is compared.
         return pd.DataFrame()
-    if "group" in set(found["factor"]) and keys.TIMEPOINT in set(found["factor"]):
+    if "group" in set(confounding["factor"]) and keys.TIMEPOINT in set(confounding["factor"]):
         with_time = tl.confounding(samples, factors=("group",), batches=(keys.TIMEPOINT,))
         tied = with_time[with_time["verdict"].isin(["aliased", "partly aliased"])]
-        found = pd.concat([tied, found], ignore_index=True) if len(tied) else found
-    return found
+        confounding = pd.concat([tied, confounding], ignore_index=True) if len(tied) else confounding
+    return confounding
 
 
 def batch_table(samples: pd.DataFrame, clusters: pd.DataFrame, method: str) -> pd.DataFrame:
     """Return how far the share of each cluster follows the batch; no rows without two batches of two samples.
 
-    `explained` is the part of the variance between samples of asin(sqrt(share)), which counting makes about equally
+    `explained` is the share of the variance between samples of asin(sqrt(share)), which counting makes about equally
     noisy whatever the share, that lies between batches.
     """
     import numpy as np
@@ -61,11 +61,11 @@ def batch_table(samples: pd.DataFrame, clusters: pd.DataFrame, method: str) -> p
     sheet = samples[samples["role"] != CONTROL_ROLE]
     if BATCH not in sheet or (sheet[BATCH].value_counts().drop("", errors="ignore") >= 2).sum() < 2:
         return pd.DataFrame()
-    part = clusters[clusters["method"] == method]
-    shares = part.pivot(index=keys.SAMPLE, columns="cluster", values="fraction").fillna(0.0)
+    own = clusters[clusters["method"] == method]
+    shares = own.pivot(index=keys.SAMPLE, columns="cluster", values="fraction").fillna(0.0)
     batch = sheet.set_index(keys.SAMPLE)[BATCH].reindex(shares.index)
     shares, batch = shares[batch.fillna("") != ""], batch[batch.fillna("") != ""]
-    shares = shares[list(dict.fromkeys(part["cluster"]))]
+    shares = shares[list(dict.fromkeys(own["cluster"]))]
     steady = pd.DataFrame(np.arcsin(np.sqrt(shares.clip(0.0, 1.0).to_numpy())), shares.index, shares.columns)
     within = steady - steady.groupby(batch).transform("mean")
     means = shares.groupby(batch).mean()
@@ -115,9 +115,9 @@ def cohort_tables(
     """
     import pandas as pd
 
-    found = {"confounding": confounding_table(samples)}
+    made = {"confounding": confounding_table(samples)}
     if method is not None:
-        found["batches"] = batch_table(samples, tables["clusters"], method)
+        made["batches"] = batch_table(samples, tables["clusters"], method)
     asked, remarks = questions(samples, config)
     medians = rows_of.Medians(cells, method)
     shares = list(_shares(tables, method))
@@ -133,26 +133,26 @@ def cohort_tables(
     compared += rows_of.car_vs_host(samples, medians, config.compare.margin)
     for name, parts in (("abundance", abundance), ("state", state), ("patients", compared)):
         if parts:
-            found[name] = pd.concat(parts, ignore_index=True)
-    return found, remarks
+            made[name] = pd.concat(parts, ignore_index=True)
+    return made, remarks
 
 
 def _shares(tables: Mapping[str, pd.DataFrame], method: str | None) -> Iterator[_Shares]:
     frequency = tables.get("car_frequency")
     if frequency is not None:
-        one = frequency[[keys.SAMPLE]].assign(
+        of_cd45 = frequency[[keys.SAMPLE]].assign(
             cluster="CAR-T", n=frequency["n_car"], total=frequency["n_cd45"]
         )
-        yield _Shares(keys.CAR, CAR_OF_CD45, one)
+        yield _Shares(keys.CAR, CAR_OF_CD45, of_cd45)
     for compartment in (keys.CAR, keys.HOST) if "subsets" in tables else ():
-        part = tables["subsets"].rename(columns={keys.SUBSET: "cluster"})
-        part = part.loc[part[keys.COMPARTMENT] == compartment, [keys.SAMPLE, "cluster", "n"]]
-        yield _Shares(compartment, rows_of.SUBSETS_OF, part)
+        counts = tables["subsets"].rename(columns={keys.SUBSET: "cluster"})
+        counts = counts.loc[counts[keys.COMPARTMENT] == compartment, [keys.SAMPLE, "cluster", "n"]]
+        yield _Shares(compartment, rows_of.SUBSETS_OF, counts)
     if method is not None:
-        part = tables["clusters"]
-        part = part[part["method"] == method]
+        counts = tables["clusters"]
+        counts = counts[counts["method"] == method]
         compartment = keys.CAR if frequency is not None else keys.CELLS
-        yield _Shares(compartment, method, part[[keys.SAMPLE, "cluster", "n"]])
+        yield _Shares(compartment, method, counts[[keys.SAMPLE, "cluster", "n"]])
 
 
 def _abundance(question: Question, what: _Shares) -> pd.DataFrame:
@@ -187,11 +187,11 @@ def _with_cells(table: pd.DataFrame, question: Question) -> tuple[pd.DataFrame, 
     """Leave out samples without any cell of what is compared, and say so."""
     sheet = question.sheet
     n = table.groupby(keys.SAMPLE)["n"].sum()
-    known = set(n.index[n > 0].astype(str))
-    without = [name for name in sheet[keys.SAMPLE].astype(str) if name not in known]
+    present = set(n.index[n > 0].astype(str))
+    without = [name for name in sheet[keys.SAMPLE].astype(str) if name not in present]
     if not without:
         return table, question
-    kept = sheet[sheet[keys.SAMPLE].astype(str).isin(known)].reset_index(drop=True)
+    kept = sheet[sheet[keys.SAMPLE].astype(str).isin(present)].reset_index(drop=True)
     return table, replace(
         question, sheet=kept, notes=(*question.notes, f"no cells, left out: {', '.join(without)}")
     )

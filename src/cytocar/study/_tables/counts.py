@@ -39,7 +39,7 @@ def count_tables(
 def detection_counts(
     results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree | DocumentTree
 ) -> pd.DataFrame:
-    """Return one row a sample: the sheet's columns, and the exact counts that detection is judged by."""
+    """Return one row per sample: the sheet's columns, and the exact counts that detection is judged by."""
     import pandas as pd
 
     rows = []
@@ -63,7 +63,7 @@ def detection_counts(
 
 
 def _add_plan(frequency: pd.DataFrame) -> None:
-    """Add how many CD45+ cells would quantify the share that was found; NaN where none was found.
+    """Add how many CD45+ cells would quantify the share; NaN where there are none.
 
     A count that is not quantified is too small for a CV of 20 %, or too near to its background.
     """
@@ -75,8 +75,8 @@ def _add_plan(frequency: pd.DataFrame) -> None:
         expected = float(row["background_expected"])
         false = expected / n if n and np.isfinite(expected) else 0.0
         share = row["n_car"] / n - false if n else 0.0
-        found = row["call"] != NOT_DETECTED and share > 0
-        plan = tl.plan_acquisition(share, background_rate=false) if found else None
+        present = row["call"] != NOT_DETECTED and share > 0
+        plan = tl.plan_acquisition(share, background_rate=false) if present else None
         needed.append(np.nan if plan is None else float(plan["cells_needed"].iloc[0]))
     frequency["cells_to_quantify"] = needed
 
@@ -111,16 +111,16 @@ def false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], t
         return {}
     subsets = tables["subsets"]
     host = subsets[subsets[keys.COMPARTMENT] == keys.HOST].set_index([keys.SAMPLE, keys.SUBSET])["fraction"]
-    found = {}
+    false = {}
     for _, row in tables["car_frequency"].iterrows():
         expected = float(row["background_expected"])
         if not np.isfinite(expected):
             continue
         most = max(expected, min(float(row["background_events"]), float(row["n_car"])))
         where = (str(row[keys.PATIENT]), str(row[keys.TIMEPOINT]))
-        found[(*where, keys.ALL)] = (expected, most)
+        false[(*where, keys.ALL)] = (expected, most)
         for subset in keys.SUBSETS:
             share = float(host.get((row[keys.SAMPLE], subset), 0.0))
             share = share if np.isfinite(share) else 0.0
-            found[(*where, subset)] = (expected * share, most * share)
-    return found
+            false[(*where, subset)] = (expected * share, most * share)
+    return false

@@ -1,4 +1,4 @@
-"""What the sample sheet lets patients be compared by: groups, times, and the batch where it can be told apart."""
+"""What the sample sheet lets patients be compared by: groups, times, and the batch where it can be separated."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Question:
         return self.contrast if isinstance(self.contrast, str) else list(self.contrast)
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """What is asked, when, of how many patients, and by which model."""
         named = self.asked if isinstance(self.asked, list) else [self.asked]
-        told = ", ".join(name.split(": ", 1)[-1] for name in named if name) or "as the formula says"
-        asked = self.name or told
+        contrasts = ", ".join(name.split(": ", 1)[-1] for name in named if name) or "as the formula says"
+        asked = self.name or contrasts
         when = f" at {self.timepoint}" if self.timepoint else ""
         return f"{asked}{when}, {self.sheet[keys.PATIENT].nunique()} patients, {self.formula}"
 
@@ -69,7 +69,7 @@ def questions(samples: pd.DataFrame, config: StudyConfig) -> tuple[list[Question
     """Return what patients are compared by, and remarks on what they cannot be compared by.
 
     Groups are compared at every timepoint, timepoints within the patients, and the change from the first to the last
-    timepoint between groups. The batch is in the model where the effect can be told from it.
+    timepoint between groups. The batch is in the model where the effect can be separated from it.
     """
     patients = samples[samples["role"] != CONTROL_ROLE].reset_index(drop=True)
     if config.cohort.formula != AUTO:
@@ -143,7 +143,7 @@ def _over_time(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question
         return
     first, last = config.compare.reference or labels[0], config.compare.against
     if not {first, last or first} <= set(labels):
-        return  # `check` tells labels that are not there.
+        return  # `check` reports labels that are not there.
     later = [last] if last else labels[labels.index(first) + 1 :] or labels
     asked = [
         f"{keys.TIMEPOINT}: {label} vs {first}"
@@ -186,14 +186,14 @@ def _with_both(patients: pd.DataFrame, a: str, b: str) -> set[str]:
 
 
 def _with_batch(question: Question) -> Question:
-    """Put the batch into the model where the effect can be told from it; else say why it is not there."""
+    """Put the batch into the model where the effect can be separated from it; else say why it is not there."""
     sheet = question.sheet
     if BATCH not in sheet or sheet[BATCH].nunique() < 2:
         return question
     try:
         designed(question)
     except ParameterError:
-        return question  # The fault is not the batch's, and is told where the question is asked.
+        return question  # The fault is not the batch's, and is reported where the question is asked.
     of_one = sheet.groupby(keys.PATIENT)[BATCH].nunique().max() == 1
     if of_one and sheet.groupby(keys.PATIENT)[keys.TIMEPOINT].nunique().max() > 1:
         return question  # The block of the patient already says what the batch would.
@@ -216,9 +216,9 @@ def _unanswerable(question: Question, *, spare: int) -> str:
     except ParameterError:
         return "the batches do not link what is compared"
     # Within patients each has a column of its own, which may already say what the batch says.
-    if any(one.kind in ("averaged", "random") for one in arranged):
+    if any(model.kind in ("averaged", "random") for model in arranged):
         return "it changes within patients, whose samples are then no longer compared with each other"
-    if any(len(one.design.sheet) < one.design.matrix.shape[1] + spare for one in arranged):
+    if any(len(model.design.sheet) < model.design.matrix.shape[1] + spare for model in arranged):
         return f"{len(question.sheet)} samples are too few for a coefficient more"
     return ""
 
