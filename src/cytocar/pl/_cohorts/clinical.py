@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _CURVE = ("group", "time", "n_at_risk", "n_events", "n_censored", "survival", "low", "high", "n")
 _FOREST = (
@@ -67,24 +69,24 @@ def kaplan_meier(
     ['curves', 'at risk']
     """
     inputs.require(curve, _CURVE, "the table of kaplan_meier")
-    names = list(dict.fromkeys(curve["group"].astype(str)))
+    names = inputs.distinct(curve, "group")
     last = float(curve["time"].max()) or 1.0
     row = 4.0
     sheet = Sheet(70 + 12 + row * (len(names) + 1) + 6, 120)
     left, top, width, height = 26.0, 9.0, 86.0, 58.0
     axes = sheet.axes(Box(left, top, width, height), label="curves")
     handles = []
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         part = curve[curve["group"].astype(str) == name]
-        colour = style.GROUP_COLOURS[place % len(style.GROUP_COLOURS)]
+        colour = style.GROUP_COLOURS[position % len(style.GROUP_COLOURS)]
         handles += _steps(axes, part, name, colour)
     axes.set(xlim=(0, last * 1.03), ylim=(0, 102), yticks=[0, 25, 50, 75, 100])
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     if len(names) > 1:
         totals = [int(curve.loc[curve["group"].astype(str) == name, "n"].iloc[0]) for name in names]
-        words = [f"{fitted_text.label(name)} (n = {n:,})" for name, n in zip(names, totals, strict=True)]
-        axes.legend(handles, words, loc="lower left", borderaxespad=0.6)
+        named = [f"{fitted_text.label(name)} (n = {n:,})" for name, n in zip(names, totals, strict=True)]
+        axes.legend(handles, named, loc="lower left", borderaxespad=0.6)
     if test is not None:
         inputs.require(test, ("p_value", "p_minimum", "n", "n_events", "unit"), "the table of log_rank")
         sheet.text(left, 2.0, _p_text(test))
@@ -93,19 +95,31 @@ def kaplan_meier(
     below.set(xlim=axes.get_xlim(), ylim=(len(names), 0))
     sheet.text(left - 1.0, top + height + 10.0, "at risk", ha="right", color=style.SOFT)
     ticks = [tick for tick in axes.get_xticks() if 0 <= tick <= last * 1.03]
-    for place, name in enumerate(names):
-        part = curve[curve["group"].astype(str) == name]
-        when, leaving = part["time"].to_numpy(float), part[["n_events", "n_censored"]].sum(axis=1).to_numpy()
-        for tick in ticks:
-            below.text(tick, place + 0.5, f"{int(leaving[when >= tick].sum()):,}", ha="center", va="center")
+    numbers = at_risk(curve, ticks)
+    for position, name in enumerate(names):
+        for tick, n in zip(ticks, numbers.loc[name], strict=True):
+            below.text(tick, position + 0.5, f"{n:,}", ha="center", va="center")
         sheet.text(
-            left - 4.0, top + height + 14 + row * (place + 0.5), fitted_text.label(name, 12), ha="right", va="center",
-            color=style.GROUP_COLOURS[place % len(style.GROUP_COLOURS)],
+            left - 4.0, top + height + 14 + row * (position + 0.5), fitted_text.label(name, 12), ha="right",
+            va="center", color=style.GROUP_COLOURS[position % len(style.GROUP_COLOURS)],
         )  # fmt: skip
     return sheet.figure
 
 
-def _steps(axes: Axes, part: pd.DataFrame, name: str, colour: str) -> list:
+def at_risk(curve: pd.DataFrame, times: Sequence[float]) -> pd.DataFrame:
+    """Return how many patients of each group (rows) are still followed just before each time (columns)."""
+    import pandas as pd
+
+    numbers = {}
+    for name in inputs.distinct(curve, "group"):
+        rows = curve[inputs.texts(curve, "group") == name]
+        leaving = rows[["n_events", "n_censored"]].sum(axis=1).to_numpy()
+        when = rows["time"].to_numpy(float)
+        numbers[name] = [int(leaving[when >= time].sum()) for time in times]
+    return pd.DataFrame.from_dict(numbers, orient="index", columns=list(times))
+
+
+def _steps(axes: Axes, part: pd.DataFrame, name: str, colour: str) -> list[Line2D]:
     when = np.concatenate([[0.0], part["time"].to_numpy(float)])
     share = 100 * np.concatenate([[1.0], part["survival"].to_numpy(float)])
     low, high = (100 * np.concatenate([[np.nan], part[side].to_numpy(float)]) for side in ("low", "high"))
@@ -172,25 +186,25 @@ def forest(table: pd.DataFrame, *, xlabel: str = "share, %") -> Figure:
         100 * float(table["proportion"].iloc[-1]), color=style.SOFT, linewidth=0.6, linestyle=(0, (4, 3)),
         label="pooled", zorder=0,
     )  # fmt: skip
-    for column, words in (
+    for column, heading in (
         (0.0, "study"),
         (names, "events / n"),
         (left + width + 4, "% (95 % interval), weight"),
     ):
-        sheet.text(column + 1.0, 2.0, words, color=style.SOFT)
-    for place, found in enumerate(table.to_dict("records")):
-        middle, low, high = (100 * float(found[column]) for column in ("proportion", "low", "high"))
-        y, pooled = place + 0.5, found["kind"] != "study"
+        sheet.text(column + 1.0, 2.0, heading, color=style.SOFT)
+    for position, study in enumerate(table.to_dict("records")):
+        middle, low, high = (100 * float(study[column]) for column in ("proportion", "low", "high"))
+        y, pooled = position + 0.5, study["kind"] != "study"
         if pooled:
             axes.fill(
                 [low, middle, high, middle],
                 [y, y - 0.28, y, y + 0.28],
                 color=style.GROUP_COLOURS[0],
-                label=found["study"],
+                label=study["study"],
             )
         else:
-            axes.plot([low, high], [y, y], color=style.INK, linewidth=0.8, label=f"{found['study']} interval")
-            size = 2.0 + 4.0 * np.sqrt(float(found["weight_pct"]) / 100)
+            axes.plot([low, high], [y, y], color=style.INK, linewidth=0.8, label=f"{study['study']} interval")
+            size = 2.0 + 4.0 * np.sqrt(float(study["weight_pct"]) / 100)
             axes.plot(
                 [middle],
                 [y],
@@ -199,19 +213,19 @@ def forest(table: pd.DataFrame, *, xlabel: str = "share, %") -> Figure:
                 markersize=size,
                 clip_on=False,
                 linestyle="none",
-                label=found["study"],
+                label=study["study"],
             )
         how = {"va": "center", "weight": "bold" if pooled else "normal"}
         at = top + row * y
-        sheet.text(1.0, at, _study_text(found), **how)
-        sheet.text(names + 1.0, at, f"{int(found['events']):,} / {int(found['n']):,}", **how)
-        words = f"{middle:.1f} ({low:.1f} to {high:.1f})  {float(found['weight_pct']):.0f} %"
-        sheet.text(left + width + 5.0, at, words, **how)
+        sheet.text(1.0, at, _study_text(study), **how)
+        sheet.text(names + 1.0, at, f"{int(study['events']):,} / {int(study['n']):,}", **how)
+        numbers = f"{middle:.1f} ({low:.1f} to {high:.1f})  {float(study['weight_pct']):.0f} %"
+        sheet.text(left + width + 5.0, at, numbers, **how)
     return sheet.figure
 
 
-def _study_text(found: dict) -> str:
-    name = fitted_text.label(found["study"], 16 if found["kind"] != "study" else 26, spoken=False)
-    if found["kind"] == "study" or not np.isfinite(found["i2_pct"]):
+def _study_text(study: dict[Hashable, Any]) -> str:
+    name = fitted_text.label(study["study"], 16 if study["kind"] != "study" else 26, spoken=False)
+    if study["kind"] == "study" or not np.isfinite(study["i2_pct"]):
         return name
-    return f"{name}, I² {found['i2_pct']:.0f} %"
+    return f"{name}, I² {study['i2_pct']:.0f} %"

@@ -1,14 +1,15 @@
-"""Patients against patients: effects with intervals, and the shares of every patient."""
+"""Comparison between patients: effects on shares and on medians of markers, with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core import decisions, keys
+from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLEAR = 0.05
+CLEAR = decisions.BETWEEN_PATIENTS_FDR
 """Adjusted p up to which an effect is drawn filled."""
 
 _EFFECT = (
@@ -71,8 +72,7 @@ def abundance(
     ['R vs NR']
     """
     inputs.require(table, _EFFECT, "the table of abundance")
-    rows = _only(table, "of", of) if of is not None else table
-    return _forest(rows, ["cluster"], contrast, most, "share")
+    return _draw(arrange(table, ["cluster"], contrast=contrast, of=of, most=most))
 
 
 @style.styled
@@ -112,103 +112,148 @@ def state(
     ['1  PD-1']
     """
     inputs.require(table, (*_EFFECT, "marker"), "the table of state")
-    rows = _only(table, "of", of) if of is not None else table
-    return _forest(rows, ["cluster", "marker"], contrast, most, "median")
+    return _draw(arrange(table, ["cluster", "marker"], contrast=contrast, of=of, most=most))
 
 
-def _only(table: pd.DataFrame, column: str, name: str) -> pd.DataFrame:
-    if column not in table:
-        raise ParameterError(f"the table has no column {column!r}, so {column}={name!r} means nothing here")
-    present = list(dict.fromkeys(table[column].astype(str)))
-    if name not in present:
-        raise ParameterError(f"the table has no {column} {name!r}", fix=did_you_mean(name, present))
-    return table[table[column].astype(str) == name]
+@dataclass(frozen=True)
+class Effects:
+    """Effects of one or several contrasts, row by row in the order drawn."""
+
+    of: dict[str, pd.DataFrame]
+    """For each contrast the rows of the table, one per name."""
+    names: list[str]
+    blocks: list[tuple[str, ...]]
+    """What the clusters of each row are clusters of, where there are several kinds."""
+    reach: float
+    """How far the panels go on both sides of 0."""
+    unit: str
+    known: int
+    """Rows that the table has, shown or not."""
 
 
-def _forest(table: pd.DataFrame, by: Sequence[str], contrast: str | None, most: int, what: str) -> Figure:
+def arrange(
+    table: pd.DataFrame,
+    by: Sequence[str],
+    *,
+    contrast: str | None = None,
+    of: str | None = None,
+    most: int = _MOST,
+) -> Effects:
+    """Arrange what `abundance` and `state` draw.
+
+    Parameters
+    ----------
+    table, contrast, of, most
+        As in `abundance`.
+    by
+        Columns that name a row.
+    """
     if most < 1:
         raise ParameterError(f"most is {most}", fix="it must be at least 1")
-    rows = table if contrast is None else _only(table, "contrast", contrast)
+    rows = _only(_only(table, "of", of), "contrast", contrast)
     rows = rows[np.isfinite(rows["effect"].to_numpy(dtype=float))]
     if not len(rows):
         raise ParameterError(
             "no row of the table has an effect", fix="its notes say why, so there is nothing to draw"
         )
-    contrasts = list(dict.fromkeys(rows["contrast"].astype(str)))[:_CONTRASTS]
-    groups = [
-        name for name in (keys.COMPARTMENT, "of") if name in rows and rows[name].astype(str).nunique() > 1
+    contrasts = inputs.distinct(rows, "contrast")[:_CONTRASTS]
+    kinds = [
+        name for name in (keys.COMPARTMENT, "of") if name in rows and inputs.texts(rows, name).nunique() > 1
     ]
-    keyed = rows.assign(key=[_SEPARATOR.join(key) for key in _keys(rows, [*groups, *by])])
-    keyed = keyed[keyed["contrast"].astype(str).isin(contrasts)]
+    columns = [*kinds, *by]
+    named = [inputs.texts(rows, column) for column in columns]
+    keyed = rows.assign(key=[_SEPARATOR.join(each) for each in zip(*named, strict=True)])
+    keyed = keyed[inputs.texts(keyed, "contrast").isin(contrasts)]
     best = keyed.groupby("key", sort=False)["p_value"].min()
-    shown = set(best.fillna(np.inf).sort_values(kind="stable").index[:most])
+    shown = [str(key) for key in best.fillna(np.inf).sort_values(kind="stable").index[:most]]
     keyed = keyed[keyed["key"].isin(shown)]
-    of_first = keyed[keyed["contrast"].astype(str) == contrasts[0]]
-    first = dict(zip(of_first["key"], of_first["effect"].astype(float), strict=True))
-    parts = {str(key): tuple(str(key).split(_SEPARATOR)) for key in shown}
-    order = sorted(parts, key=lambda key: (parts[key][: len(groups)], -first.get(key, -np.inf), parts[key]))
-    names = [_name(parts[key][len(groups) :], what) for key in order]
-
-    single = len(contrasts) == 1
-    left = max(map(fitted_text.width_mm, names)) + 5 + (16.0 if groups else 0.0)
-    beside, gap, head, foot, row = (42.0 if single else 0.0), 4.0, 15.0, 9.5, 3.7
-    width = (style.WIDTH_MM - left - 3 - beside - gap * (len(contrasts) - 1)) / len(contrasts)
-    width = min(width, 100.0)
-    height = row * len(order)
-    sheet = Sheet(head + height + foot)
-    _key(sheet, left, len(keyed["key"].unique()), int(best.size))
-    unit = str(rows["effect_unit"].iloc[0]) if len(rows) else ""
-    for place, name in enumerate(contrasts):
-        part = (
-            keyed[keyed["contrast"].astype(str) == name]
+    order = _order(shown, len(kinds), keyed[inputs.texts(keyed, "contrast") == contrasts[0]])
+    parts = [tuple(key.split(_SEPARATOR)) for key in order]
+    return Effects(
+        {
+            name: keyed[inputs.texts(keyed, "contrast") == name]
             .drop_duplicates("key")
             .set_index("key")
             .reindex(order)
-        )
-        axes = sheet.axes(Box(left + place * (width + gap), head, width, height), label=name)
-        _panel(axes, part, _reach(keyed))
-        axes.set_yticks(range(len(order)), names if place == 0 else [])
-        n = [int(part[f"n_patients_{side}"].max()) for side in "ba"]
+            for name in contrasts
+        },
+        [_name(part[len(kinds) :]) for part in parts],
+        [part[: len(kinds)] for part in parts],
+        _reach(keyed),
+        str(rows["effect_unit"].iloc[0]),
+        int(best.size),
+    )
+
+
+def _only(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFrame:
+    if name is not None and column not in table:
+        raise ParameterError(f"the table has no column {column!r}, so {column}={name!r} means nothing here")
+    return inputs.rows_of(table, column, name)
+
+
+def _order(shown: Sequence[str], n_kinds: int, first: pd.DataFrame) -> list[str]:
+    """Return rows by what their clusters are clusters of, and by the effect of the first contrast."""
+    effect = dict(zip(first["key"], first["effect"].astype(float), strict=True))
+    parts = {key: tuple(key.split(_SEPARATOR)) for key in shown}
+    return sorted(parts, key=lambda key: (parts[key][:n_kinds], -effect.get(key, -np.inf), parts[key]))
+
+
+def _name(parts: Sequence[str]) -> str:
+    """Return what stands beside a row: the cluster, and the marker where there is one."""
+    if len(parts) == 1:
+        return fitted_text.label(parts[0], 16)
+    return f"{fitted_text.label(parts[0], 10)}  {fitted_text.label(parts[1], 12)}"
+
+
+def _draw(shown: Effects) -> Figure:
+    n = len(shown.of)
+    kinds = any(shown.blocks)
+    left = max(map(fitted_text.width_mm, shown.names)) + 5 + (16.0 if kinds else 0.0)
+    beside, gap, head, foot, row = (42.0 if n == 1 else 0.0), 4.0, 15.0, 9.5, 3.7
+    width = min((style.WIDTH_MM - left - 3 - beside - gap * (n - 1)) / n, 100.0)
+    height = row * len(shown.names)
+    sheet = Sheet(head + height + foot)
+    _key(sheet, left, len(shown.names), shown.known)
+    for position, (name, rows) in enumerate(shown.of.items()):
+        axes = sheet.axes(Box(left + position * (width + gap), head, width, height), label=name)
+        _panel(axes, rows, shown.reach)
+        axes.set_yticks(range(len(rows)), shown.names if position == 0 else [])
+        patients = [int(rows[f"n_patients_{side}"].max()) for side in "ba"]
         axes.set_title(fitted_text.fit(name, width - 20, style.FONT), size=style.FONT)
-        axes.set_title(f"{n[0]} : {n[1]} patients", loc="right", size=style.SMALL, color=style.SOFT)
-        _value_axis(axes, unit)
-    if single:
-        at = left + width + 4
-        sheet.text(at, head - 3.4, "p", size=style.SMALL, color=style.SOFT, va="center")
-        sheet.text(at + 15, head - 3.4, "adjusted", size=style.SMALL, color=style.SOFT, va="center")
-        least = float(part["p_minimum"].min())
-        if np.isfinite(least):
-            words = f"least p of the design {_p(least)}"
-            sheet.text(at, head + height + 2.5, words, size=style.SMALL, color=style.SOFT)
-        for place, (p, adjusted) in enumerate(part[["p_value", "p_adjusted"]].to_numpy(dtype=float)):
-            y = head + height * (place + 0.6) / (len(order) + 0.2)
-            weight = "bold" if np.isfinite(adjusted) and adjusted <= CLEAR else "normal"
-            sheet.text(at, y, _p(p), size=style.SMALL, va="center", weight=weight)
-            sheet.text(at + 15, y, _p(adjusted), size=style.SMALL, va="center", weight=weight)
-    _blocks(sheet, [parts[key][: len(groups)] for key in order], head, row)
+        axes.set_title(
+            f"{patients[0]} : {patients[1]} patients", loc="right", size=style.SMALL, color=style.SOFT
+        )
+        _value_axis(axes, shown.unit)
+    if n == 1:
+        _write_p(sheet, rows, Box(left + width + 4, head, beside, height))
+    _blocks(sheet, shown.blocks, head, row)
     return sheet.figure
 
 
-def _keys(rows: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    return list(zip(*(rows[column].astype(str) for column in columns), strict=True))
-
-
-def _name(parts: Sequence[str], what: str) -> str:
-    return (
-        fitted_text.label(parts[0], 16)
-        if what == "share"
-        else f"{fitted_text.label(parts[0], 10)}  {fitted_text.label(parts[1], 12)}"
-    )
+def _write_p(sheet: Sheet, rows: pd.DataFrame, box: Box) -> None:
+    """Write p and adjusted p beside the rows, and the smallest p that the design gives below them."""
+    how: dict[str, Any] = {"size": style.SMALL, "color": style.SOFT}
+    sheet.text(box.left, box.top - 3.4, "p", va="center", **how)
+    sheet.text(box.left + 15, box.top - 3.4, "adjusted", va="center", **how)
+    least = float(rows["p_minimum"].min())
+    if np.isfinite(least):
+        sheet.text(box.left, box.top + box.height + 2.5, f"least p of the design {_p(least)}", **how)
+    for position, (p, adjusted) in enumerate(rows[["p_value", "p_adjusted"]].to_numpy(dtype=float)):
+        y = box.top + box.height * (position + 0.6) / (len(rows) + 0.2)
+        weight = "bold" if np.isfinite(adjusted) and adjusted <= CLEAR else "normal"
+        sheet.text(box.left, y, _p(p), size=style.SMALL, va="center", weight=weight)
+        sheet.text(box.left + 15, y, _p(adjusted), size=style.SMALL, va="center", weight=weight)
 
 
 def _blocks(sheet: Sheet, blocks: Sequence[tuple[str, ...]], top: float, row: float) -> None:
     """Write what clusters are clusters of beside the first of each kind."""
-    for place, block in enumerate(blocks):
-        if block and (place == 0 or blocks[place - 1] != block):
-            words = fitted_text.fit(
-                " ".join(fitted_text.label(part, 14) for part in block), 18.0, style.SMALL
-            )
-            sheet.text(1.0, top + row * (place + 0.5), words, size=style.SMALL, color=style.SOFT, va="center")
+    for position, block in enumerate(blocks):
+        if block and (position == 0 or blocks[position - 1] != block):
+            named = " ".join(fitted_text.label(part, 14) for part in block)
+            sheet.text(
+                1.0, top + row * (position + 0.5), fitted_text.fit(named, 18.0, style.SMALL), size=style.SMALL,
+                color=style.SOFT, va="center",
+            )  # fmt: skip
 
 
 def _reach(rows: pd.DataFrame) -> float:
@@ -220,16 +265,16 @@ def _reach(rows: pd.DataFrame) -> float:
     return 1.08 * max(float(effects.max()), far, 0.1)
 
 
-def _panel(axes: Axes, part: pd.DataFrame, reach: float) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, reach: float) -> None:
     axes.axvline(0, color=style.SOFT, linewidth=0.6, zorder=0, label="no difference")
-    axes.set(xlim=(-reach, reach), ylim=(len(part) - 0.4, -0.6))
+    axes.set(xlim=(-reach, reach), ylim=(len(rows) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0, pad=5)
     axes.spines["left"].set_visible(False)
-    for place, row in enumerate(part.to_dict("records")):
+    for position, row in enumerate(rows.to_dict("records")):
         effect = float(row["effect"])
         if not np.isfinite(effect):
             axes.annotate(
-                "no number", (0.5, place), xycoords=("axes fraction", "data"), ha="center", va="center",
+                "no number", (0.5, position), xycoords=("axes fraction", "data"), ha="center", va="center",
                 size=style.SMALL, color=style.SOFT,
             )  # fmt: skip
             continue
@@ -237,18 +282,18 @@ def _panel(axes: Axes, part: pd.DataFrame, reach: float) -> None:
         low, high = (float(row[f"effect_{side}"]) for side in ("low", "high"))
         if not (np.isnan(low) or np.isnan(high)):
             axes.plot(
-                [max(low, -reach), min(high, reach)], [place, place], color=colour, linewidth=0.9,
-                label=f"interval {place}",
+                [max(low, -reach), min(high, reach)], [position, position], color=colour, linewidth=0.9,
+                label=f"interval {position}",
             )  # fmt: skip
             for end, edge, mark in ((low, -reach, "<"), (high, reach, ">")):
                 if abs(end) > reach and np.sign(end) == np.sign(edge):
                     axes.plot(
-                        [edge], [place], mark, markersize=2.6, color=colour, clip_on=False, label="goes on"
+                        [edge], [position], mark, markersize=2.6, color=colour, clip_on=False, label="goes on"
                     )
         adjusted = float(row["p_adjusted"])
         clear = np.isfinite(adjusted) and adjusted <= CLEAR
         axes.plot(
-            [effect], [place], "o", markersize=3.6, color=colour, markerfacecolor=colour if clear else style.WHITE,
+            [effect], [position], "o", markersize=3.6, color=colour, markerfacecolor=colour if clear else style.WHITE,
             markeredgewidth=0.9, label="clear" if clear else "not clear",
         )  # fmt: skip
 

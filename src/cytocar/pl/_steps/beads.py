@@ -9,6 +9,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
+from cytocar.pl._steps.files import FileAxis, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,6 @@ _ROWS = (
     ("after", "beads after,\nmedian counts"),
     ("slope", "factor"),
 )
-_SPACE = 0.06
 # Lines of Okabe and Ito, in the order of mass.
 _COLOURS = (style.BLUE, style.SKY, style.GREEN, style.ORANGE, style.VERMILION, style.PURPLE)
 
@@ -30,7 +30,7 @@ def beads(traces: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Draw the smoothed signal of the beads over every file, before and after normalisation, and the factor.
 
     Files stand side by side, each from its first to its last bead. The counts before and after have one scale, so
-    that what normalisation takes away can be seen. A file that was left as it is has no lines.
+    that what normalisation removes can be seen. A file that was left as it is has no lines.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def beads(traces: pd.DataFrame, table: pd.DataFrame) -> Figure:
         gives it.
     table
         `sample_id`, `n_beads`, `spread_before`, `spread_after` (max / min): as `cytocar.pp.bead_table` gives it; one
-        row a file, in the order in which they are drawn.
+        row per file, in the order in which they are drawn.
 
     Returns
     -------
@@ -63,46 +63,35 @@ def beads(traces: pd.DataFrame, table: pd.DataFrame) -> Figure:
         traces, (keys.SAMPLE, "time_s", "channel", "before", "after", "slope"), "the table of bead traces"
     )
     inputs.require(table, (keys.SAMPLE, "n_beads", "spread_before", "spread_after"), "the table of beads")
-    samples = list(dict.fromkeys(table[keys.SAMPLE].astype(str)))
-    parts = [traces[traces[keys.SAMPLE].astype(str) == sample] for sample in samples]
-    channels = list(dict.fromkeys(traces["channel"].astype(str)))
+    samples = inputs.distinct(table, keys.SAMPLE)
+    of_samples = [traces[inputs.texts(traces, keys.SAMPLE) == sample] for sample in samples]
+    channels = inputs.distinct(traces, "channel")
     left, width, height, gap, head = 19.0, style.WIDTH_MM - 19.0 - 3.0, 24.0, 3.0, 6.0
     slot = width / len(samples)
-    texts = _names(samples, table, slot)
-    turned = max(max(map(fitted_text.width_mm, text.split("\n"))) for text in texts) > slot - 0.8
-    foot = (
-        max(map(fitted_text.width_mm, texts)) + 2
-        if turned
-        else fitted_text.height_mm() * (texts[0].count("\n") + 1) + 2
-    )
-    sheet = Sheet(head + len(_ROWS) * (height + gap) + foot + 3)
+    files = FileAxis(_names(samples, table, slot), slot)
+    sheet = Sheet(head + len(_ROWS) * (height + gap) + files.height + 3)
     counts = traces[["before", "after"]].to_numpy(dtype=float)
-    for place, (name, words) in enumerate(_ROWS):
-        axes = sheet.axes(Box(left, head + place * (height + gap), width, height), label=name)
-        _draw(axes, parts, channels, name)
-        axes.set_ylabel(words, linespacing=1.1)
-        axes.set_xlim(-_SPACE, len(samples) + _SPACE)
+    for position, (name, title) in enumerate(_ROWS):
+        axes = sheet.axes(Box(left, head + position * (height + gap), width, height), label=name)
+        _draw(axes, of_samples, channels, name)
+        axes.set_ylabel(title, linespacing=1.1)
         if name != "slope":
             axes.set_ylim(*_room(counts))
-        last = place == len(_ROWS) - 1
-        every = max(1, int(np.ceil((fitted_text.height_mm() + 0.2) / slot))) if turned else 1
-        ticks = np.arange(0, len(samples), every) + 0.5
-        axes.set_xticks(ticks, texts[::every] if last else [""] * len(ticks), rotation=90 if turned else 0)
-        axes.tick_params(axis="x", length=0)
-        for border in range(1, len(samples)):
-            axes.axvline(border, color=style.PALE, linewidth=0.6, zorder=0)
+        files.draw(axes, named=position == len(_ROWS) - 1)
         few_ticks(axes, 4)
-        if place == 0:
-            handles = [
-                axes.plot([], [], color=_COLOURS[i % len(_COLOURS)], linewidth=1.2)[0]
-                for i in range(len(channels))
-            ]
-            names = [fitted_text.label(channel, 12) for channel in channels]
-            sheet.legend(left, 0.8, handles, names, ncols=min(len(channels), 8))
+    _key(sheet, left, channels)
     sheet.text(
         left + width / 2, sheet.height - 3.6, "every file from its first to its last bead", ha="center"
     )
     return sheet.figure
+
+
+def _key(sheet: Sheet, left: float, channels: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=_COLOURS[i % len(_COLOURS)], linewidth=1.2) for i in range(len(channels))]
+    names = [fitted_text.label(channel, 12) for channel in channels]
+    sheet.legend(left, 0.8, handles, names, ncols=min(len(channels), 8))
 
 
 def _names(samples: list[str], table: pd.DataFrame, slot: float) -> list[str]:
@@ -128,29 +117,29 @@ def _room(counts: np.ndarray) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw(axes: Axes, parts: list[pd.DataFrame], channels: list[str], name: str) -> None:
-    """Draw the lines of one row, one a channel and file; the factor is one for all channels."""
-    for place, part in enumerate(parts):
-        if not len(part):
+def _draw(axes: Axes, of_samples: list[pd.DataFrame], channels: list[str], name: str) -> None:
+    """Draw the lines of one row, one per channel and file; there is one factor for all channels."""
+    for position, traces in enumerate(of_samples):
+        if not len(traces):
             axes.annotate(
-                "left as it is", (place + 0.5, 0.5), xycoords=("data", "axes fraction"), ha="center", va="center",
+                "left as it is", (position + 0.5, 0.5), xycoords=("data", "axes fraction"), ha="center", va="center",
                 size=style.SMALL, color=style.SOFT,
             )  # fmt: skip
             continue
-        start, end = float(part["time_s"].min()), float(part["time_s"].max())
-        shown = channels if name != "slope" else [str(part["channel"].iloc[0])]
+        start, end = float(traces["time_s"].min()), float(traces["time_s"].max())
+        shown = channels if name != "slope" else [str(traces["channel"].iloc[0])]
         for channel in shown:
-            line = part[part["channel"].astype(str) == channel].sort_values("time_s")
+            line = traces[inputs.texts(traces, "channel") == channel].sort_values("time_s")
             if not len(line):
                 continue
             along = (line["time_s"].to_numpy(dtype=float) - start) / max(end - start, 1e-9)
             colour = _COLOURS[channels.index(channel) % len(_COLOURS)] if name != "slope" else style.INK
             axes.plot(
-                place + _SPACE / 2 + (1 - _SPACE) * along,
+                within(position, along),
                 line[name].to_numpy(dtype=float),
                 color=colour,
                 linewidth=0.8,
-                label=f"{place}:{channel}",
+                label=f"{position}:{channel}",
             )
     if name == "slope":
         axes.axhline(1.0, color=style.SOFT, linewidth=0.5, linestyle=(0, (2, 2)), zorder=1, label="1")

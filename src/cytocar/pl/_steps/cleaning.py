@@ -1,26 +1,27 @@
-"""The clean-up as it worked: one row a sample, one column a criterion."""
+"""The clean-up as it worked: one row per sample, one column per criterion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.vocabulary import BEAD, DEAD, DEBRIS, DOUBLET
 from cytocar.pl._page import fitted_text, inputs, style
-from cytocar.pl._page.sheet import Box, Sheet, rows_of
+from cytocar.pl._page.sheet import Box, Sheet
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 SAMPLES_PER_PAGE = 6
 _LINE = style.VERMILION
-_WORDS = {
+_NAMES = {
     BEAD: "beads",
     DEBRIS: "debris",
     DEAD: "dead cells",
@@ -41,11 +42,11 @@ def cleaning(
     page: int = 1,
     per_page: int = SAMPLES_PER_PAGE,
 ) -> Figure:
-    """Draw every criterion of the clean-up against DNA for every sample, with its limits and what it took.
+    """Draw every criterion of the clean-up against DNA for every sample, with its limits and the events it removed.
 
     Colour is the logarithm of the number of events in a bin, up to the fullest bin of this criterion in any sample.
-    What the criterion takes lies beyond the upright line, on the side that the arrow points to, and beyond the level
-    line where there is one. Above a panel stand the events that were left, and which part of them is taken.
+    Events removed by a criterion lie beyond the vertical line, on the side that the arrow points to, and beyond the
+    horizontal line where there is one. Above a panel stand the events that were left, and the share removed.
 
     Parameters
     ----------
@@ -75,74 +76,83 @@ def cleaning(
     ['dead cells', '10 % of 100']
     """
     inputs.require(plots, _NEEDED, "the table of clean-up plots")
-    known = list(dict.fromkeys(plots[keys.SAMPLE].astype(str)))
-    wanted = known if samples is None else [str(sample) for sample in samples]
-    unknown = [sample for sample in wanted if sample not in known]
-    if unknown:
-        raise ParameterError(
-            f"{unknown[0]!r} is not a sample of the plots", fix=did_you_mean(unknown[0], known)
-        )
-    pages = rows_of(len(wanted), per_page)
-    if not 1 <= page <= pages:
-        raise ParameterError(f"page is {page}", fix=f"there are pages 1 to {pages}")
-    drawn = wanted[(page - 1) * per_page : page * per_page]
-    columns = plots.groupby("plot")["criterion"].first().astype(str).tolist()
+    shown = inputs.page_of(plots, samples, page, per_page)
+    columns = inputs.texts(plots.drop_duplicates("plot").sort_values("plot"), "criterion").tolist()
     tag, left, gap, top, head, foot = 6.0, 15.0, 6.0, 6.5, 8.0, 9.0
     side = min((style.WIDTH_MM - left - 3 - gap * (len(columns) - 1)) / len(columns), 32.0)
     row_height = head + side + foot
-    sheet = Sheet(top + len(drawn) * row_height + 1)
+    sheet = Sheet(top + len(shown.samples) * row_height + 1)
     sheet.text(
         left, 1.0,
         "Clean-up: arcsinh(counts / 5), added where there are several; colour: events a bin, logarithmic; above: "
         "what % of the events left is taken",
         size=style.SMALL, color=style.SOFT,
     )  # fmt: skip
-    reach = {criterion: _reach(plots[plots["criterion"] == criterion]) for criterion in columns}
-    for row, sample in enumerate(drawn):
-        mine = plots[plots[keys.SAMPLE].astype(str) == sample]
-        place = top + row * row_height
+    grids = {criterion: bin_grid(plots[plots["criterion"] == criterion]) for criterion in columns}
+    for row, sample in enumerate(shown.samples):
+        of_sample = plots[inputs.texts(plots, keys.SAMPLE) == sample]
+        down = top + row * row_height + head
         sheet.text(
-            tag / 2, place + head + side / 2, fitted_text.label(sample, 20), rotation=90, va="center", ha="center",
+            tag / 2, down + side / 2, fitted_text.label(sample, 20), rotation=90, va="center", ha="center",
             size=style.TITLE,
         )  # fmt: skip
         for column, criterion in enumerate(columns):
-            box = Box(left + column * (side + gap), place + head, side, side)
+            box = Box(left + column * (side + gap), down, side, side)
             axes = sheet.axes(box, label=f"{sample} {criterion}")
-            part = mine[mine["criterion"] == criterion]
-            if part.empty:
+            bins = of_sample[of_sample["criterion"] == criterion]
+            if bins.empty:
                 axes.set_axis_off()
-                axes.set_title(f"{_WORDS.get(criterion, criterion)}\nnot judged", size=style.SMALL)
+                axes.set_title(f"{_NAMES.get(criterion, criterion)}\nnot judged", size=style.SMALL)
             else:
-                _panel(axes, part, reach[criterion], side)
+                _panel(axes, bins, grids[criterion], side)
     return sheet.figure
 
 
-def _reach(part: pd.DataFrame) -> dict[str, Any]:
-    """Return the range and the fullest bin of a criterion in all samples, and the width of its bins."""
-    axes = {name: part[name].to_numpy(dtype=float) for name in ("x", "y")}
-    gaps = np.concatenate([np.diff(np.unique(values)) for values in axes.values()])
+@dataclass(frozen=True)
+class BinGrid:
+    """The bins of a criterion, the same for all samples."""
+
+    step: float
+    """Width of a bin."""
+    most: float
+    """Events in the fullest bin."""
+    x: tuple[float, float]
+    y: tuple[float, float]
+    """Ends of the axes."""
+
+    def image(self, bins: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the events of each bin, rows (y, upwards) x columns (x), NaN where there are none."""
+        x, y = (bins[name].to_numpy(dtype=float) for name in ("x", "y"))
+        shape = [round((high - low) / self.step) for low, high in (self.y, self.x)]
+        image = np.full(shape, np.nan)
+        row, column = (
+            np.rint((values - low) / self.step - 0.5).astype(int)
+            for values, (low, _) in ((y, self.y), (x, self.x))
+        )
+        image[row, column] = bins["n"].to_numpy(dtype=float)
+        return image
+
+
+def bin_grid(bins: pd.DataFrame) -> BinGrid:
+    """Return the grid of the bins of a criterion in all samples."""
+    axes = [bins[name].to_numpy(dtype=float) for name in ("x", "y")]
+    gaps = np.concatenate([np.diff(np.unique(values)) for values in axes])
     gaps = gaps[gaps > 1e-6]
     step = float(gaps.min()) if gaps.size else 1.0
-    found: dict[str, Any] = {"step": step, "most": max(float(part["n"].max()), 2.0)}
-    for name, values in axes.items():
-        found[name] = (float(values.min()) - step / 2, float(values.max()) + step / 2)
-    return found
+    x, y = ((float(values.min()) - step / 2, float(values.max()) + step / 2) for values in axes)
+    return BinGrid(step, max(float(bins["n"].max()), 2.0), x, y)
 
 
-def _panel(axes: Axes, part: pd.DataFrame, reach: dict[str, Any], side: float) -> None:
+def _panel(axes: Axes, bins: pd.DataFrame, grid: BinGrid, side: float) -> None:
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import MaxNLocator
 
-    (low_x, high_x), (low_y, high_y), step = reach["x"], reach["y"], reach["step"]
-    image = np.full((round((high_y - low_y) / step), round((high_x - low_x) / step)), np.nan)
-    column = np.rint((part["x"].to_numpy(dtype=float) - low_x) / step - 0.5).astype(int)
-    row = np.rint((part["y"].to_numpy(dtype=float) - low_y) / step - 0.5).astype(int)
-    image[row, column] = part["n"].to_numpy(dtype=float)
+    (low_x, high_x), (low_y, high_y) = grid.x, grid.y
     axes.imshow(
-        np.ma.masked_invalid(image), origin="lower", extent=(low_x, high_x, low_y, high_y), aspect="auto",
-        norm=LogNorm(1, reach["most"]), cmap=style.DENSITY_MAP, interpolation="nearest",
+        np.ma.masked_invalid(grid.image(bins)), origin="lower", extent=(low_x, high_x, low_y, high_y), aspect="auto",
+        norm=LogNorm(1, grid.most), cmap=style.DENSITY_MAP, interpolation="nearest",
     )  # fmt: skip
-    first = part.iloc[0]
+    first = bins.iloc[0]
     x_limit, y_limit = float(first["x_limit"]), float(first["y_limit"])
     axes.axvline(x_limit, color=_LINE, linewidth=0.8)
     if np.isfinite(y_limit):
@@ -162,9 +172,9 @@ def _panel(axes: Axes, part: pd.DataFrame, reach: dict[str, Any], side: float) -
     )
     axes.set_ylabel(fitted_text.fit(first["y_name"], side, style.SMALL), size=style.SMALL, labelpad=1)
     share = 100 * float(first["taken"]) / max(float(first["events"]), 1.0)
-    words = _WORDS.get(str(first["criterion"]), str(first["criterion"]))
+    name = _NAMES.get(str(first["criterion"]), str(first["criterion"]))
     axes.set_title(
-        f"{words}\n{fitted_text.percent(share)} % of {fitted_text.count(float(first['events']))}",
+        f"{name}\n{fitted_text.percent(share)} % of {fitted_text.count(float(first['events']))}",
         size=style.SMALL,
     )
 

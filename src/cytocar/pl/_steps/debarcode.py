@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 _CURVE: Final = style.BLUE
 _CUTOFF: Final = style.VERMILION
@@ -38,10 +40,10 @@ def _panels(names: Sequence[str], *, height: float = 20.0, bottom: float = 12.0)
         gap_y=8,
     )
     panels = []
-    for place, (name, box) in enumerate(zip(names, boxes, strict=True)):
+    for position, (name, box) in enumerate(zip(names, boxes, strict=True)):
         axes = sheet.axes(box, label=name)
         axes.set_title(fitted_text.label(name or "in no sample", 18, spoken=False))
-        if place % _COLUMNS:
+        if position % _COLUMNS:
             axes.set_yticklabels([])
         panels.append(axes)
     return sheet, panels
@@ -64,7 +66,7 @@ def barcode_yields(yields: pd.DataFrame, table: pd.DataFrame | None = None) -> F
 
     Returns
     -------
-    Figure; an Axes a sample, labelled with its name.
+    Figure; one Axes per sample, labelled with its name.
 
     Raises
     ------
@@ -93,13 +95,13 @@ def barcode_yields(yields: pd.DataFrame, table: pd.DataFrame | None = None) -> F
             cutoff, row = float(used[name]["cutoff"]), used[name]
             if np.isfinite(cutoff):
                 axes.axvline(cutoff, color=_CUTOFF, linewidth=0.8, label="cut-off")
-            told = (
+            kept = (
                 f"{cutoff:.2f}: {fitted_text.count(row['assigned'])}\nof {fitted_text.count(row['events'])}"
             )
         else:
-            told = f"{fitted_text.count(float(part['events'].max()))} events"
+            kept = f"{fitted_text.count(float(part['events'].max()))} events"
         axes.text(
-            0.97, 0.97, told, transform=axes.transAxes, ha="right", va="top", size=style.SMALL, linespacing=1.1,
+            0.97, 0.97, kept, transform=axes.transAxes, ha="right", va="top", size=style.SMALL, linespacing=1.1,
             bbox={"facecolor": style.WHITE, "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
         axes.set_xlim(0, 1)
@@ -145,22 +147,22 @@ def barcode_separation(adata: AnnData, *, ax: Axes | None = None) -> Figure | Ax
     """
     from cytocar.pp._barcodes.debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
 
-    found = kept(adata)
+    result = kept(adata)
     separation = adata.obs[SEPARATION].to_numpy(dtype=float)
     assigned = inputs.column(adata, BARCODE) != UNASSIGNED
-    known = np.isfinite(separation)
+    coded = np.isfinite(separation)
     figure = None
     if ax is None:
         sheet = Sheet(62, width=110)
         ax = sheet.axes(Box(16, 10, 88, 38), label="separation")
         figure = sheet.figure
     dress(ax)
-    top = max(1.0, float(separation[known].max(initial=0.0)))
+    top = max(1.0, float(separation[coded].max(initial=0.0)))
     edges = np.linspace(0.0, top, _BINS + 1)
     base = np.zeros(_BINS)
     for rows, name, colour in (
-        (known & assigned, "in a sample", _CURVE),
-        (known & ~assigned, "in no sample", style.NO_CLUSTER_COLOUR),
+        (coded & assigned, "in a sample", _CURVE),
+        (coded & ~assigned, "in no sample", style.NO_CLUSTER_COLOUR),
     ):
         counts = np.histogram(separation[rows], bins=edges)[0].astype(float)
         ax.stairs(
@@ -168,7 +170,7 @@ def barcode_separation(adata: AnnData, *, ax: Axes | None = None) -> Figure | Ax
             label=f"{name}: {fitted_text.count(int(rows.sum()))}",
         )  # fmt: skip
         base = base + counts
-    cuts = sorted({float(entry["cutoff"]) for entry in found["populations"].values()})
+    cuts = sorted({float(entry["cutoff"]) for entry in result["populations"].values()})
     for cut in cuts:
         if cut <= top:
             ax.axvline(cut, color=_CUTOFF, linewidth=0.6, label="cut-off" if cut == cuts[0] else None)
@@ -178,7 +180,7 @@ def barcode_separation(adata: AnnData, *, ax: Axes | None = None) -> Figure | Ax
     ax.set_xlabel("barcode separation")
     ax.set_ylabel("events")
     ax.set_title(
-        f"{fitted_text.count(int((~known).sum()))} of {fitted_text.count(adata.n_obs)} events have no code of the key"
+        f"{fitted_text.count(int((~coded).sum()))} of {fitted_text.count(adata.n_obs)} events have no code of the key"
     )
     ax.legend(loc="upper right")
     return ax if figure is None else figure
@@ -190,7 +192,7 @@ def barcode_events(
 ) -> Figure:
     """Draw the barcode signals of the events of each sample, from the smallest separation to the largest.
 
-    One column of points an event: arcsinh(counts / 10) of every barcode channel, 1 being the 95th percentile of the
+    One column of points per event: arcsinh(counts / 10) of every barcode channel, 1 being the 95th percentile of the
     positive channels of the sample. In a clean sample the positive channels lie together, far above the others.
 
     Parameters
@@ -200,11 +202,11 @@ def barcode_events(
     barcodes
         Samples to draw; ``""`` for the events in none. `None` draws all that have events, and the latter last.
     max_events
-        Most events a sample to draw, at least 2; evenly spaced by rank where there are more.
+        Most events of a sample to draw, at least 2; evenly spaced by rank where there are more.
 
     Returns
     -------
-    Figure; an Axes a sample, labelled with its name.
+    Figure; one Axes per sample, labelled with its name.
 
     Raises
     ------
@@ -225,52 +227,24 @@ def barcode_events(
     >>> [axes.get_label() for axes in barcode_events(pool).axes]
     ['A', 'B']
     """
-    from cytocar.pp._barcodes.assign import COFACTOR
-    from cytocar.pp._barcodes.debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
-    from cytocar.pp._channels import counts_of
-
-    found = kept(adata)
-    if max_events < 2:
-        raise ParameterError(f"max_events is {max_events}", fix="it must be at least 2")
-    known = [*found["populations"], UNASSIGNED]
-    of_events = inputs.column(adata, BARCODE)
-    present = set(of_events)
-    names = [name for name in known if name in present] if barcodes is None else [str(b) for b in barcodes]
-    for name in names:
-        if name not in known:
-            raise ParameterError(f"{name!r} is no sample of the key", fix=did_you_mean(name, known[:-1]))
-    if not names:
-        raise ParameterError("there are no events to draw")
-    markers = found["markers"]
-    places = [list(map(str, adata.var_names)).index(marker) for marker in markers]
-    counts = counts_of(adata, "pl.barcode_events")
-    separation = adata.obs[SEPARATION].to_numpy(dtype=float)
-    scales = {name: float(entry["scale"]) for name, entry in found["populations"].items()}
-    usual = float(np.median([scale for scale in scales.values() if scale > 0] or [1.0]))
+    signals = arrange_events(adata, barcodes, max_events)
+    markers = list(next(iter(signals.values())).values.columns)
     colours = dict(
         zip(markers, style.cluster_colours(str(i + 1) for i in range(len(markers))).values(), strict=True)
     )
-
-    sheet, panels = _panels(names, bottom=18.0)
-    for axes, name in zip(panels, names, strict=True):
-        rows = np.flatnonzero(of_events == name)
-        # NaN, the events without a code, come first
-        rank = np.where(np.isnan(separation[rows]), -1.0, separation[rows])
-        rows = rows[np.argsort(rank, kind="stable")]
-        shown = rows
-        if rows.size > max_events:
-            shown = rows[np.linspace(0, rows.size - 1, max_events).round().astype(int)]
-        values = np.arcsinh(counts[shown][:, places] / COFACTOR) / (scales.get(name) or usual)
-        for column, marker in enumerate(markers):
+    sheet, panels = _panels(list(signals), bottom=18.0)
+    for axes, shown in zip(panels, signals.values(), strict=True):
+        for marker in markers:
+            n = len(shown.values)
             axes.plot(
-                np.linspace(0, 1, shown.size) if shown.size > 1 else [0.5], values[:, column], linestyle="none",
+                np.linspace(0, 1, n) if n > 1 else [0.5], shown.values[marker].to_numpy(), linestyle="none",
                 marker=".", markersize=1.2, markeredgewidth=0, color=colours[marker], rasterized=True, label=marker,
             )  # fmt: skip
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.1, 1.3)
         axes.set_xticks([])
         axes.text(
-            0.98, 0.98, f"n = {fitted_text.count(rows.size)}", transform=axes.transAxes, ha="right", va="top",
+            0.98, 0.98, f"n = {fitted_text.count(shown.n)}", transform=axes.transAxes, ha="right", va="top",
             size=style.SMALL,
         )  # fmt: skip
     sheet.text(
@@ -284,3 +258,70 @@ def barcode_events(
         12, sheet.height - 8, handles, [fitted_text.label(m, 14) for m in markers], ncols=min(len(markers), 8)
     )
     return sheet.figure
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Barcode signals of the events of one sample."""
+
+    n: int
+    values: pd.DataFrame
+    """Events drawn, by separation, x barcode channels; 1 is the 95th percentile of the positive channels."""
+
+
+def arrange_events(adata: AnnData, barcodes: Sequence[str] | None, max_events: int) -> dict[str, Signals]:
+    """Arrange what `barcode_events` draws: the signals of each sample."""
+    import pandas as pd
+
+    from cytocar.pp._barcodes.assign import COFACTOR
+    from cytocar.pp._barcodes.debarcode import BARCODE, SEPARATION, UNASSIGNED, kept
+    from cytocar.pp._channels import counts_of
+
+    result = kept(adata)
+    if max_events < 2:
+        raise ParameterError(f"max_events is {max_events}", fix="it must be at least 2")
+    of_events = inputs.column(adata, BARCODE)
+    names = _asked(barcodes, [*result["populations"], UNASSIGNED], set(of_events))
+    markers = result["markers"]
+    positions = [list(map(str, adata.var_names)).index(marker) for marker in markers]
+    counts = counts_of(adata, "pl.barcode_events")
+    separation = adata.obs[SEPARATION].to_numpy(dtype=float)
+    scales = {name: float(entry["scale"]) for name, entry in result["populations"].items()}
+    usual = float(np.median([scale for scale in scales.values() if scale > 0] or [1.0]))
+    signals = {}
+    for name in names:
+        rows = np.flatnonzero(of_events == name)
+        drawn = evenly(_by_separation(rows, separation), max_events)
+        values = np.arcsinh(counts[drawn][:, positions] / COFACTOR) / (scales.get(name) or usual)
+        signals[name] = Signals(rows.size, pd.DataFrame(values, columns=markers))
+    return signals
+
+
+def _asked(barcodes: Sequence[str] | None, known: Sequence[str], present: set[str]) -> list[str]:
+    """Return the samples asked for, by default all that have events; the events in none come last in `known`."""
+    names = [name for name in known if name in present] if barcodes is None else [str(b) for b in barcodes]
+    for name in names:
+        if name not in known:
+            raise ParameterError(f"{name!r} is not a sample of the key", fix=did_you_mean(name, known[:-1]))
+    if not names:
+        raise ParameterError("there are no events to draw")
+    return names
+
+
+def _by_separation(rows: NDArray[np.intp], separation: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return rows from the smallest separation to the largest; events without a code, which have none, come first."""
+    rank = np.where(np.isnan(separation[rows]), -1.0, separation[rows])
+    return np.asarray(rows[np.argsort(rank, kind="stable")])
+
+
+def evenly(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """Return at most `most` rows, the first and the last among them, at the same distance from each other.
+
+    Examples
+    --------
+    >>> evenly(np.arange(10), 4).tolist()
+    [0, 3, 6, 9]
+    """
+    if rows.size <= most:
+        return rows
+    return np.asarray(rows[np.linspace(0, rows.size - 1, most).round().astype(int)])

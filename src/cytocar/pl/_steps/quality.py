@@ -10,11 +10,13 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
+from cytocar.pl._steps.files import SPACE, FileAxis, within
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 _MEASURES = (
     ("events_per_s", "events/s"),
@@ -24,7 +26,6 @@ _MEASURES = (
     ("cd45_median", "CD45,\nmedian counts"),
 )
 _COLOURS = (style.BLUE, style.VERMILION)
-_SPACE = 0.06
 
 
 @style.styled
@@ -38,7 +39,7 @@ def quality(table: pd.DataFrame) -> Figure:
     ----------
     table
         `sample_id`, `start_s`, `end_s` (s), `events`, `events_per_s` (1/s), `cell_fraction` (0 to 1),
-        `dna_median`, `bead_median`, `cd45_median` (counts): one row a bin of time, NaN where not known.
+        `dna_median`, `bead_median`, `cd45_median` (counts): one row per bin of time, NaN where not known.
 
     Returns
     -------
@@ -62,45 +63,32 @@ def quality(table: pd.DataFrame) -> Figure:
     columns = (keys.SAMPLE, "start_s", "end_s", "events", *(name for name, _ in _MEASURES))
     inputs.require(table, columns, "the table of quality over time")
     shown = [
-        (name, words) for name, words in _MEASURES if np.isfinite(table[name].to_numpy(dtype=float)).any()
+        (name, title) for name, title in _MEASURES if np.isfinite(table[name].to_numpy(dtype=float)).any()
     ]
     if not shown:
         raise ParameterError("every measure in the table of quality over time is empty")
-    samples = list(dict.fromkeys(table[keys.SAMPLE].astype(str)))
+    samples = inputs.distinct(table, keys.SAMPLE)
     left, width, height, gap, head = 19.0, style.WIDTH_MM - 19.0 - 3.0, 17.0, 3.0, 1.5
-    parts = [table[table[keys.SAMPLE].astype(str) == sample].sort_values("start_s") for sample in samples]
-    texts = _names(samples, parts, width / len(samples))
+    bins = [table[inputs.texts(table, keys.SAMPLE) == sample].sort_values("start_s") for sample in samples]
     slot = width / len(samples)
-    turned = max(max(map(fitted_text.width_mm, text.split("\n"))) for text in texts) > slot - 0.8
-    foot = (
-        max(map(fitted_text.width_mm, texts)) + 2
-        if turned
-        else fitted_text.height_mm() * (texts[0].count("\n") + 1) + 2
-    )
-    sheet = Sheet(head + len(shown) * (height + gap) + foot + 3)
-    for place, (name, words) in enumerate(shown):
-        axes = sheet.axes(Box(left, head + place * (height + gap), width, height), label=name)
-        _draw(axes, parts, name)
-        axes.set_ylabel(words, linespacing=1.1)
-        axes.set_xlim(-_SPACE, len(samples) + _SPACE)
-        last = place == len(shown) - 1
-        every = max(1, int(np.ceil((fitted_text.height_mm() + 0.2) / slot))) if turned else 1
-        ticks = np.arange(0, len(samples), every) + 0.5
-        axes.set_xticks(ticks, texts[::every] if last else [""] * len(ticks), rotation=90 if turned else 0)
-        axes.tick_params(axis="x", length=0)
-        for border in range(1, len(samples)):
-            axes.axvline(border, color=style.PALE, linewidth=0.6, zorder=0)
+    files = FileAxis(_names(samples, bins, slot), slot)
+    sheet = Sheet(head + len(shown) * (height + gap) + files.height + 3)
+    for position, (name, title) in enumerate(shown):
+        axes = sheet.axes(Box(left, head + position * (height + gap), width, height), label=name)
+        _draw(axes, bins, name)
+        axes.set_ylabel(title, linespacing=1.1)
+        files.draw(axes, named=position == len(shown) - 1)
     sheet.text(left + width / 2, sheet.height - 3.6, "every file from its start to its end", ha="center")
     return sheet.figure
 
 
-def _names(samples: list[str], parts: list[pd.DataFrame], slot: float) -> list[str]:
+def _names(samples: list[str], of_samples: list[pd.DataFrame], slot: float) -> list[str]:
     """Return what stands below a file: its name and, where there is room, its events and its length."""
     names = [fitted_text.label(sample, 18) for sample in samples]
     more = []
-    for part in parts:
-        minutes = (float(part["end_s"].max()) - float(part["start_s"].min())) / 60
-        more.append((f"n = {fitted_text.count(part['events'].sum())}", f"{minutes:.1f} min"))
+    for bins in of_samples:
+        minutes = (float(bins["end_s"].max()) - float(bins["start_s"].min())) / 60
+        more.append((f"n = {fitted_text.count(bins['events'].sum())}", f"{minutes:.1f} min"))
     if slot > max(fitted_text.width_mm(text) for pair in more for text in pair) + 1 and slot > max(
         map(fitted_text.width_mm, names)
     ):
@@ -108,33 +96,39 @@ def _names(samples: list[str], parts: list[pd.DataFrame], slot: float) -> list[s
     return [f"{name}  {events}" for name, (events, _) in zip(names, more, strict=True)]
 
 
-def _broken(
-    start: np.ndarray, end: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Break a line at pauses: between bins that do not touch, and about a bin that holds a pause."""
+def broken(
+    start: NDArray[np.float64], end: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Break a line at pauses: between bins that do not touch, and about a bin that holds a pause.
+
+    Examples
+    --------
+    >>> start, end = np.array([0.0, 1.0, 9.0]), np.array([1.0, 2.0, 10.0])
+    >>> broken(start, end, np.array([1.0, 2.0, 3.0]), np.array([5.0, 5.0, 5.0]))[0].tolist()
+    [1.0, 2.0, nan, 3.0]
+    """
     usual = float(np.median(end - start))
     apart = np.flatnonzero(start[1:] - end[:-1] > 2 * usual) + 1
     paused = np.flatnonzero(end - start > 3 * usual)
-    places = np.concatenate([apart, paused, paused + 1])
-    return np.insert(x, places, np.nan), np.insert(y, places, np.nan)
+    breaks = np.concatenate([apart, paused, paused + 1])
+    return np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)
 
 
-def _draw(axes: Axes, parts: list[pd.DataFrame], name: str) -> None:
+def _draw(axes: Axes, of_samples: list[pd.DataFrame], name: str) -> None:
     factor = 100.0 if name == "cell_fraction" else 1.0
     top = 0.0
-    for place, part in enumerate(parts):
-        start, end = (part[c].to_numpy(dtype=float) for c in ("start_s", "end_s"))
-        values = factor * part[name].to_numpy(dtype=float)
+    for position, bins in enumerate(of_samples):
+        start, end = (bins[c].to_numpy(dtype=float) for c in ("start_s", "end_s"))
+        values = factor * bins[name].to_numpy(dtype=float)
         if not np.isfinite(values).any():
             axes.annotate(
-                "none", (place + 0.5, 0.5), xycoords=("data", "axes fraction"), ha="center", va="center",
+                "none", (position + 0.5, 0.5), xycoords=("data", "axes fraction"), ha="center", va="center",
                 size=style.SMALL, color=style.SOFT,
             )  # fmt: skip
             continue
         whole = max(float(end.max() - start.min()), 1e-9)
-        middle = ((start + end) / 2 - start.min()) / whole
-        x, y = _broken(start, end, place + _SPACE / 2 + (1 - _SPACE) * middle, values)
-        colour = _COLOURS[place % len(_COLOURS)]
+        x, y = broken(start, end, within(position, ((start + end) / 2 - start.min()) / whole), values)
+        colour = _COLOURS[position % len(_COLOURS)]
         axes.plot(
             x,
             y,
@@ -142,10 +136,10 @@ def _draw(axes: Axes, parts: list[pd.DataFrame], name: str) -> None:
             linewidth=0.8,
             marker="o" if len(values) < 4 else None,
             markersize=2,
-            label=str(place),
+            label=str(position),
         )
         axes.plot(
-            [place + _SPACE / 2, place + 1 - _SPACE / 2], [np.nanmedian(values)] * 2, color=colour, linewidth=0.5,
+            [position + SPACE / 2, position + 1 - SPACE / 2], [np.nanmedian(values)] * 2, color=colour, linewidth=0.5,
             linestyle=(0, (2, 2)), zorder=1, label="median",
         )  # fmt: skip
         top = max(top, float(np.nanmax(values)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {"IT": style.VERMILION, "MAD": style.ORANGE, "consecutive": style.GREY}
-_WORDS = {"IT": "apart from most bins (IT)", "MAD": "beyond the MAD", "consecutive": "between bad bins"}
+_REASONS = {"IT": "apart from most bins (IT)", "MAD": "beyond the MAD", "consecutive": "between bad bins"}
 _LINE = style.BLUE
 _PAUSE_MIN = 5 / 60
 _PAUSE_TIMES = 10.0
@@ -28,14 +28,14 @@ _LEAST_SHOWN = 0.5
 def time_quality(table: pd.DataFrame) -> Figure:
     """Draw the rate of events and the largest change of any signal over each run, with what is not stable shaded.
 
-    One row a sample. On the left events per second, on the right how far the series that is farthest from usual is
+    One row per sample. On the left events per second, on the right how far the series that is farthest from usual is
     from its median in each bin, without its straight trend. The colour of the shade says why a bin is not stable;
-    above stand the share of events that is stable and the channels that most of the other bins are named for.
+    above stand the share of stable events and the channels that most of the other bins are named for.
 
     Parameters
     ----------
     table
-        `sample_id`, `start_s`, `end_s` (s), `events`, `stable`, `by`, `worst`, `shift`: one row a bin, as
+        `sample_id`, `start_s`, `end_s` (s), `events`, `stable`, `by`, `worst`, `shift`: one row per bin, as
         `cytocar.pp.time_quality_table` returns them.
 
     Returns
@@ -68,36 +68,36 @@ def time_quality(table: pd.DataFrame) -> Figure:
     used = [name for name in _COLOURS if (table["by"].astype(str) == name).any()]
     if used:
         handles = [Patch(facecolor=_COLOURS[name], alpha=0.55, linewidth=0) for name in used]
-        sheet.legend(left, 1.0, handles, [_WORDS[name] for name in used], ncol=len(used))
+        sheet.legend(left, 1.0, handles, [_REASONS[name] for name in used], ncol=len(used))
     else:
         sheet.text(left, 1.0, "no stretch stands apart", size=style.SMALL, color=style.SOFT)
     for row, sample in enumerate(samples):
-        part = table[table[keys.SAMPLE].astype(str) == sample].sort_values("start_s")
-        place = top + row * row_height + head
-        sheet.text(left, place - head + 1.2, _head(sample, part), size=style.SMALL)
+        bins = table[table[keys.SAMPLE].astype(str) == sample].sort_values("start_s")
+        down = top + row * row_height + head
+        sheet.text(left, down - head + 1.2, _head(sample, bins), size=style.SMALL)
         for column, measure in enumerate(("rate", "shift")):
-            box = Box(left + column * (width + gap), place, width, height)
+            box = Box(left + column * (width + gap), down, width, height)
             axes = sheet.axes(box, label=f"{sample} {measure}")
-            _draw(axes, part, measure)
+            _draw(axes, bins, measure)
             axes.set_ylabel("events/s" if measure == "rate" else "largest shift")
     sheet.text(left + width + gap / 2, sheet.height - 3.8, "time, minutes", ha="center")
     return sheet.figure
 
 
-def _head(sample: str, part: pd.DataFrame) -> str:
-    stable = part["stable"].to_numpy(dtype=bool)
-    events = part["events"].to_numpy(dtype=float)
+def _head(sample: str, bins: pd.DataFrame) -> str:
+    stable = bins["stable"].to_numpy(dtype=bool)
+    events = bins["events"].to_numpy(dtype=float)
     share = 100 * events[stable].sum() / max(events.sum(), 1.0)
     name, total = fitted_text.label(sample, 24), fitted_text.count(events.sum())
     text = f"{name}: {fitted_text.percent(share)} % of {total} events stable"
     if not stable.all():
-        named = part.loc[~stable, "worst"].astype(str).value_counts()
+        named = bins.loc[~stable, "worst"].astype(str).value_counts()
         text += ", else by " + ", ".join(fitted_text.label(name, 12) for name in named.index[:3])
     return text
 
 
-def _draw(axes: Axes, part: pd.DataFrame, measure: str) -> None:
-    start, end = (part[name].to_numpy(dtype=float) / 60 for name in ("start_s", "end_s"))
+def _draw(axes: Axes, bins: pd.DataFrame, measure: str) -> None:
+    start, end = (bins[name].to_numpy(dtype=float) / 60 for name in ("start_s", "end_s"))
     if not np.isfinite(start).any():
         axes.annotate(
             "not judged", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", size=style.SMALL,
@@ -106,7 +106,7 @@ def _draw(axes: Axes, part: pd.DataFrame, measure: str) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    why = part["by"].astype(str).to_numpy()
+    why = bins["by"].astype(str).to_numpy()
     # neighbours with the same reason are one shade
     breaks = np.flatnonzero(why[1:] != why[:-1]) + 1
     for first, last in zip([0, *breaks], [*breaks, why.size], strict=True):
@@ -117,9 +117,9 @@ def _draw(axes: Axes, part: pd.DataFrame, measure: str) -> None:
             )  # fmt: skip
     if measure == "rate":
         seconds = np.maximum(60 * (end - start), 1e-3)
-        values = part["events"].to_numpy(dtype=float) / seconds
+        values = bins["events"].to_numpy(dtype=float) / seconds
     else:
-        values = part["shift"].to_numpy(dtype=float)
+        values = bins["shift"].to_numpy(dtype=float)
         axes.axhline(0, color=style.PALE, linewidth=0.6, zorder=1)
     # a bin that holds a pause has no rate, and a line across it would show events that never were
     length = end - start
