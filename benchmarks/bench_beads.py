@@ -1,4 +1,4 @@
-"""Normalise simulated files whose drift is known to their beads, and print what is found and what is left.
+"""Normalise simulated files whose drift is known to their beads, and print what is beads and what is left.
 
     python benchmarks/bench_beads.py [--cells 104167] [--seeds 0 1] [--million]
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from cytocar import datasets, pp
 from cytocar.datasets._instrument import PAUSE_AT, PAUSE_S, gain
-from cytocar.pp._beads.normalize import find_in
+from cytocar.pp._beads.find import find_beads
 
 GAINS = {"P1_2mo": 1.0, "P1_1yr": 0.85, "P1_3yr": 1.1, "P1_5yr": 0.95}
 
@@ -31,27 +31,27 @@ def one(cells: int, seed: int) -> None:
     table = pp.bead_table(normal)
     dna = list(raw.var["role"]).index("dna")
     rows, products = [], []
-    for found, (_, line) in zip(
-        find_in(raw, beads="auto", sample_key="sample_id"), table.iterrows(), strict=True
+    for beads, (_, line) in zip(
+        find_beads(raw, beads="auto", sample_key="sample_id"), table.iterrows(), strict=True
     ):
-        of = kind[found.rows]
-        taken = found.found.bead | found.found.cell_bead
-        clock = raw.obs["Time"].to_numpy(dtype=float)[found.rows]
+        of = kind[beads.rows]
+        taken = beads.alone | beads.with_cell
+        clock = raw.obs["Time"].to_numpy(dtype=float)[beads.rows]
         after = np.arange(clock.size) >= round(PAUSE_AT * clock.size)
         acquiring = clock - 1000 * PAUSE_S * after
-        truth, _ = gain(acquiring / acquiring[-1], after, GAINS[found.sample], np.array([155.0]))
-        counts = raw.X[found.rows, dna].astype(float)
-        factor = normal.X[found.rows, dna] / np.where(counts > 0, counts, np.nan)
+        truth, _ = gain(acquiring / acquiring[-1], after, GAINS[beads.sample], np.array([155.0]))
+        counts = raw.X[beads.rows, dna].astype(float)
+        factor = normal.X[beads.rows, dna] / np.where(counts > 0, counts, np.nan)
         products.append(factor * truth)
         rows.append(
             {
-                "sample": found.sample,
-                "recall": found.found.bead[of == "bead"].mean(),
+                "sample": beads.sample,
+                "recall": beads.alone[of == "bead"].mean(),
                 "cells lost %": 100 * taken[of == "cell"].mean(),
-                "cell_bead": found.found.cell_bead[of == "cell_bead"].mean(),
+                "cell_bead": beads.with_cell[of == "cell_bead"].mean(),
                 "spread before %": 100 * (line["spread_before"] - 1),
                 "after %": 100 * (line["spread_after"] - 1),
-                "gain before": GAINS[found.sample],
+                "gain before": GAINS[beads.sample],
                 "gain after": float(np.nanmedian(products[-1])),
                 "worst left %": 100 * (line["worst_spread_after"] - 1),
                 "in": line["worst_channel"],

@@ -17,7 +17,7 @@ from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
 from cytocar.datasets._instrument import PAUSE_AT, gain
 from cytocar.pp._beads import drift as kernels
-from cytocar.pp._beads.normalize import find_in
+from cytocar.pp._beads.find import find_beads
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore:The '.*' option is deprecated:Warning")
@@ -224,14 +224,14 @@ def test_events_in_any_order_get_the_factor_of_their_time() -> None:
 
 def test_beads_are_found_and_cells_are_not_taken(raw: anndata.AnnData) -> None:
     cleaned = pp.clean(raw, copy=True)
-    for one in find_in(raw, beads="auto", sample_key="sample_id"):
-        kind = raw.obs["truth_type"].astype(str).to_numpy()[one.rows]
-        assert one.found.bead[kind == "bead"].mean() >= 0.99
-        assert (one.found.bead | one.found.cell_bead)[kind == "cell"].mean() <= 0.005
-        assert one.found.cell_bead[kind == "cell_bead"].mean() >= 0.95
-        classes = cleaned.obs["event_class"].astype(str).to_numpy()[one.rows]
-        np.testing.assert_array_equal(one.found.bead, classes == "bead")
-        np.testing.assert_array_equal(one.found.cell_bead, classes == "cell_bead")
+    for beads in find_beads(raw, beads="auto", sample_key="sample_id"):
+        kind = raw.obs["truth_type"].astype(str).to_numpy()[beads.rows]
+        assert beads.alone[kind == "bead"].mean() >= 0.99
+        assert (beads.alone | beads.with_cell)[kind == "cell"].mean() <= 0.005
+        assert beads.with_cell[kind == "cell_bead"].mean() >= 0.95
+        classes = cleaned.obs["event_class"].astype(str).to_numpy()[beads.rows]
+        np.testing.assert_array_equal(beads.alone, classes == "bead")
+        np.testing.assert_array_equal(beads.with_cell, classes == "cell_bead")
 
 
 def test_drift_is_taken_away(normal: anndata.AnnData) -> None:

@@ -4,10 +4,14 @@ from cytocar.pp._arcsinh.arcsinh import arcsinh
 from cytocar.pp._barcodes.debarcode import barcode_table, barcode_yields, debarcode
 from cytocar.pp._barcodes.files import debarcode_file
 from cytocar.pp._barcodes.key import read_barcode_key
+from cytocar.pp._beads.baseline import bead_baseline
 from cytocar.pp._beads.files import normalize_files
-from cytocar.pp._beads.normalize import bead_baseline, bead_table, bead_traces, bead_values, normalize_beads
-from cytocar.pp._cleaning.clean import clean, clean_limits, clean_losses, clean_table
+from cytocar.pp._beads.find import bead_values
+from cytocar.pp._beads.normalize import normalize_beads
+from cytocar.pp._beads.tables import bead_table, bead_traces
+from cytocar.pp._cleaning.clean import clean
 from cytocar.pp._cleaning.plots import clean_plots
+from cytocar.pp._cleaning.tables import clean_limits, clean_losses, clean_table
 from cytocar.pp._spillover.car_audit import car_audit
 from cytocar.pp._spillover.compensate import compensate, spillover_table
 from cytocar.pp._spillover.estimate import estimate_spillover

@@ -38,12 +38,21 @@ def gaussian(adata: AnnData) -> list[str]:
 
 
 def with_role(adata: AnnData, role: str) -> list[int]:
+    """Return the columns of X that play a role such as ``dna``."""
     if keys.ROLE not in adata.var:
         raise ParameterError(
             "var has no column 'role', so that DNA, viability and bead channels are unknown",
             fix="read the file with cytocar.io, or set var['role']",
         )
     return [int(i) for i in np.flatnonzero(adata.var[keys.ROLE].to_numpy().astype(str) == role)]
+
+
+def require_finite_channels(values: Mapping[str, NDArray[np.float32]]) -> None:
+    """Raise `ParameterError` with the first value of a channel that is not finite."""
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            event = int(np.flatnonzero(~np.isfinite(value))[0])
+            raise ParameterError(f"{name} is {value[event]} in event {event}", fix="values must be finite")
 
 
 def strongest(signals: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> str | None:
@@ -53,26 +62,35 @@ def strongest(signals: Mapping[str, NDArray[np.float32]], names: Sequence[str]) 
     return max(names, key=lambda name: float(np.percentile(signals[name], 75)))
 
 
-def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[int]], str]:
-    """Return the sets of bead channels to try, and why there is none."""
-    if isinstance(beads, str) and beads == "off":
-        return [], "beads are switched off"
-    if isinstance(beads, str) and beads != "auto":
-        raise ParameterError(f"beads is {beads!r}", fix="it must be 'auto', 'off' or a list of bead channels")
+def bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[int]], str]:
+    """Return the sets of bead channels to try, columns of X, and why there is none."""
     if not isinstance(beads, str):
-        if not len(beads):
-            raise ParameterError(
-                "the list of bead channels is empty", fix="name them, or pass 'auto' or 'off'"
-            )
-        from cytocar.panel.names import marker_key
+        return [_named(adata, [str(name) for name in beads])], ""
+    if beads == "off":
+        return [], "beads are switched off"
+    if beads != "auto":
+        raise ParameterError(f"beads is {beads!r}", fix="it must be 'auto', 'off' or a list of bead channels")
+    sets = _of_kits(adata)
+    return sets, "" if sets else "there are no bead channels (EQ4 or EQ6, one of them without an antibody)"
 
-        names = [str(name) for name in adata.var_names]
-        channels = [str(name) for name in adata.var[keys.CHANNEL]] if keys.CHANNEL in adata.var else []
-        in_channels = {name: i for i, name in enumerate(channels)}
-        asked = [str(name) for name in beads]
-        rest = [name for name in asked if name not in in_channels]
-        found = dict(zip(rest, matching.positions(rest, names, key=marker_key, what="channel"), strict=True))
-        return [sorted({found.get(name, in_channels.get(name, -1)) for name in asked})], ""
+
+def _named(adata: AnnData, asked: list[str]) -> list[int]:
+    """Return the columns of channels or markers that the user names."""
+    from cytocar.panel.names import marker_key
+
+    if not asked:
+        raise ParameterError("the list of bead channels is empty", fix="name them, or pass 'auto' or 'off'")
+    names = [str(name) for name in adata.var_names]
+    channels = adata.var[keys.CHANNEL].astype(str) if keys.CHANNEL in adata.var else ()
+    columns = {name: column for column, name in enumerate(channels) if name in asked}
+    markers = [name for name in asked if name not in columns]
+    positions = matching.positions(markers, names, key=marker_key, what="channel")
+    columns |= dict(zip(markers, positions, strict=True))
+    return sorted({columns[name] for name in asked})
+
+
+def _of_kits(adata: AnnData) -> list[list[int]]:
+    """Return the columns of each kit of which enough channels are there, and one of them without an antibody."""
     if keys.MASS not in adata.var:
         raise ParameterError(
             "var has no column 'mass', so that bead channels are unknown", fix="name them, or pass 'off'"
@@ -84,8 +102,7 @@ def _bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[in
         columns = [int(np.flatnonzero(masses == mass)[0]) for mass in kit if (masses == mass).any()]
         if len(columns) >= _FEWEST_BEAD_CHANNELS and set(columns) - antibody:
             sets.append(columns)
-    why = "" if sets else "there are no bead channels (EQ4 or EQ6, one of them without an antibody)"
-    return sets, why
+    return sets
 
 
 def _dense(values: Any) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Bead normalisation on arrays: which events are beads, their signal over time, and the factor of every event."""
+"""The signal of beads over time, and from it the factor of every event; on arrays."""
 
 from __future__ import annotations
 
@@ -8,112 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar.pp._cleaning.beads import separate_beads
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-# The noise of a median of so few beads (8 % each) would be as large as the drift it should show.
-FEWEST_BEADS: Final = 50
 # A window that holds more than a third of the beads shows next to nothing of a drift.
 _WINDOWS: Final = 3
-# A step back in Time by more than this share of its range is no jitter of the clock.
-_BACK: Final = 0.01
-# A joined file runs backwards a few times, one whose events were shuffled does so at every other event.
-_JOINTS: Final = 20
-_JOINTS_SHARE: Final = 0.01
 # A gap in Time is a pause when it is this long, and this many times the usual distance of two events.
 PAUSE_MS: Final = 5000.0
 PAUSE_TIMES: Final = 200.0
-
-
-@dataclass(frozen=True)
-class Found:
-    """The beads of one sample.
-
-    Parameters
-    ----------
-    names
-        The bead channels, keys of the signals they were found in; empty where there is no set.
-    bead, cell_bead
-        Which events are a bead alone, and which a bead with a cell: boolean, shape (events,).
-    why
-        Why there is none, where none was found.
-    """
-
-    names: tuple[str, ...]
-    bead: NDArray[np.bool_]
-    cell_bead: NDArray[np.bool_]
-    why: str
-
-
-def find_beads(
-    signals: dict[str, NDArray[np.floating]],
-    *,
-    sets: Sequence[tuple[str, ...]],
-    no_sets: str,
-    dna: str | None,
-    n: int,
-) -> Found:
-    """Return which events are beads, by the limits that `pp.clean` finds too.
-
-    Parameters
-    ----------
-    signals
-        arcsinh(counts / 5) by channel, each of shape (events,).
-    sets
-        Sets of bead channels to try; the one whose valley is surest is taken.
-    no_sets
-        Why there is no set, where there is none.
-    dna
-        The DNA channel in `signals`; without one, beads with a cell are not told from beads alone.
-    n
-        Number of events.
-    """
-    nothing = np.zeros(n, dtype=bool)
-    if not sets:
-        return Found((), nothing, nothing, no_sets)
-    if not n:
-        return Found(tuple(sets[0]), nothing, nothing, "there are no events")
-    events = separate_beads(signals, sets=sets, no_sets=no_sets, dna=dna)
-    why = "" if events.limit.judged else events.limit.why_not
-    return Found(events.channels, events.is_bead & ~events.with_cell, events.with_cell, why)
-
-
-def time_fault(time_ms: NDArray[np.floating] | None, n: int) -> tuple[str, str]:
-    """Return why beads cannot be put in the order of Time ("" where they can), and what is odd about it.
-
-    Parameters
-    ----------
-    time_ms
-        Time of each event, in the order of the file, or `None`.
-    n
-        Number of events.
-    """
-    if time_ms is None:
-        return "there is no Time", ""
-    bad = int(np.count_nonzero(~np.isfinite(time_ms)))
-    if bad:
-        return f"Time is not finite in {bad} of {n} events", ""
-    if n < 2 or float(np.ptp(time_ms)) == 0.0:
-        return "Time does not move", ""
-    step = np.diff(np.asarray(time_ms, dtype=np.float64))
-    back = int(np.count_nonzero(step < -_BACK * float(np.ptp(time_ms))))
-    if back > max(_JOINTS, _JOINTS_SHARE * n):
-        return (
-            "",
-            f"Time runs backwards {back} times: events are not in the order of Time, and beads were sorted",
-        )
-    if back:
-        times = "once" if back == 1 else f"{back} times"
-        first = int(np.argmin(step)) + 1
-        return (
-            f"Time runs backwards {times} (most at event {first}, from {time_ms[first - 1]:.0f} to "
-            f"{time_ms[first]:.0f}), so that parts of several acquisitions lie over each other"
-        ), ""
-    return "", ""
 
 
 def window_for(n_beads: int, window: int) -> int:
@@ -146,7 +48,7 @@ def sliding_median(values: NDArray[np.floating], window: int) -> NDArray[np.floa
     return frame.rolling(window, center=True, min_periods=1).median().to_numpy()
 
 
-def parts_between_pauses(
+def runs_between_pauses(
     event_time: NDArray[np.floating], bead_time: NDArray[np.floating], least: int
 ) -> list[slice]:
     """Return the runs of beads between pauses of the acquisition, each of at least `least` beads.
@@ -247,6 +149,7 @@ def drift_of(
     event_time: NDArray[np.floating],
     baseline: NDArray[np.float64],
     window: int,
+    fewest: int,
 ) -> Drift:
     """Return the smoothed beads before and after, and the factor of every event.
 
@@ -260,19 +163,21 @@ def drift_of(
         Shape (channels,), counts.
     window
         Beads in a window at most; see `window_for`.
+    fewest
+        Beads that must lie between two pauses for windows of their own.
     """
     order = np.argsort(bead_time, kind="stable")
     time = np.asarray(bead_time[order], dtype=np.float64)
     counts = np.asarray(beads[order], dtype=np.float64)
     window = window_for(len(counts), window)
-    parts = parts_between_pauses(event_time, time, max(window, FEWEST_BEADS))
+    runs = runs_between_pauses(event_time, time, max(window, fewest))
 
     def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([sliding_median(values[part], window) for part in parts])
+        return np.concatenate([sliding_median(values[run], window) for run in runs])
 
     before = smoothed(counts)
     at_beads = slopes_of(before, baseline)
     slope = slopes_at(time, time, at_beads)
     after = smoothed(counts * slope[:, None])
     factor = slopes_at(event_time, time, at_beads).astype(np.float32)
-    return Drift(time, before, after, slope, factor, window, len(parts) - 1)
+    return Drift(time, before, after, slope, factor, window, len(runs) - 1)

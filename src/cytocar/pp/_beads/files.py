@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import CytocarError, ParameterError, StateError
-from cytocar.pp._beads.drift import Found
-from cytocar.pp._beads.normalize import (
-    STEP,
-    SampleBeads,
-    apply,
-    bead_baseline,
-    bead_table,
-    check_baseline,
-    check_input,
-    find_in,
-    values_of,
-)
+from cytocar.pp._beads.baseline import BASELINE_FILE, bead_baseline, check_baseline, read_baseline
+from cytocar.pp._beads.find import SampleBeads, find_beads, table_of
+from cytocar.pp._beads.normalize import STEP, BeadSettings, apply, check_input
+from cytocar.pp._beads.tables import bead_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,42 +23,9 @@ if TYPE_CHECKING:
 
     from cytocar.panel import Panel
 
-BASELINE_FILE: Final = "baseline.csv"
 _REMOVED: Final = "pp.remove_beads"
 
 StrPath = str | os.PathLike[str]
-
-
-def read_baseline(path: StrPath) -> dict[str, float]:
-    """Return a stored baseline: a CSV file with the columns ``channel`` and ``baseline`` (counts)."""
-    import pandas as pd
-
-    file = Path(path)
-    if not file.is_file():
-        raise ParameterError(
-            f"there is no baseline file {file}", fix="it is what an earlier normalisation wrote"
-        )
-    try:
-        table = pd.read_csv(file)
-    except ValueError as error:
-        raise ParameterError(f"this is not a CSV table: {error}", where=str(file)) from error
-    missing = [name for name in ("channel", "baseline") if name not in table]
-    if missing:
-        raise ParameterError(
-            f"{file} is missing columns: {', '.join(missing)}",
-            fix="a baseline has 'channel' and 'baseline' (counts)",
-        )
-    numbers = pd.to_numeric(table["baseline"], errors="coerce")
-    if numbers.isna().any():
-        row = int(np.flatnonzero(numbers.isna())[0])
-        raise ParameterError(
-            f"{file}, row {row + 1}: the baseline is {table['baseline'].iloc[row]!r}",
-            fix="it must be a number of counts",
-        )
-    names = table["channel"].astype(str)
-    if names.duplicated().any():
-        raise ParameterError(f"{file} names {names[names.duplicated()].iloc[0]} more than once")
-    return dict(zip(names, numbers.astype(float), strict=True))
 
 
 def _planned(files: Sequence[StrPath], out_dir: StrPath) -> list[tuple[Path, Path]]:
@@ -76,45 +35,30 @@ def _planned(files: Sequence[StrPath], out_dir: StrPath) -> list[tuple[Path, Pat
     sources, out = [Path(file) for file in files], Path(out_dir)
     if not sources:
         raise ParameterError("there are no files to normalise")
-    pairs = [(source, out / source.with_suffix(".fcs").name) for source in sources]
+    targets = [out / source.with_suffix(".fcs").name for source in sources]
     complaints = [f"there is no file {source}" for source in sources if not source.is_file()]
-    names = [target.name for _, target in pairs]
-    complaints += [
-        f"{names.count(name)} files would become {name}; rename them, or use two folders"
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
-    if any(source.resolve().parent == out.resolve() for source in sources):
+    complaints += _of_one_name(targets)
+    if out.resolve() in {source.resolve().parent for source in sources}:
         complaints.append(
             f"{out} is a folder of input files; name another folder, nothing is written beside them"
         )
-    there = [path for path in [*(target for _, target in pairs), out / BASELINE_FILE] if path.exists()]
+    there = [path for path in [*targets, out / BASELINE_FILE] if path.exists()]
     complaints += [f"{path} is there already, and is not written over" for path in there]
     if complaints:
         raise ParameterError("\n".join(complaints))
-    return pairs
+    return list(zip(sources, targets, strict=True))
 
 
-def _read(
-    source: Path, panel: Panel | StrPath | None, beads: str | Sequence[str]
-) -> tuple[AnnData, SampleBeads]:
-    from cytocar.io import read_fcs
-
-    try:
-        adata = read_fcs(source, panel=panel, sample_id=source.stem)
-        provenance.require_state(adata, keys.STATE_COUNTS, STEP)
-        found = find_in(adata, beads=beads, sample_key=keys.SAMPLE)
-    except CytocarError as error:
-        if source.name in error.where:
-            raise
-        raise error.within(source.name) from error
-    if not found:
-        nothing, why = np.zeros(0, dtype=bool), "the file has no events"
-        empty = Found((), nothing, nothing, why)
-        found = [SampleBeads(source.stem, np.zeros(0, np.intp), (), empty, None, why, "")]
-    return adata, found[0]
+def _of_one_name(targets: Sequence[Path]) -> list[str]:
+    counts = Counter(target.name for target in targets)
+    return [
+        f"{n} files would become {name}; rename them, or use two folders"
+        for name, n in sorted(counts.items())
+        if n > 1
+    ]
 
 
-def normalize_files(
+def normalize_files(  # the documented settings of the method
     files: Sequence[StrPath],
     out_dir: StrPath,
     *,
@@ -129,8 +73,8 @@ def normalize_files(
     """Write FCS files normalised to their beads, as `normalize_beads` does, and without the beads.
 
     Every file is read twice, one at a time: first for its beads, from which the baseline of all files comes, then
-    to be normalised and written. Nothing is there before all files are whole, and
-    nothing at all if one of them cannot be read or normalised.
+    to be normalised and written. Nothing is there before all files are whole, and nothing at all if one of them cannot
+    be read or normalised.
 
     Parameters
     ----------
@@ -155,7 +99,7 @@ def normalize_files(
     Returns
     -------
     Table of `bead_table` with ``file``, ``written`` (paths), ``events``, ``events_written``, ``beads_removed`` and
-    ``cell_beads_removed``; one row a file. Writes the files and ``baseline.csv`` (``channel``, ``baseline``) into
+    ``cell_beads_removed``; one row per file. Writes the files and ``baseline.csv`` (``channel``, ``baseline``) into
     `out_dir`; no baseline where no file could be normalised.
 
     Raises
@@ -180,23 +124,11 @@ def normalize_files(
 
     pairs = _planned(files, out_dir)
     given = read_baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
-    settings = {"beads": beads, "keep_beads": keep_beads}
-    faults: dict[str, str] = {}
-    tables: list[pd.DataFrame] = []
-    for source, _ in pairs:
-        adata, one = _read(source, panel, beads)
-        why = check_input(adata, window, on_missing) or one.fault
-        if why:
-            faults[source.name] = why
-        else:
-            tables.append(values_of(adata, [one]))
-            if given is not None:
-                check_baseline(adata, given, [one])
-    if faults and on_missing == "raise":
-        lines = [f"  {name}: {why}" for name, why in faults.items()]
-        way_out = "leave these files out, or write them as they are with on_missing='skip'"
-        raise StateError("\n".join(["these files cannot be normalised to beads:", *lines, way_out]))
-    level = dict(given) if given is not None else bead_baseline(tables) if tables else {}
+    reading = _Reading(panel, beads)
+    level = _common_baseline(
+        [source for source, _ in pairs], reading, BeadSettings(given, window, on_missing)
+    )
+    settings = BeadSettings(level or None, window, "skip", {"beads": beads, "keep_beads": keep_beads})
 
     out = Path(out_dir)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +137,7 @@ def normalize_files(
         rows = []
         for source, target in pairs:
             made = Path(building) / target.name
-            row = _write(source, made, panel, beads, level, window, settings, keep_beads, deidentify)
+            row = _write(source, made, reading, settings, keep_beads=keep_beads, deidentify=deidentify)
             rows.append(row.assign(written=str(target)))
         if level:
             stored = pd.DataFrame({"channel": list(level), "baseline": list(level.values())})
@@ -218,49 +150,76 @@ def normalize_files(
     return pd.concat(rows, ignore_index=True)
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How files are read: the panel, and which channels are those of the beads."""
+
+    panel: Panel | StrPath | None
+    beads: str | Sequence[str]
+
+    def read(self, source: Path) -> tuple[AnnData, SampleBeads]:
+        from cytocar.io import read_fcs
+
+        try:
+            adata = read_fcs(source, panel=self.panel, sample_id=source.stem)
+            provenance.require_state(adata, keys.STATE_COUNTS, STEP)
+            samples = find_beads(adata, beads=self.beads, sample_key=keys.SAMPLE)
+        except CytocarError as error:
+            if source.name in error.where:
+                raise
+            raise error.within(source.name) from error
+        return adata, samples[0] if samples else SampleBeads.without_events(source.stem)
+
+
+def _common_baseline(sources: Sequence[Path], reading: _Reading, settings: BeadSettings) -> dict[str, float]:
+    """Return the stated baseline, or that of the beads of all files; raise with all that is wrong with them."""
+    faults: dict[str, str] = {}
+    tables: list[pd.DataFrame] = []
+    for source in sources:
+        adata, beads = reading.read(source)
+        beads = beads.refused(check_input(adata, settings.window, settings.on_missing))
+        if beads.fault:
+            faults[source.name] = beads.fault
+            continue
+        tables.append(table_of(adata, [beads]))
+        if settings.baseline is not None:
+            check_baseline(adata, settings.baseline, [beads])
+    if faults and settings.on_missing == "raise":
+        lines = [f"  {name}: {why}" for name, why in faults.items()]
+        way_out = "leave these files out, or write them as they are with on_missing='skip'"
+        raise StateError("\n".join(["these files cannot be normalised to beads:", *lines, way_out]))
+    if settings.baseline is not None:
+        return dict(settings.baseline)
+    return bead_baseline(tables) if tables else {}
+
+
 def _write(
     source: Path,
     target: Path,
-    panel: Panel | StrPath | None,
-    beads: str | Sequence[str],
-    level: Mapping[str, float],
-    window: int,
-    settings: Mapping[str, Any],
+    reading: _Reading,
+    settings: BeadSettings,
+    *,
     keep_beads: bool,
     deidentify: bool,
 ) -> pd.DataFrame:
     """Normalise and write one file; return its row of the table."""
     from cytocar.io import write_fcs
 
-    adata, one = _read(source, panel, beads)
-    already = check_input(adata, window, "skip")
-    apply(
-        adata,
-        [one],
-        baseline=level or None,
-        window=window,
-        on_missing="skip",
-        already=already,
-        settings=settings,
-        copy=False,
-    )
+    adata, beads = reading.read(source)
+    already = check_input(adata, settings.window, settings.on_missing)
+    apply(adata, [beads.refused(already)], settings)
     table = bead_table(adata)
     n = adata.n_obs
-    removed = np.zeros(n, dtype=bool)
-    if not keep_beads:
-        removed = one.found.bead | one.found.cell_bead
-    numbers = [
-        int(np.count_nonzero(removed & part)) if n else 0 for part in (one.found.bead, one.found.cell_bead)
-    ]
-    if removed.any():
-        adata = adata[~removed].copy()
-        provenance.record(adata, _REMOVED, {"beads": numbers[0], "cell_beads": numbers[1]})
+    n_alone, n_with_cell = (0, 0) if keep_beads else (beads.n_alone, beads.n_with_cell)
+    if n_alone or n_with_cell:
+        adata = adata[~(beads.alone | beads.with_cell)].copy()
+        provenance.record(adata, _REMOVED, {"beads": n_alone, "cell_beads": n_with_cell})
     write_fcs(adata, target, deidentify=deidentify)
     table.insert(0, "file", str(source))
     return table.assign(
         written="",
         events=n,
         events_written=adata.n_obs,
-        beads_removed=numbers[0],
-        cell_beads_removed=numbers[1],
+        beads_removed=n_alone,
+        cell_beads_removed=n_with_cell,
     )

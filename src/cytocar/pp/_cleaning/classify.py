@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cytocar._core.vocabulary import BEAD, CELL_BEAD, DEAD, DEBRIS, DOUBLET, EVENT_CLASSES
 from cytocar.pp._cleaning.beads import separate_beads
 from cytocar.pp._cleaning.dead import dead_limit
 from cytocar.pp._cleaning.debris import debris_limits
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-CLASSES: Final = ("cell", "bead", "cell_bead", "debris", "doublet", "dead")
 # The limits that an event of a criterion meets, all of them.
-PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "bead": ("bead",),
-    "debris": ("debris", "debris_dna"),
-    "dead": ("dead",),
-    "doublet": ("doublet", "doublet_dna", "doublet_length"),
+LIMITS_OF: Final[dict[str, tuple[str, ...]]] = {
+    BEAD: ("bead",),
+    DEBRIS: ("debris", "debris_dna"),
+    DEAD: ("dead",),
+    DOUBLET: ("doublet", "doublet_dna", "doublet_length"),
 }
 
 
@@ -34,7 +34,7 @@ def score(
 
     The distance to that limit which is met least, in the unit of that limit; NaN where the criterion is not judged.
     """
-    mine = [limit for limit in limits if limit.criterion in PARTS[criterion] and limit.judged]
+    mine = [limit for limit in limits if limit.criterion in LIMITS_OF[criterion] and limit.judged]
     if not mine:
         return np.full(n, np.nan, dtype=np.float32)
     result = np.full(n, np.inf, dtype=np.float32)
@@ -54,7 +54,7 @@ def classify(
     length: str | None,
     stain: str | None = None,
 ) -> tuple[NDArray[np.int8], list[Limit]]:
-    """Return the class of every event of one file (index into `CLASSES`), and the limits that made it.
+    """Return the class of every event of one file (index into `EVENT_CLASSES`), and the limits that made it.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def classify(
     """
     beads_found = separate_beads(signals, sets=beads, no_sets=no_beads, dna=dna)
     code = np.zeros(beads_found.is_bead.size, dtype=np.int8)
-    code[beads_found.is_bead] = CLASSES.index("bead")
-    code[beads_found.with_cell] = CLASSES.index("cell_bead")
+    code[beads_found.is_bead] = EVENT_CLASSES.index(BEAD)
+    code[beads_found.with_cell] = EVENT_CLASSES.index(CELL_BEAD)
     limits = [beads_found.limit]
     cells = ~beads_found.is_bead
 
@@ -78,7 +78,7 @@ def classify(
         return signals[name][cells] if name else None
 
     if dna is None or beads_found.dna_limit is None:
-        limits += [not_judged(criterion, "there is no DNA channel") for criterion in ("debris", "doublet")]
+        limits += [not_judged(criterion, "there is no DNA channel") for criterion in (DEBRIS, DOUBLET)]
     else:
         if beads_found.limit.judged:
             limits.append(beads_found.dna_limit)
@@ -91,7 +91,7 @@ def classify(
         )
         limits += of_debris
         is_debris = cells & meets_all(of_debris, signals)
-        code[is_debris] = CLASSES.index("debris")
+        code[is_debris] = EVENT_CLASSES.index(DEBRIS)
         cells = cells & ~is_debris
 
     if viability is None:
@@ -100,7 +100,7 @@ def classify(
         dead = dead_limit(signals[viability][cells], viability)
         limits.append(dead)
         is_dead = cells & meets(dead, signals)
-        code[is_dead] = CLASSES.index("dead")
+        code[is_dead] = EVENT_CLASSES.index(DEAD)
         cells = cells & ~is_dead
 
     if dna is not None:
@@ -109,5 +109,5 @@ def classify(
         )
         limits += of_doublets
         if of_doublets[0].judged:
-            code[cells & meets_all(of_doublets, signals)] = CLASSES.index("doublet")
+            code[cells & meets_all(of_doublets, signals)] = EVENT_CLASSES.index(DOUBLET)
     return code, limits

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cytocar._core import keys, provenance
-from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own, sample_positions
+from cytocar._core.vocabulary import EVENT_CLASSES
 from cytocar.panel.names import marker_key
-from cytocar.pp._channels import _bead_sets, counts_of, gaussian, strongest, technical, with_role
-from cytocar.pp._cleaning.classify import CLASSES, PARTS, classify, score
+from cytocar.pp._channels import (
+    bead_sets,
+    counts_of,
+    gaussian,
+    require_finite_channels,
+    strongest,
+    technical,
+    with_role,
+)
+from cytocar.pp._cleaning.classify import LIMITS_OF, classify, score
 from cytocar.pp._cleaning.limit import COFACTOR, Limit
+from cytocar.pp._cleaning.tables import CLEAN, GAUSSIAN_ZERO
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-CLEAN: Final = "clean"
-GAUSSIAN_ZERO: Final = "gaussian_zero"
-SCORES: Final = {criterion: f"score_{criterion}" for criterion in PARTS}
-
-
+SCORES: Final = {criterion: f"score_{criterion}" for criterion in LIMITS_OF}
 # The marker whose signal doubles when two blood cells are one event.
 _ON_ALL_CELLS: Final = "cd45"
 
@@ -45,8 +50,8 @@ def _as_dict(limit: Limit) -> dict[str, Any]:
 
 
 def _numbers(code: NDArray[np.int8]) -> dict[str, int]:
-    numbers = np.bincount(code, minlength=len(CLASSES)).tolist()
-    return dict(zip(CLASSES, numbers, strict=True))
+    numbers = np.bincount(code, minlength=len(EVENT_CLASSES)).tolist()
+    return dict(zip(EVENT_CLASSES, numbers, strict=True))
 
 
 def clean(
@@ -90,7 +95,7 @@ def clean(
     beads
         ``"auto"`` looks for EQ4 and EQ6 beads by mass, ``"off"`` for none; or the names of the bead channels.
     scores
-        Whether to keep in ``obs`` how far each event is beyond the limits of each criterion (16 bytes an event).
+        Whether to keep in ``obs`` how far each event is beyond the limits of each criterion (16 bytes per event).
     sample_key
         Column of ``obs`` that tells samples apart; one sample where there is no ``sample_id``.
     copy
@@ -131,43 +136,32 @@ def clean(
     [100, 0]
     """
     counts = counts_of(adata, "pp.clean")
-    sets, no_beads = _bead_sets(adata, beads)
+    sets, no_beads = bead_sets(adata, beads)
     samples = sample_positions(adata, sample_key)
-    names = [str(name) for name in adata.var_names]
-    length = technical(adata, "event_length")
-    dna, viability = with_role(adata, "dna"), with_role(adata, "viability")
-
-    stain = [column for column, name in enumerate(names) if marker_key(name) == _ON_ALL_CELLS]
-    columns = {column for chosen in [*sets, dna, viability, stain] for column in chosen}
-    values = {names[column]: counts[:, column] for column in sorted(columns)}
-    if length is not None:
-        values[length] = adata.obs[length].to_numpy(dtype=np.float32)
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            event = int(np.flatnonzero(~np.isfinite(value))[0])
-            raise ParameterError(f"{name} is {value[event]} in event {event}", fix="values must be finite")
-
-    code = np.zeros(adata.n_obs, dtype=np.int8)
+    channels = _channels_of(adata, sets)
+    values = _values_of(adata, counts, channels)
     shapes = gaussian(adata)
     no_fit = (adata.obs[shapes].to_numpy() == 0).all(axis=1) if shapes else None
+
+    code = np.zeros(adata.n_obs, dtype=np.int8)
     beyond = {name: np.full(adata.n_obs, np.nan, dtype=np.float32) for name in SCORES.values() if scores}
     kept: dict[str, Any] = {}
     for sample, rows in samples:
         signals = {name: np.arcsinh(value[rows] * np.float32(1 / COFACTOR)) for name, value in values.items()}
-        found, limits = classify(
+        classes, limits = classify(
             signals,
-            beads=[tuple(names[column] for column in chosen) for chosen in sets],
+            beads=channels.beads,
             no_beads=no_beads,
-            dna=strongest(signals, [names[column] for column in dna]),
-            viability=strongest(signals, [names[column] for column in viability]),
-            length=length,
-            stain=names[stain[0]] if stain else None,
+            dna=strongest(signals, channels.dna),
+            viability=strongest(signals, channels.viability),
+            length=channels.length,
+            stain=channels.stain,
         )
         if signals:
-            code[rows] = found
-            for criterion, name in SCORES.items():
-                if scores:
-                    beyond[name][rows] = score(limits, criterion, signals, rows.size)
+            code[rows] = classes
+        for criterion, name in SCORES.items():
+            if signals and scores:
+                beyond[name][rows] = score(limits, criterion, signals, rows.size)
         kept[sample] = {
             "events": int(rows.size),
             "classes": _numbers(code[rows]),
@@ -175,182 +169,68 @@ def clean(
             "limits": [_as_dict(limit) for limit in limits],
         }
 
+    adata = adata.copy() if copy else own(adata)
+    _store_columns(adata, code, beyond, no_fit)
+    adata.uns.setdefault(keys.UNS, {})[CLEAN] = json.dumps(kept)
+    provenance.record(adata, "pp.clean", {"beads": beads, "scores": scores, "sample_key": sample_key})
+    return adata if copy else None
+
+
+def _store_columns(
+    adata: AnnData,
+    code: NDArray[np.int8],
+    beyond: Mapping[str, NDArray[np.float32]],
+    no_fit: NDArray[np.bool_] | None,
+) -> None:
     import pandas as pd
 
-    adata = adata.copy() if copy else own(adata)
-    adata.obs[keys.EVENT_CLASS] = pd.Categorical.from_codes(code, dtype=pd.CategoricalDtype(list(CLASSES)))
+    classes = pd.CategoricalDtype(list(EVENT_CLASSES))
+    adata.obs[keys.EVENT_CLASS] = pd.Categorical.from_codes(code, dtype=classes)
     for name in (GAUSSIAN_ZERO, *SCORES.values()):
         if name in adata.obs:
             # left by an earlier run, and not of these limits
             del adata.obs[name]
     if no_fit is not None:
         adata.obs[GAUSSIAN_ZERO] = no_fit
-    for name, values_of in beyond.items():
-        adata.obs[name] = values_of
-    adata.uns.setdefault(keys.UNS, {})[CLEAN] = json.dumps(kept)
-    provenance.record(adata, "pp.clean", {"beads": beads, "scores": scores, "sample_key": sample_key})
-    return adata if copy else None
+    for name, values in beyond.items():
+        adata.obs[name] = values
 
 
-def _kept(adata: AnnData) -> dict[str, Any]:
-    text = adata.uns.get(keys.UNS, {}).get(CLEAN)
-    if text is None:
-        raise StateError("these events have not been sorted into classes", fix="run cytocar.pp.clean first")
-    kept: dict[str, Any] = json.loads(text)
-    return kept
+@dataclass(frozen=True)
+class _Channels:
+    """The channels that events are judged by, as names."""
+
+    beads: list[tuple[str, ...]]
+    dna: list[str]
+    viability: list[str]
+    stain: str | None
+    length: str | None
+
+    @property
+    def measured(self) -> set[str]:
+        """Those in X; the length of an event is in obs."""
+        of_beads = {name for chosen in self.beads for name in chosen}
+        return of_beads | {*self.dna, *self.viability} | ({self.stain} if self.stain else set())
 
 
-def clean_table(adata: AnnData) -> pd.DataFrame:
-    """Return how many events of each sample are of each class.
-
-    Parameters
-    ----------
-    adata
-        Events after `clean`.
-
-    Returns
-    -------
-    Table with the columns ``sample_id``, ``class``, ``events``, ``share`` (of all events of the sample, 0 to 1; NaN
-    for a sample without events) and ``gaussian_zero`` (how many of them have Gaussian parameters that are all zero,
-    for which nothing is removed; NaN where there are no such parameters), one row a class, all six classes for each
-    sample.
-
-    Raises
-    ------
-    StateError
-        `clean` has not been run.
-
-    Examples
-    --------
-    >>> import anndata, numpy, pandas
-    >>> panel = pandas.DataFrame({"role": ["marker"], "mass": [170]}, index=["CD3"])
-    >>> events = anndata.AnnData(numpy.ones((3, 1), dtype="float32"), var=panel)
-    >>> events.uns["cytocar"] = {"state": "counts"}
-    >>> clean(events)
-    >>> clean_table(events)["events"].tolist()
-    [3, 0, 0, 0, 0, 0]
-    """
-    import pandas as pd
-
-    rows = [
-        (
-            sample,
-            name,
-            events,
-            events / entry["events"] if entry["events"] else float("nan"),
-            float((entry.get(GAUSSIAN_ZERO) or {}).get(name, float("nan"))),
-        )
-        for sample, entry in _kept(adata).items()
-        for name, events in entry["classes"].items()
-    ]
-    return pd.DataFrame(rows, columns=[keys.SAMPLE, "class", "events", "share", GAUSSIAN_ZERO])
+def _channels_of(adata: AnnData, sets: Sequence[Sequence[int]]) -> _Channels:
+    names = [str(name) for name in adata.var_names]
+    return _Channels(
+        beads=[tuple(names[column] for column in chosen) for chosen in sets],
+        dna=[names[column] for column in with_role(adata, "dna")],
+        viability=[names[column] for column in with_role(adata, "viability")],
+        stain=next((name for name in names if marker_key(name) == _ON_ALL_CELLS), None),
+        length=technical(adata, "event_length"),
+    )
 
 
-def clean_losses(adata: AnnData, of_interest: ArrayLike, *, sample_key: str = "sample_id") -> pd.DataFrame:
-    """Return which classes events of interest were sorted into, such as events with VHH and CD3 before clean-up.
-
-    Parameters
-    ----------
-    adata
-        Events after `clean`.
-    of_interest
-        Which events: bool of shape (events,).
-    sample_key
-        Column of ``obs`` that tells samples apart; one sample where there is no ``sample_id``.
-
-    Returns
-    -------
-    Table with the columns ``sample_id``, ``class``, ``events`` and ``share`` (of the events of interest in the sample,
-    0 to 1; NaN where there are none), one row a class, all six classes for each sample.
-
-    Raises
-    ------
-    StateError
-        `clean` has not been run.
-    ParameterError
-        `of_interest` is not bool, or not one value an event.
-
-    Examples
-    --------
-    >>> import cytocar as cc
-    >>> adata = cc.datasets.legend2(cells=5000, timepoints=["2mo"])
-    >>> clean(adata)
-    >>> bright = (adata[:, ["VHH", "CD3"]].X > 40).all(axis=1)
-    >>> table = clean_losses(adata, bright)
-    >>> int(table["events"].sum()) == int(bright.sum())
-    True
-    """
-    import pandas as pd
-
-    if keys.EVENT_CLASS not in adata.obs:
-        raise StateError("these events have not been sorted into classes", fix="run cytocar.pp.clean first")
-    chosen = np.asarray(of_interest)
-    if chosen.dtype != np.bool_ or chosen.shape != (adata.n_obs,):
-        raise ParameterError(
-            f"of_interest is {chosen.dtype} of shape {chosen.shape}",
-            fix=f"it must be bool of shape ({adata.n_obs},), one value an event",
-        )
-    classes = adata.obs[keys.EVENT_CLASS].astype(str).to_numpy()
-    table = []
-    for sample, rows in sample_positions(adata, sample_key):
-        found = classes[rows[chosen[rows]]]
-        for name in CLASSES:
-            events = int(np.count_nonzero(found == name))
-            table.append((sample, name, events, events / found.size if found.size else float("nan")))
-    return pd.DataFrame(table, columns=[keys.SAMPLE, "class", "events", "share"])
-
-
-def clean_limits(adata: AnnData) -> pd.DataFrame:
-    """Return the limits that sorted the events, with how each was found.
-
-    Parameters
-    ----------
-    adata
-        Events after `clean`.
-
-    Returns
-    -------
-    Table with the columns ``sample_id``, ``criterion`` (bead, bead_dna, debris, debris_dna, dead, doublet, doublet_dna,
-    doublet_length), ``value`` (NaN where not judged), ``unit``, ``rule`` and ``note``, and how the value is compared:
-    ``channels`` as a formula on counts, ``side`` (above or below).
-
-    Raises
-    ------
-    StateError
-        `clean` has not been run.
-
-    Examples
-    --------
-    >>> import anndata, numpy, pandas
-    >>> panel = pandas.DataFrame({"role": ["marker"], "mass": [170]}, index=["CD3"])
-    >>> events = anndata.AnnData(numpy.ones((3, 1), dtype="float32"), var=panel)
-    >>> events.uns["cytocar"] = {"state": "counts"}
-    >>> clean(events)
-    >>> clean_limits(events)["rule"].tolist()[1]
-    'not judged: there is no DNA channel'
-    """
-    import pandas as pd
-
-    rows = []
-    for sample, entry in _kept(adata).items():
-        for limit in entry["limits"]:
-            parts = [
-                channel if weight == 1.0 else f"{weight:.3f} {channel}"
-                for channel, weight in zip(limit["channels"], limit["weights"], strict=True)
-            ]
-            formula = f"min({', '.join(parts)})" if limit["combine"] == "min" else " + ".join(parts)
-            value = float("nan") if limit["value"] is None else float(limit["value"])
-            rows.append(
-                (
-                    sample,
-                    limit["criterion"],
-                    value,
-                    limit["unit"],
-                    limit["rule"],
-                    limit["note"],
-                    formula,
-                    limit["side"],
-                )
-            )
-    columns = [keys.SAMPLE, "criterion", "value", "unit", "rule", "note", "channels", "side"]
-    return pd.DataFrame(rows, columns=columns)
+def _values_of(
+    adata: AnnData, counts: NDArray[np.float32], channels: _Channels
+) -> dict[str, NDArray[np.float32]]:
+    """Return the values of every channel, or raise where one is not finite."""
+    names = [str(name) for name in adata.var_names]
+    values = {name: counts[:, column] for column, name in enumerate(names) if name in channels.measured}
+    if channels.length is not None:
+        values[channels.length] = adata.obs[channels.length].to_numpy(dtype=np.float32)
+    require_finite_channels(values)
+    return values

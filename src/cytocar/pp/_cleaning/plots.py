@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import sample_positions
+from cytocar._core.vocabulary import BEAD, CELL_BEAD, DEAD, DEBRIS, DOUBLET, EVENT_CLASSES
 from cytocar.pp._channels import counts_of, technical
-from cytocar.pp._cleaning.classify import CLASSES
-from cytocar.pp._cleaning.clean import CLEAN
 from cytocar.pp._cleaning.limit import COFACTOR, Limit, combined
+from cytocar.pp._cleaning.tables import CLEAN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
@@ -23,13 +25,23 @@ if TYPE_CHECKING:
 STEP: Final = 0.125
 # A few events far out would leave the others a corner of the picture; they are counted in its outermost bins.
 _OUTER: Final = 2e-4
-# For each picture: the limit across, the limit on DNA that goes with it, the class, and what was taken before.
+
+
+class _Picture(NamedTuple):
+    """What one histogram shows: a limit, the one on DNA that goes with it, its classes, and what was taken before."""
+
+    criterion: str
+    on_dna: str
+    taken: tuple[str, ...]
+    before: tuple[str, ...]
+
+
 _PICTURES: Final = (
-    ("bead", "bead_dna", ("bead", "cell_bead"), ()),
-    ("debris", "debris_dna", ("debris",), ("bead", "cell_bead")),
-    ("dead", "", ("dead",), ("bead", "cell_bead", "debris")),
-    ("doublet", "doublet_dna", ("doublet",), ("bead", "cell_bead", "debris", "dead")),
-    ("doublet_length", "doublet_dna", ("doublet",), ("bead", "cell_bead", "debris", "dead")),
+    _Picture(BEAD, "bead_dna", (BEAD, CELL_BEAD), ()),
+    _Picture(DEBRIS, "debris_dna", (DEBRIS,), (BEAD, CELL_BEAD)),
+    _Picture(DEAD, "", (DEAD,), (BEAD, CELL_BEAD, DEBRIS)),
+    _Picture(DOUBLET, "doublet_dna", (DOUBLET,), (BEAD, CELL_BEAD, DEBRIS, DEAD)),
+    _Picture("doublet_length", "doublet_dna", (DOUBLET,), (BEAD, CELL_BEAD, DEBRIS, DEAD)),
 )
 _COLUMNS: Final = (
     keys.SAMPLE, "plot", "criterion", "x_name", "y_name", "x", "y", "n", "x_limit", "x_side", "y_limit", "events",
@@ -51,11 +63,11 @@ def _limits(entry: dict[str, Any]) -> dict[str, Limit]:
 def _name(limit: Limit) -> str:
     if limit.combine == "min":
         return "lowest bead channel"
-    parts = [
+    terms = [
         channel if weight == 1.0 else f"{weight:.1f} {channel}"
         for channel, weight in zip(limit.channels, limit.weights, strict=True)
     ]
-    return " + ".join(parts)
+    return " + ".join(terms)
 
 
 def _binned(x: NDArray[np.floating], limit: float) -> NDArray[np.int64]:
@@ -65,7 +77,8 @@ def _binned(x: NDArray[np.floating], limit: float) -> NDArray[np.int64]:
     low, high = np.quantile(x, [_OUTER, 1 - _OUTER])
     if np.isfinite(limit):
         low, high = min(low, limit), max(high, limit)
-    return np.floor(np.clip(x, low, high) / STEP).astype(np.int64)
+    bins: NDArray[np.int64] = np.floor(np.clip(x, low, high) / STEP).astype(np.int64)
+    return bins
 
 
 def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFrame:
@@ -83,7 +96,7 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
 
     Returns
     -------
-    Table with one row a bin that holds events: ``sample_id``, ``plot`` (from 1), ``criterion``, ``x_name`` (a rounded
+    Table with one row per bin that holds events: ``sample_id``, ``plot`` (from 1), ``criterion``, ``x_name`` (a rounded
     formula) and ``y_name``, ``x`` and ``y`` (middle of the bin, arcsinh(counts / 5) or their weighted sum), ``n``
     (events in the bin), ``x_limit``, ``x_side`` (above or below: where the criterion is met), ``y_limit`` (the limit
     on DNA that goes with it, on the same side, but for beads: above it they carry a cell; NaN where there is none),
@@ -113,10 +126,8 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
         raise StateError("these events have not been sorted into classes", fix="run cytocar.pp.clean first")
     counts = counts_of(adata, "pp.clean_plots")
     kept = json.loads(text)
-    names = [str(name) for name in adata.var_names]
-    length = technical(adata, "event_length")
-    codes = adata.obs[keys.EVENT_CLASS].cat.set_categories(list(CLASSES)).cat.codes.to_numpy()
-    parts: list[pd.DataFrame] = []
+    codes = adata.obs[keys.EVENT_CLASS].cat.set_categories(list(EVENT_CLASSES)).cat.codes.to_numpy()
+    tables: list[pd.DataFrame] = []
     for sample, rows in sample_positions(adata, sample_key):
         if sample not in kept:
             raise ParameterError(
@@ -124,36 +135,65 @@ def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFram
                 fix=f"run it again with sample_key={sample_key!r}",
             )
         limits = _limits(kept[sample])
-        signals: dict[str, NDArray[np.floating]] = {}
-        for channel in {channel for limit in limits.values() for channel in limit.channels}:
-            if channel == length:
-                values = adata.obs[channel].to_numpy(dtype=np.float32)[rows]
-            elif channel in names:
-                values = counts[rows, names.index(channel)]
-            else:
-                raise ParameterError(f"{channel} was judged by pp.clean and is not there any more")
-            signals[channel] = np.arcsinh(values * np.float32(1 / COFACTOR))
-        of_dna = limits.get("debris")
-        for plot, (criterion, with_dna, taken, before) in enumerate(_PICTURES, start=1):
-            limit = limits.get(criterion)
-            if limit is None:
-                continue
-            y = signals[of_dna.channels[0]] if of_dna else np.zeros(rows.size, dtype=np.float32)
-            beside = limits.get(with_dna)
-            left = ~np.isin(codes[rows], [CLASSES.index(name) for name in before])
-            x = _binned(combined(limit, signals)[left], limit.value)
-            y_limit = beside.value if beside is not None else float("nan")
-            bins, n = np.unique(np.stack([x, _binned(y[left], y_limit)]), axis=1, return_counts=True)
-            part = pd.DataFrame({"x": (bins[0] + 0.5) * STEP, "y": (bins[1] + 0.5) * STEP, "n": n})
-            part[keys.SAMPLE] = sample
-            part["plot"], part["criterion"] = plot, criterion
-            part["x_name"], part["y_name"] = _name(limit), of_dna.channels[0] if of_dna else ""
-            part["x_limit"], part["x_side"], part["y_limit"] = limit.value, limit.side, y_limit
-            part["events"] = int(np.count_nonzero(left))
-            part["taken"] = int(
-                np.count_nonzero(np.isin(codes[rows], [CLASSES.index(name) for name in taken]))
-            )
-            parts.append(part)
-    if not parts:
+        signals = {
+            channel: np.arcsinh(_values_of(adata, counts, channel)[rows] * np.float32(1 / COFACTOR))
+            for channel in {channel for limit in limits.values() for channel in limit.channels}
+        }
+        for number, picture in enumerate(_PICTURES, start=1):
+            if picture.criterion in limits:
+                table = _histogram(picture, limits, signals, codes[rows])
+                tables.append(table.assign(plot=number, **{keys.SAMPLE: sample}))
+    if not tables:
         return pd.DataFrame(columns=list(_COLUMNS))
-    return pd.concat(parts, ignore_index=True)[list(_COLUMNS)]
+    return pd.concat(tables, ignore_index=True)[list(_COLUMNS)]
+
+
+def _values_of(adata: AnnData, counts: NDArray[np.float32], channel: str) -> NDArray[np.float32]:
+    if channel == technical(adata, "event_length"):
+        values: NDArray[np.float32] = adata.obs[channel].to_numpy(dtype=np.float32)
+        return values
+    names = [str(name) for name in adata.var_names]
+    if channel not in names:
+        raise ParameterError(f"{channel} was judged by pp.clean and is not there any more")
+    return counts[:, names.index(channel)]
+
+
+def _histogram(
+    picture: _Picture,
+    limits: Mapping[str, Limit],
+    signals: Mapping[str, NDArray[np.floating]],
+    codes: NDArray[np.int8],
+) -> pd.DataFrame:
+    """Return the bins of one picture of one sample, with its limits.
+
+    Parameters
+    ----------
+    picture
+        What to show.
+    limits
+        By criterion.
+    signals
+        arcsinh(counts / 5) by channel, each of shape (events,).
+    codes
+        Class of each event, index into `EVENT_CLASSES`.
+    """
+    import pandas as pd
+
+    limit, of_dna, beside = limits[picture.criterion], limits.get(DEBRIS), limits.get(picture.on_dna)
+    dna = of_dna.channels[0] if of_dna else ""
+    left = ~np.isin(codes, [EVENT_CLASSES.index(name) for name in picture.before])
+    y = signals[dna] if dna else np.zeros(codes.size, dtype=np.float32)
+    y_limit = beside.value if beside is not None else float("nan")
+    across = _binned(combined(limit, signals)[left], limit.value)
+    bins, n = np.unique(np.stack([across, _binned(y[left], y_limit)]), axis=1, return_counts=True)
+    table = pd.DataFrame({"x": (bins[0] + 0.5) * STEP, "y": (bins[1] + 0.5) * STEP, "n": n})
+    return table.assign(
+        criterion=picture.criterion,
+        x_name=_name(limit),
+        y_name=dna,
+        x_limit=limit.value,
+        x_side=limit.side,
+        y_limit=y_limit,
+        events=int(np.count_nonzero(left)),
+        taken=int(np.count_nonzero(np.isin(codes, [EVENT_CLASSES.index(name) for name in picture.taken]))),
+    )

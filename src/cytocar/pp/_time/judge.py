@@ -145,11 +145,12 @@ def without_trend(series: NDArray[np.float64]) -> NDArray[np.float64]:
     spread, say where it runs.
     """
     bins = series.shape[0]
-    places = np.unique(np.linspace(0, bins - 1, min(bins, 100)).astype(np.intp))
-    first, second = np.triu_indices(places.size, k=1)
-    first, second = places[first], places[second]
+    chosen = np.unique(np.linspace(0, bins - 1, min(bins, 100)).astype(np.intp))
+    first, second = np.triu_indices(chosen.size, k=1)
+    first, second = chosen[first], chosen[second]
     slopes = np.median((series[second] - series[first]) / (second - first)[:, None], axis=0)
-    return series - np.arange(bins)[:, None] * slopes
+    flat: NDArray[np.float64] = series - np.arange(bins)[:, None] * slopes
+    return flat
 
 
 def _best_split(series: NDArray[np.float64], least: NDArray[np.float64]) -> tuple[float, NDArray[np.bool_]]:

@@ -10,9 +10,9 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
+from cytocar._core.vocabulary import BEAD, CELL
 from cytocar.pp._channels import counts_of, strongest, technical, with_role
-from cytocar.pp._cleaning.classify import CLASSES
-from cytocar.pp._cleaning.clean import CLEAN
+from cytocar.pp._cleaning.tables import CLEAN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,8 +200,8 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
     if keys.EVENT_CLASS in adata.obs:
         classes = adata.obs[keys.EVENT_CLASS]
         is_cell, is_bead = (
-            (classes == CLASSES[0]).to_numpy(dtype=bool),
-            (classes == CLASSES[1]).to_numpy(dtype=bool),
+            (classes == CELL).to_numpy(dtype=bool),
+            (classes == BEAD).to_numpy(dtype=bool),
         )
         cells = np.bincount(found.index[is_cell], minlength=bins)
         cell_fraction = np.divide(cells, events, out=nothing.copy(), where=events > 0)

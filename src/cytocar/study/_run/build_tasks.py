@@ -57,7 +57,7 @@ def tasks_of(
 def with_baseline(tasks: list[SampleTask], folder: StudyFolder, workers: int) -> list[SampleTask]:
     """Give every file the bead signal it is normalised to: a stored one, or the median over all beads of the study."""
     from cytocar import pp
-    from cytocar.pp._beads.files import read_baseline
+    from cytocar.pp._beads.baseline import read_baseline
 
     config = folder.config
     if config.beads == "off":
