@@ -13,7 +13,7 @@ from cytocar import ParameterError, StateError
 from cytocar.tl import compare
 from cytocar.tl._markers import calls, staining
 from cytocar.tl._markers import host as host_cells
-from cytocar.tl._markers.groups import DifferenceInDifferences, Effect, Group
+from cytocar.tl._markers.groups import Bootstrap, DifferenceInDifferences, Effect, Group
 from cytocar.tl._statistics import tests
 
 CONTRACT = [
@@ -73,7 +73,7 @@ def test_interval_of_cliffs_delta_covers_and_stays_inside() -> None:
 def test_drawn_medians_are_those_of_a_bootstrap(n: int) -> None:
     rng = np.random.default_rng(2)
     cells = np.sort(rng.normal(0, 1, n))
-    drawn = Group.of(cells[None]).drawn_medians(20_000, rng)[0]
+    drawn = Group.of(cells[None]).drawn_medians(Bootstrap(0.95, 20_000, rng))[0]
     slow = np.median(rng.choice(cells, (20_000, n)), axis=1)
     levels = np.linspace(0.02, 0.98, 25)
     reach = [np.mean(drawn <= q) for q in np.quantile(cells, levels)]
@@ -87,7 +87,7 @@ def test_effect_and_interval_against_scipy() -> None:
     zero = np.zeros(1)
     found = calls.contrast(
         Group.of(ordered(a)), Group.of(ordered(b)),
-        shift=zero, error=zero, margin=0.2, level=0.95, n_boot=5000, rng=rng,
+        shift=zero, error=zero, margin=0.2, bootstrap=Bootstrap(0.95, 5000, rng),
     )  # fmt: skip
     assert found.effect[0] == pytest.approx(np.median(b) - np.median(a))
     slow = stats.bootstrap(
@@ -105,7 +105,7 @@ def test_effect_and_interval_against_scipy() -> None:
 def contrasted(a: np.ndarray, b: np.ndarray, shift: float = 0.0, error: float = 0.0) -> Effect:
     return calls.contrast(
         Group.of(ordered(a)), Group.of(ordered(b)), shift=np.array([shift]), error=np.array([error]),
-        margin=0.2, level=0.95, n_boot=2000, rng=np.random.default_rng(0),
+        margin=0.2, bootstrap=Bootstrap(0.95, 2000, np.random.default_rng(0)),
     )  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def test_a_standardised_group_is_a_replicated_one() -> None:
         np.median(np.concatenate([np.repeat(rng.choice(small, 30), 6), rng.choice(large, 60)]))
         for _ in range(3000)
     ]
-    drawn = group.drawn_medians(3000, rng)[0]
+    drawn = group.drawn_medians(Bootstrap(0.95, 3000, rng))[0]
     np.testing.assert_allclose(np.quantile(drawn, [0.1, 0.9]), np.quantile(slow, [0.1, 0.9]), atol=0.12)
 
 
@@ -747,7 +747,7 @@ def test_all_four_groups_vary_in_the_bootstrap_of_the_difference_in_differences(
     cells = [np.sort(rng.gamma(3.0, 0.5, (1, n)), axis=1) for n in (81, 60, 50, 71)]
     four = [Group.of(values) for values in cells]
     found = host_cells.difference_in_differences(
-        (four[0], four[1]), (four[2], four[3]), level=0.9, n_boot=20_000, rng=rng
+        (four[0], four[1]), (four[2], four[3]), Bootstrap(0.9, 20_000, rng)
     )
     slow = [
         sign * np.median(rng.choice(values[0], (4000, values.shape[1])), axis=1)
@@ -764,7 +764,7 @@ def test_the_interval_of_the_difference_in_differences_covers() -> None:
         rng = np.random.default_rng(seed)
         four = [Group.of(np.sort(rng.gamma(3.0, 0.5, (20, n)), axis=1)) for n in (80, 60, 50, 70)]
         found = host_cells.difference_in_differences(
-            (four[0], four[1]), (four[2], four[3]), level=0.95, n_boot=400, rng=rng
+            (four[0], four[1]), (four[2], four[3]), Bootstrap(0.95, 400, rng)
         )
         held.append((found.low <= 0) & (found.high >= 0))
     # 1,200 intervals, binomial SD 0.6 %; percentile intervals of medians are a little wide.
@@ -785,9 +785,7 @@ def test_unchanged_needs_the_difference_in_differences_within_the_margin_too() -
         shift=np.zeros(3),
         error=np.zeros(3),
         margin=0.2,
-        level=0.95,
-        n_boot=200,
-        rng=np.random.default_rng(0),
+        bootstrap=Bootstrap(0.95, 200, np.random.default_rng(0)),
     )
     assert effect.within.all()
     nan = np.nan

@@ -1,7 +1,8 @@
-"""Kernel of `cytocar.tl.compare`: two groups of cells in, effects with intervals and calls out. Knows no AnnData."""
+"""Kernel of `cytocar.tl.compare`: two groups of cells in, effects with intervals and calls out; knows no AnnData."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from cytocar._core.decisions import WITHIN_PATIENT_FDR
 from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, UNCHANGED, UP
-from cytocar.tl._markers.groups import DifferenceInDifferences, Effect, Group
+from cytocar.tl._markers.groups import Bootstrap, DifferenceInDifferences, Effect, Group
 from cytocar.tl._markers.staining import take_off
 from cytocar.tl._statistics.tests import benjamini_hochberg
 
@@ -33,9 +34,7 @@ def contrast(
     shift: Floats,
     error: Floats,
     margin: float,
-    level: float,
-    n_boot: int,
-    rng: np.random.Generator,
+    bootstrap: Bootstrap,
     impurity: tuple[Floats, Floats] | None = None,
 ) -> Effect:
     """Compare two groups marker by marker.
@@ -48,19 +47,16 @@ def contrast(
         Change of staining that is taken off b, and its standard error.
     margin
         Smallest difference that counts, arcsinh units.
-    level
-        Of the intervals.
-    n_boot
-        Bootstrap medians.
-    rng
-        Of this comparison.
+    bootstrap
+        How medians are drawn, and the level of the intervals.
     impurity
         The least (at most 0) and the most (at least 0) that false cells in the groups may take from the difference,
         see `impurity_of`; a call holds whichever it is.
     """
+    level = bootstrap.level
     less, more = (np.zeros_like(shift), np.zeros_like(shift)) if impurity is None else impurity
     median_a, median_b = a.median(), b.median()
-    drawn_a, drawn_b = a.drawn_medians(n_boot, rng), b.drawn_medians(n_boot, rng)
+    drawn_a, drawn_b = a.drawn_medians(bootstrap), b.drawn_medians(bootstrap)
     effect = median_b - median_a
     effect_low, effect_high = _quantiles(drawn_b - drawn_a, effect, level)
 
@@ -166,6 +162,18 @@ def decide(p: Floats, direction: NDArray[np.intp], within: NDArray[np.bool_]) ->
     return call
 
 
+def called(rows: Iterator[dict[str, object]]) -> list[dict[str, object]]:
+    """Return the rows of one family with their calls."""
+    family = list(rows)
+    judged = [row for row in family if "evidence" in row]
+    p, direction, within = (
+        np.array([row[name] for row in judged]) for name in ("evidence", "direction", "within")
+    )
+    for row, call in zip(judged, decide(p, direction, within) if judged else (), strict=True):
+        row["call"] = str(call)
+    return family
+
+
 def cliffs_delta(a: Group, b: Floats, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
     """Return Cliff's delta of each marker, P(b > a) - P(b < a), with its interval.
 
@@ -177,16 +185,16 @@ def cliffs_delta(a: Group, b: Floats, level: float = 0.95) -> tuple[Floats, Floa
     markers, n_b = b.shape
     delta, variance = np.empty(markers), np.empty(markers)
     for m in range(markers):
-        place = np.zeros(n_b)
+        placement = np.zeros(n_b)
         of_a = 0.0
         for stratum, weight in zip(a.strata, a.weights, strict=True):
             row, n = stratum[m], stratum.shape[1]
             rank = np.searchsorted(row, b[m], "left") + np.searchsorted(row, b[m], "right")
-            place += weight * (rank / n - 1.0)
+            placement += weight * (rank / n - 1.0)
             back = np.searchsorted(b[m], row, "left") + np.searchsorted(b[m], row, "right")
             of_a += weight**2 * (1.0 - back / n_b).var(ddof=1) / n if n > 1 else 0.0
-        delta[m] = place.mean()
-        variance[m] = of_a + (place.var(ddof=1) / n_b if n_b > 1 else 0.0)
+        delta[m] = placement.mean()
+        variance[m] = of_a + (placement.var(ddof=1) / n_b if n_b > 1 else 0.0)
     z = _z(level)
     width = z * np.sqrt(variance)
     room = 1.0 - delta**2

@@ -40,7 +40,7 @@ class Cells:
 
         if groupby not in adata.obs:
             raise ParameterError(
-                f"groupby is {groupby!r}, which is no column of obs",
+                f"groupby is {groupby!r}, which is not a column of obs",
                 fix=did_you_mean(groupby, map(str, adata.obs)),
             )
         asked = get.markers(adata, clustering=False) if markers is None else markers
@@ -48,13 +48,13 @@ class Cells:
         absent: dict[str, str] = {}
         for name in [asked] if isinstance(asked, str) else list(asked):
             try:
-                found = str(adata.var_names[get.columns(adata, [name])[0]])
+                column_name = str(adata.var_names[get.columns(adata, [name])[0]])
             except ParameterError as error:
                 absent[str(name)] = str(error)
                 continue
             # Two spellings of one marker are one marker.
-            if found not in present:
-                present.append(found)
+            if column_name not in present:
+                present.append(column_name)
         if not present:
             raise ParameterError("none of the markers is in these data: " + "; ".join(absent.values()))
         obs = adata.obs
@@ -92,8 +92,8 @@ class Cells:
 
     @property
     def compartments(self) -> list[str]:
-        found = list(dict.fromkeys(self.compartment))
-        return sorted(found, key=lambda name: (name != keys.CAR, name != keys.HOST, name))
+        present = dict.fromkeys(self.compartment)
+        return sorted(present, key=lambda name: (name != keys.CAR, name != keys.HOST, name))
 
     @property
     def has_subsets(self) -> bool:
@@ -103,10 +103,10 @@ class Cells:
         """Return the labels of a patient's cells in order of time, else in the order of the categories."""
         mine = self.patient == patient
         when = {name: self.months[mine & (self.label == name)] for name in self.labels}
-        found = [name for name in self.labels if when[name].size]
-        if all(np.isfinite(when[name]).all() for name in found):
-            found.sort(key=lambda name: float(when[name].mean()))
-        return found
+        present = [name for name in self.labels if when[name].size]
+        if all(np.isfinite(when[name]).all() for name in present):
+            present.sort(key=lambda name: float(when[name].mean()))
+        return present
 
     def pair(self, patient: str, reference: str | None, against: str | None) -> tuple[str, str] | None:
         order = self.order(patient)
@@ -134,6 +134,6 @@ class Cells:
         return np.all([np.isfinite(host).all(axis=1) for host in hosts], axis=0)
 
 
-def known(values: np.ndarray) -> np.ndarray:
+def measured_or_zero(values: np.ndarray) -> np.ndarray:
     """Return values with unmeasured ones as 0; markers that have any are reported without numbers."""
     return np.asarray(np.where(np.isfinite(values), values, 0.0))

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import decisions, keys, provenance
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.samples import own
+from cytocar.tl._markers.calls import called
 from cytocar.tl._markers.cells import Cells
-from cytocar.tl._markers.rows import COLUMNS, Settings, car_vs_host, decided, over_time, staining_between
+from cytocar.tl._markers.over_time import over_time, staining_between
+from cytocar.tl._markers.rows import COLUMNS
+from cytocar.tl._markers.settings import Settings
+from cytocar.tl._markers.within_tube import car_vs_host
 from cytocar.tl._statistics.tests import benjamini_hochberg
 
 if TYPE_CHECKING:
@@ -62,7 +67,7 @@ def compare(
     cells, and half of the changes of 0.5 are found in such a group (docs/calibration.md); `note` names groups below 30
     cells.
 
-    Cells of one sample are no replicates of a patient: there is no p value unless asked for, and then it
+    Cells of one sample are not replicates of a patient: there is no p value unless asked for, and then it
     is descriptive. `cliffs_delta`, P(b > a) - P(b < a) (Cliff 1993, doi:10.1037/0033-2909.114.3.494), is of the
     values as they are.
 
@@ -117,7 +122,7 @@ def compare(
     StateError
         ``X`` holds counts.
     ParameterError
-        `groupby` is not in `obs`, `reference` or `against` is no group, no marker is there, or a number is out of
+        `groupby` is not in `obs`, `reference` or `against` is not a group, no marker is there, or a number is out of
         its domain.
 
     Notes
@@ -142,30 +147,20 @@ def compare(
     settings.check()
     provenance.require_state(adata, keys.STATE_ARCSINH, "comparing markers")
     cells = Cells.of(adata, groupby, markers)
-    for name, label in (("reference", reference), ("against", against)):
-        if label is not None and label not in cells.labels:
-            raise ParameterError(
-                f"{name} is {label!r}, which is no {groupby} of these cells",
-                fix=did_you_mean(label, cells.labels),
-            )
-    if reference is not None and reference == against:
-        raise ParameterError(f"reference and against are both {reference!r}", fix="they must differ")
-
+    _require_groups(cells, groupby, reference, against)
     rows: list[dict[str, object]] = []
     for patient in cells.patients:
         pair = cells.pair(patient, reference, against)
         if pair is not None:
             staining = staining_between(cells, patient, *pair, settings)
             for compartment in cells.compartments:
-                rows += decided(over_time(cells, patient, *pair, compartment, staining, settings))
+                rows += called(over_time(cells, patient, *pair, compartment, staining, settings))
         if {keys.CAR, keys.HOST} <= set(cells.compartments):
             for label in cells.order(patient):
-                rows += decided(car_vs_host(cells, patient, label, settings))
+                rows += called(car_vs_host(cells, patient, label, settings))
     table = _table(rows, settings)
-    if adata.is_view:
-        # Writing uns of a view would copy it with a warning; say so by doing it.
-        adata._init_as_actual(adata.copy())
-    adata.uns[key_added] = table.copy()
+    # Writing uns of a view would copy it with a warning; say so by doing it.
+    own(adata).uns[key_added] = table.copy()
     provenance.record(
         adata,
         "compare",
@@ -177,9 +172,21 @@ def compare(
             "key_added": key_added,
         }
         | {name: value for name, value in settings.__dict__.items() if name != "false_cells"}
-        | {"false_cells": {" ".join(where): found for where, found in (false_cells or {}).items()}},
+        | {"false_cells": {" ".join(group): stated for group, stated in (false_cells or {}).items()}},
     )
     return table
+
+
+def _require_groups(cells: Cells, groupby: str, reference: str | None, against: str | None) -> None:
+    """Raise `ParameterError` where one of the two groups is not there, or both are the same."""
+    for name, label in (("reference", reference), ("against", against)):
+        if label is not None and label not in cells.labels:
+            raise ParameterError(
+                f"{name} is {label!r}, which is not a {groupby} of these cells",
+                fix=did_you_mean(label, cells.labels),
+            )
+    if reference is not None and reference == against:
+        raise ParameterError(f"reference and against are both {reference!r}", fix="they must differ")
 
 
 def _table(rows: list[dict[str, object]], settings: Settings) -> pd.DataFrame:
@@ -188,6 +195,8 @@ def _table(rows: list[dict[str, object]], settings: Settings) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if settings.p_values and len(table):
         family = [keys.PATIENT, "comparison", keys.COMPARTMENT, keys.TIMEPOINT]
-        for _, part in table.groupby(family, sort=False):
-            table.loc[part.index, "p_adjusted"] = benjamini_hochberg(part["p_value"].to_numpy(dtype=float))
+        for _, rows_of in table.groupby(family, sort=False):
+            table.loc[rows_of.index, "p_adjusted"] = benjamini_hochberg(
+                rows_of["p_value"].to_numpy(dtype=float)
+            )
     return table

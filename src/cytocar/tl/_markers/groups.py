@@ -12,6 +12,25 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Bootstrap:
+    """How medians are drawn.
+
+    Parameters
+    ----------
+    level
+        Of the intervals.
+    n_boot
+        Draws.
+    rng
+        Of one comparison.
+    """
+
+    level: float
+    n_boot: int
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
 class Group:
     """Cells of one group.
 
@@ -20,7 +39,7 @@ class Group:
     strata
         Arrays (markers, cells), every row sorted; more than one only in a standardised group.
     weights
-        One weight a stratum, adding up to 1.
+        One weight per stratum, adding up to 1.
     """
 
     strata: tuple[Floats, ...]
@@ -58,13 +77,14 @@ class Group:
             return np.asarray(np.median(self.strata[0], axis=1))
         return np.asarray(self._quantile(np.full((len(self.strata[0]), 1), 0.5))[:, 0])
 
-    def drawn_medians(self, n_boot: int, rng: np.random.Generator) -> Floats:
+    def drawn_medians(self, bootstrap: Bootstrap) -> Floats:
         """Return (markers, n_boot) bootstrap medians.
 
         The k-th smallest of a bootstrap sample of n sorted cells is the cell at ceil(n U), U the k-th smallest of n
         uniform numbers, a beta number: one draw a median, exact, whatever n. The median of a standardised group is
         drawn through its distribution function (Woodruff 1952, doi:10.1080/01621459.1952.10483443).
         """
+        n_boot, rng = bootstrap.n_boot, bootstrap.rng
         if len(self.strata) == 1:
             values = self.strata[0]
             n = values.shape[1]
@@ -89,18 +109,18 @@ class Group:
         each = np.concatenate(
             [np.full(s.shape[1], w / s.shape[1]) for s, w in zip(self.strata, self.weights, strict=True)]
         )
-        found = np.empty(levels.shape)
+        quantiles = np.empty(levels.shape)
         for m, row in enumerate(values):
             order = np.argsort(row, kind="stable")
             reached = np.cumsum(each[order])
             at = np.searchsorted(reached, levels[m] - 1e-12)
-            found[m] = row[order][np.minimum(at, len(order) - 1)]
-        return found
+            quantiles[m] = row[order][np.minimum(at, len(order) - 1)]
+        return quantiles
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Differences, b less a, one number a marker."""
+    """Differences, b less a, one number per marker."""
 
     median_a: Floats
     median_b: Floats
@@ -127,9 +147,10 @@ def _cell(uniform: Floats, n: int) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class DifferenceInDifferences:
-    """Difference in differences, one number a marker: the change of CAR-T cells less that of host T cells.
+    """Difference in differences, one number per marker: the change of CAR-T cells less that of host T
+    cells.
 
-    `host` is the host's own change, `words` say for each marker which host cells it is of. NaN where there are no such
+    `host` is the host's own change, `host_cells` says for each marker which cells it is of. NaN where there are no such
     cells.
     """
 
@@ -137,20 +158,21 @@ class DifferenceInDifferences:
     did: Floats
     low: Floats
     high: Floats
-    words: tuple[str, ...]
+    host_cells: tuple[str, ...]
 
     @classmethod
-    def none(cls, markers: int, words: str) -> DifferenceInDifferences:
+    def none(cls, markers: int, why: str) -> DifferenceInDifferences:
         """Return no number for any marker."""
         nothing = np.full(markers, np.nan)
-        return cls(nothing, nothing, nothing, nothing, (words,) * markers)
+        return cls(nothing, nothing, nothing, nothing, (why,) * markers)
 
     def of(self, measured: NDArray[np.bool_]) -> DifferenceInDifferences:
         """Return the numbers of the markers that every host cell has a value of."""
         host, did, low, high = (
             np.where(measured, x, np.nan) for x in (self.host, self.did, self.low, self.high)
         )
-        words = (
-            w if m else "not measured in all host T cells" for w, m in zip(self.words, measured, strict=True)
+        host_cells = (
+            cells if in_all else "not measured in all host T cells"
+            for cells, in_all in zip(self.host_cells, measured, strict=True)
         )
-        return DifferenceInDifferences(host, did, low, high, tuple(words))
+        return DifferenceInDifferences(host, did, low, high, tuple(host_cells))
