@@ -50,7 +50,7 @@ def _require_axis(
 ) -> None:
     for name, kind in ((axis.transformation, Scale), (axis.ratio, Ratio)):
         if name and not isinstance(transformations.get(name), kind):
-            fitting = [known for known, value in transformations.items() if isinstance(value, kind)]
+            fitting = [other for other, value in transformations.items() if isinstance(value, kind)]
             raise GateError(
                 f"gate {gate.title!r} refers to transformation {name!r}", fix=did_you_mean(name, fitting)
             )

@@ -31,9 +31,10 @@ def applied_document(several: Sequence[AnnData]) -> GatingDocument:
 
 def file_names(several: Sequence[AnnData]) -> dict[str, str]:
     """Return sample to the name of the FCS file that it was read from, or a likely one where that is not known."""
-    found: dict[str, str] = {}
-    for one in several:
-        samples = list(gating(one)["samples"])
+    files: dict[str, str] = {}
+    for adata in several:
+        samples = list(gating(adata)["samples"])
         for sample in samples:
-            found[sample] = file_of(one, sample if len(samples) > 1 else None) or f"{Path(sample).name}.fcs"
-    return found
+            file = file_of(adata, sample if len(samples) > 1 else None)
+            files[sample] = file or f"{Path(sample).name}.fcs"
+    return files

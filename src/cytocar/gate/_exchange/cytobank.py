@@ -33,7 +33,7 @@ Literal = tuple[str, bool]
 
 @dataclasses.dataclass(frozen=True)
 class _Axis:
-    """How places on an axis become places on the scale that Cytobank has for it: place x factor + offset."""
+    """How positions on an axis become positions on the scale that Cytobank has for it: position x factor + offset."""
 
     dimension: Dimension
     flag: int
@@ -41,7 +41,8 @@ class _Axis:
     factor: float = 1.0
     offset: float = 0.0
 
-    def place(self, value: float) -> float:
+    def moved(self, value: float) -> float:
+        """Return a position on the scale of Cytobank."""
         if self.factor == 1.0 and self.offset == 0.0:
             return value
         return value * self.factor + self.offset
@@ -50,8 +51,8 @@ class _Axis:
 def cytobank_text(document: GatingDocument) -> str:
     """Return a document as Cytobank writes it.
 
-    A scale fasinh that is no plain arcsinh(x / cofactor) is replaced by the one that is, and its gates are moved to
-    the same places of it. Rectangles of more than two dimensions become several.
+    A scale fasinh that is not a plain arcsinh(x / cofactor) is replaced by the one that is, and its gates are moved to
+    the same positions of it. Rectangles of more than two dimensions become several.
 
     Raises
     ------
@@ -103,24 +104,24 @@ class _Writer:
     def _asked(self, name: str) -> list[Literal]:
         """Return the gates without parents that an event of a gate has to be in, or not, from the top down."""
         gate = self._document.gate(name)
-        found = self._asked(gate.parent) if gate.parent else []
+        asked = self._asked(gate.parent) if gate.parent else []
         if not isinstance(gate, Combination):
-            return _merged(found, [(name, False)])
+            return _merged(asked, [(name, False)])
         if gate.operation == "or" and len(gate.operands) > 1:
             self._fail(name, "population that is the `or` of several gates")
-        for part in gate.operands:
-            literals = self._asked(part.gate)
-            if part.complement != (gate.operation == "not"):
+        for operand in gate.operands:
+            literals = self._asked(operand.gate)
+            if operand.complement != (gate.operation == "not"):
                 # Within what is asked for already, only the rest of the gate can be missed.
-                rest = [literal for literal in literals if literal not in found]
+                rest = [literal for literal in literals if literal not in asked]
                 if len(rest) != 1:
                     self._fail(
                         name,
-                        f"complement of {self._document.gate(part.gate).title!r}, which is several gates",
+                        f"complement of {self._document.gate(operand.gate).title!r}, which is several gates",
                     )
                 literals = [(rest[0][0], not rest[0][1])]
-            found = _merged(found, literals)
-        return found
+            asked = _merged(asked, literals)
+        return asked
 
     def _write_gate(self, name: str) -> None:
         """Write the gate of all files and its versions, each as one or more gates of two dimensions at most."""
@@ -148,13 +149,15 @@ class _Writer:
             self._fail(gate.id, "ellipsoid of more than two dimensions")
         if not isinstance(gate, Rectangle) or len(gate.dimensions) <= 2:
             return [(title, gate)]
-        parts = [slice(start, start + 2) for start in range(0, len(gate.dimensions), 2)]
+        pairs = [slice(start, start + 2) for start in range(0, len(gate.dimensions), 2)]
         return [
             (
                 f"{title} ({number})",
-                dataclasses.replace(gate, dimensions=gate.dimensions[p], low=gate.low[p], high=gate.high[p]),
+                dataclasses.replace(
+                    gate, dimensions=gate.dimensions[pair], low=gate.low[pair], high=gate.high[pair]
+                ),
             )
-            for number, p in enumerate(parts, start=1)
+            for number, pair in enumerate(pairs, start=1)
         ]
 
     def _gate(self, title: str, gate: Gate, number: int, file: str) -> str:
@@ -268,21 +271,21 @@ def _moved(gate: Gate, axes: Sequence[_Axis], identity: str) -> Gate:
     }
     if isinstance(gate, Rectangle):
         low, high = (
-            tuple(None if v is None else axis.place(v) for v, axis in zip(side, axes, strict=True))
+            tuple(None if v is None else axis.moved(v) for v, axis in zip(side, axes, strict=True))
             for side in (gate.low, gate.high)
         )
         return dataclasses.replace(gate, **common, low=low, high=high)
     if isinstance(gate, Polygon):
-        vertices = tuple((axes[0].place(x), axes[1].place(y)) for x, y in gate.vertices)
+        vertices = tuple((axes[0].moved(x), axes[1].moved(y)) for x, y in gate.vertices)
         return dataclasses.replace(gate, **common, vertices=vertices)
     if isinstance(gate, Ellipsoid):
         return dataclasses.replace(
             gate,
             **common,
-            mean=tuple(axis.place(v) for v, axis in zip(gate.mean, axes, strict=True)),
+            mean=tuple(axis.moved(v) for v, axis in zip(gate.mean, axes, strict=True)),
             covariance=tuple(
-                tuple(v * one.factor * other.factor for v, other in zip(row, axes, strict=True))
-                for row, one in zip(gate.covariance, axes, strict=True)
+                tuple(v * own.factor * other.factor for v, other in zip(row, axes, strict=True))
+                for row, own in zip(gate.covariance, axes, strict=True)
             ),
         )
     raise GateError(f"gate {gate.title!r}: {gate.kind} has no form in Cytobank")

@@ -31,7 +31,7 @@ from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Logicle, Scale
 Path = tuple[str, ...]
 
 DISPLAY: Final = 256.0
-"""FlowJo draws on 256 x 256 places, and stores ellipses in them."""
+"""FlowJo draws on 256 x 256 positions, and stores ellipses in them."""
 HELPER: Final = "cytocar helper"
 """The annotation of populations that only help to define others."""
 BOOLEANS: Final = {"AndNode": "and", "OrNode": "or", "NotNode": "not"}
@@ -67,7 +67,7 @@ def _id_in(values: dict[str, Any], value: Any, stem: str) -> str:
 
 @dataclasses.dataclass
 class Axis:
-    """What FlowJo does to one channel: how its 256 places are drawn.
+    """What FlowJo does to one channel: how its 256 positions are drawn.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ class GateReader:
         )
 
     def _ellipse(self, node: Node, common: dict[str, Any]) -> Gate:
-        """Return the ellipse of two foci and four points of its outline, all in places of the drawing."""
+        """Return the ellipse of two foci and four points of its outline, all in positions of the drawing."""
         drawn = self._drawn(node)
         foci = np.array([_point(vertex) for vertex in node.one("foci").all("vertex")])
         edge = np.array([_point(vertex) for vertex in node.one("edge").all("vertex")])
@@ -412,7 +412,7 @@ def _helped(gate: Gate, help_of: Mapping[str, Gate]) -> list[Gate]:
 
 
 def gate_id(path: Path) -> str:
-    """Return the id of the gate of a population; a slash in a name is told from one between names."""
+    """Return the id of the gate of a population; a slash within a name is escaped."""
     return "/".join(name.replace("\\", "\\\\").replace("/", "\\/") for name in path)
 
 

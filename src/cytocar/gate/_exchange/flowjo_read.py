@@ -326,7 +326,7 @@ class _Merged:
             self._add(templates.get(path), [(sample.file, gates[path]) for sample, gates in samples])
 
     def _check_files(self, samples: Sequence[tuple[_Sample, Gates]]) -> None:
-        """Refuse files of one name with different gates: by its name nobody could tell which are meant."""
+        """Refuse files of one name with different gates: by the name it could not be determined which are meant."""
         first: dict[str, Gates] = {}
         for sample, gates in samples:
             same_file = first.setdefault(sample.file, gates)

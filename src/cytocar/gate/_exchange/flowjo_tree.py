@@ -50,7 +50,7 @@ class FlowJoNode:
 def tree_of(document: GatingDocument, gates: Mapping[str, Gate]) -> list[FlowJoNode]:
     """Return the populations of a document as FlowJo's tree.
 
-    Rectangles of more than two axes become several, one below the other; gates that are no populations themselves,
+    Rectangles of more than two axes become several, one below the other; gates that are not populations themselves,
     as in files of Cytobank, become helpers.
 
     Parameters
@@ -74,25 +74,27 @@ class _Tree:
         self._listed = set(document.listed)
         self._top: list[FlowJoNode] = []
         self._nodes: dict[str, FlowJoNode] = {}
-        self._taken: set[Path] = {one.path for one in document.populations}
+        self._populations = {population.id: population for population in document.populations}
+        self._ids = {population.path: population.id for population in document.populations}
         self._complements: dict[str, FlowJoNode] = {}
 
     def build(self) -> list[FlowJoNode]:
-        ids = {one.path: one.id for one in self._document.populations}
-        for one in self._document.populations:
-            if one.id not in self._nodes:
-                self._population(one.id, ids.get(one.parent, ""), one.name)
+        for name in self._populations:
+            if name not in self._nodes:
+                self._population(name)
         # What others depend on was made before its turn.
-        places = {one.id: place for place, one in enumerate(self._document.populations)}
+        order = {name: number for number, name in enumerate(self._populations)}
         waiting = [self._top]
         while waiting:
             nodes = waiting.pop()
-            nodes.sort(key=lambda node: places.get(node.source, len(places)))
+            nodes.sort(key=lambda node: order.get(node.source, len(order)))
             waiting += [node.children for node in nodes]
         return self._top
 
-    def _population(self, name: str, parent: str, title: str) -> None:
-        gate = self._gates[name]
+    def _population(self, name: str) -> None:
+        """Make the node of a population."""
+        population, gate = self._populations[name], self._gates[name]
+        parent, title = self._ids.get(population.parent, ""), population.name
         above = self._nodes.get(parent)
         if not isinstance(gate, Combination):
             above = self._helpers_down_to(gate.parent, above)
@@ -103,9 +105,9 @@ class _Tree:
             above = self._helpers_down_to(gate.parent, above)
             self._nodes[name] = self._combination(above, gate, title, source=name)
             return
-        for number, (part, complement) in enumerate(chain, start=1):
+        for number, (shape_id, complement) in enumerate(chain, start=1):
             last = number == len(chain)
-            shape = self._gates[part]
+            shape = self._gates[shape_id]
             above = self._shape(
                 above,
                 shape,
@@ -118,7 +120,7 @@ class _Tree:
             self._nodes[name] = above
 
     def _helpers_down_to(self, name: str, above: FlowJoNode | None) -> FlowJoNode | None:
-        """Return the node of a gate, made as a helper where it is no population."""
+        """Return the node of a gate, made as a helper where it is not a population."""
         if not name or name in self._nodes:
             return self._nodes[name] if name else above
         if name in self._listed:
@@ -133,37 +135,37 @@ class _Tree:
         return node
 
     def _as_chain(self, gate: Combination, parent: str) -> list[Literal] | None:
-        """Return the shapes that lead from the population above to an `and` of gates that are no populations."""
-        if all(part.gate in self._listed for part in gate.operands):
+        """Return the shapes that lead from the population above to an `and` of gates that are not populations."""
+        if all(operand.gate in self._listed for operand in gate.operands):
             return None
         asked, above = self._literals(gate.id), self._literals(parent) if parent else []
         if asked is None or above is None:
             return None
         rest = [literal for literal in asked if literal not in above]
-        # What is not in a rectangle of many axes is no chain of rectangles.
+        # What is not in a rectangle of many axes is not a chain of rectangles.
         split = any(complement and len(self._gates[name].axes) > 2 for name, complement in rest)
         return None if split or not rest else rest
 
     def _literals(self, name: str) -> list[Literal] | None:
         """Return the shapes that an event has to be in, or not; None where it is not as simple as that."""
         gate = self._gates[name]
-        found = self._literals(gate.parent) if gate.parent else []
-        if found is None:
+        asked = self._literals(gate.parent) if gate.parent else []
+        if asked is None:
             return None
         if not isinstance(gate, Combination):
-            return list(dict.fromkeys([*found, (name, False)]))
+            return list(dict.fromkeys([*asked, (name, False)]))
         if gate.operation == "or" and len(gate.operands) > 1:
             return None
-        for part in gate.operands:
-            literals = self._literals(part.gate)
+        for operand in gate.operands:
+            literals = self._literals(operand.gate)
             if literals is None:
                 return None
-            if part.complement != (gate.operation == "not"):
+            if operand.complement != (gate.operation == "not"):
                 if len(literals) != 1:
                     return None
                 literals = [(literals[0][0], not literals[0][1])]
-            found = list(dict.fromkeys([*found, *literals]))
-        return found
+            asked = list(dict.fromkeys([*asked, *literals]))
+        return asked
 
     def _shape(
         self,
@@ -193,26 +195,26 @@ class _Tree:
             operands, operation = (Operand(operands[0].gate),), "and"
         if operation != "not" and len(operands) == 1 and operands[0].complement:
             operands, operation = (Operand(operands[0].gate),), "not"
-        depends = tuple(self._operand(part) for part in operands)
+        depends = tuple(self._operand(operand) for operand in operands)
         return self._add(
             above, FlowJoNode((title,), operation=operation, depends=depends, helper=helper, source=source)
         )
 
-    def _operand(self, part: Operand) -> Path:
-        node = self._nodes.get(part.gate)
+    def _operand(self, operand: Operand) -> Path:
+        node = self._nodes.get(operand.gate)
         if node is None:
-            node = self._operand_node(part.gate)
-        if part.complement:
-            if part.gate not in self._complements:
-                self._complements[part.gate] = self._add(
+            node = self._operand_node(operand.gate)
+        if operand.complement:
+            if operand.gate not in self._complements:
+                self._complements[operand.gate] = self._add(
                     None,
                     FlowJoNode((f"not {node.path[-1]}",), operation="not", depends=(node.path,), helper=True),
                 )
-            node = self._complements[part.gate]
+            node = self._complements[operand.gate]
         for name in node.path:
             if "/" in name:
                 refuse(
-                    self._gates[part.gate],
+                    self._gates[operand.gate],
                     f"way to depend on a population with a slash in its path ({name!r})",
                     fix="rename it",
                 )
@@ -221,13 +223,10 @@ class _Tree:
     def _operand_node(self, name: str) -> FlowJoNode:
         """Return the node of a gate that is needed before its turn."""
         if name in self._listed:
-            known = {one.id: one for one in self._document.populations}
-            ids = {one.path: one.id for one in self._document.populations}
-            one = known[name]
-            parent = ids.get(one.parent, "")
+            parent = self._ids.get(self._populations[name].parent, "")
             if parent and parent not in self._nodes:
                 self._operand_node(parent)
-            self._population(name, parent, one.name)
+            self._population(name)
         else:
             self._helpers_down_to(name, None)
         return self._nodes[name]
@@ -239,7 +238,7 @@ class _Tree:
         path = (*parent, stem)
         siblings = {child.path for child in (above.children if above else self._top)}
         number = 1
-        while path in siblings or (node.helper and path in self._taken):
+        while path in siblings or (node.helper and path in self._ids):
             number += 1
             path = (*parent, f"{stem} [{number}]")
         node.path = path

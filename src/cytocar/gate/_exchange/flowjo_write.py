@@ -42,7 +42,7 @@ def write_flowjo(
 
     Corners are values of channels, as FlowJo stores them, and axes ArcSinh with the cofactor of each channel, drawn up
     to 16,384 counts. What FlowJo has no form for is put together from what it has: a rectangle of more than two axes
-    becomes several, one below the other, and gates that are no populations become populations with the annotation
+    becomes several, one below the other, and gates that are not populations become populations with the annotation
     ``cytocar helper``; `read_flowjo` takes both back. Gates that hold for all files are the template of the group
     ``cytocar`` too, so that FlowJo gives them to files that are added to it. The FCS files are not changed.
 
@@ -62,7 +62,7 @@ def write_flowjo(
     GateError
         The data are not gated, or FlowJo has no form for a gate.
     ParameterError
-        It is not known which files the gates are for.
+        It cannot be determined which files the gates are for.
 
     Examples
     --------
@@ -106,21 +106,21 @@ def _samples_of_document(document: GatingDocument, files: Files | None) -> list[
     return [FlowJoSample(FilePath(file).name, file) for file in listed]
 
 
-def _samples_of_data(known: Mapping[str, str], files: Files | None) -> list[FlowJoSample]:
+def _samples_of_data(file_names: Mapping[str, str], files: Files | None) -> list[FlowJoSample]:
     if files is None:
-        return [FlowJoSample(sample, file) for sample, file in known.items()]
+        return [FlowJoSample(sample, file) for sample, file in file_names.items()]
     if not isinstance(files, Mapping):
         listed = [os.fspath(file) for file in files]
-        if len(listed) != len(known):
+        if len(listed) != len(file_names):
             raise ParameterError(
-                f"files has {len(listed)} files and the data have {len(known)} samples",
+                f"files has {len(listed)} files and the data have {len(file_names)} samples",
                 fix="give {sample: file}",
             )
-        files = dict(zip(known, listed, strict=True))
-    missing = [sample for sample in known if sample not in files]
+        files = dict(zip(file_names, listed, strict=True))
+    missing = [sample for sample in file_names if sample not in files]
     if missing:
         raise ParameterError(f"files has no file for sample {missing[0]!r}", fix="give {sample: file}")
-    return [FlowJoSample(sample, os.fspath(files[sample])) for sample in known]
+    return [FlowJoSample(sample, os.fspath(files[sample])) for sample in file_names]
 
 
 def workspace_text(document: GatingDocument, samples: Sequence[FlowJoSample]) -> str:
@@ -305,7 +305,7 @@ class _SampleWriter:
             yield f"</gating:{kind}>"
 
     def _bound(self, gate: Gate, axis: Dimension, position: float | None) -> float | None:
-        """Return the value of the channel at a position: the smallest that is there, where that is known."""
+        """Return the value of the channel at a position: the smallest one there, where that can be determined."""
         scale = self._axes.scale(gate, axis)
         if position is None or scale is None:
             return position

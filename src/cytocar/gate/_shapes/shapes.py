@@ -369,8 +369,8 @@ class Quadrants(Gate):
     kind: ClassVar[str] = "QuadrantGate"
 
     def __post_init__(self) -> None:
-        known = {divider.id for divider in self.dividers}
-        if len(known) != len(self.dividers) or not known or not self.quadrants:
+        dividers = {divider.id for divider in self.dividers}
+        if len(dividers) != len(self.dividers) or not dividers or not self.quadrants:
             self._fail("a quadrant gate needs dividers of different ids, and quadrants")
         if self.version_of:
             self._fail(
@@ -381,10 +381,10 @@ class Quadrants(Gate):
                 self._fail(f"quadrant {quadrant!r} has no position")
             self._finite("a location", list(locations.values()))
             for divider in locations:
-                if divider not in known:
+                if divider not in dividers:
                     self._fail(
                         f"quadrant {quadrant!r} names divider {divider!r}",
-                        fix=did_you_mean(divider, sorted(known)),
+                        fix=did_you_mean(divider, sorted(dividers)),
                     )
 
     def rectangles(self) -> dict[str, Rectangle]:
