@@ -194,7 +194,7 @@ def test_transformed_values_are_refused(folder: Path) -> None:
         ("thresholds: {CD8: 2, CD8a: 3}", "'CD8' states the same threshold", "once"),
         ("thresholds: {CD3: {s9: 2}}", "there is no sample 's9'", "known: s1, s2, tube"),
         ("clustering: {markers: [Ki67, CD99]}", "the panel has no marker 'CD99'", "known: CD45"),
-        ("clustering: {markers: [Ki67, ki-67]}", "'ki-67' and 'Ki67' are one marker", "once"),
+        ("clustering: {markers: [Ki67, ki-67]}", "'ki-67' and 'Ki67' are the same marker", "once"),
     ],
 )
 def test_settings_that_name_what_is_not_there(line: str, what: str, fix: str, folder: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_car_t_study_is_ready_to_run(tmp_path: Path) -> None:
     gated = "CD45, CD66b, CD19, CD14, CD11b, CD11c, VHH, CD3, CD7"
     assert notes == [
         f"panel.csv: {gated} gate the CAR-T cells and are not used for clustering",
-        "samples.csv: what was guessed from the file names needs a look",
+        "samples.csv: check what was guessed from the file names",
     ]
     frame = Panel.read(out / "panel.csv").var
     assert not frame.loc[gated.split(", "), "used_for_clustering"].any()
