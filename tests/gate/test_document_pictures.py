@@ -38,7 +38,7 @@ def test_gates_as_applied_have_the_lines_of_the_thresholds(cells: AnnData, tmp_p
     cc.gate.write_gatingml(found, tmp_path / "gates.xml")
     again = cells.copy()
     cc.gate.apply(again, cc.gate.read_gatingml(tmp_path / "gates.xml"))
-    lines, plots = cc.gate.outlines(again), cc.gate.plots(again)
+    lines, plots = cc.gate.outlines(again), cc.gate.biaxials(again)
     numbers = cc.gate.thresholds(found).set_index(["sample_id", "marker"])["value"]
     for population, marker in (("CD7+", "CD7"), ("CD45+", "CD45"), ("CAR-T", "VHH")):
         own = lines[lines["population"] == population]
@@ -86,7 +86,7 @@ def test_a_gate_without_an_arcsinh_axis_has_no_picture(cells: AnnData) -> None:
         Rectangle(id="length", dimensions=(Dimension("Event_length"),), low=(5.0,), high=(60.0,)),
         interval("CD3+", _axis(cells, "CD3", "a"), low=2.0),
     ]
-    plots = cc.gate.plots(_gated(cells, *gates, a=Asinh.of_cofactor(5)))
+    plots = cc.gate.biaxials(_gated(cells, *gates, a=Asinh.of_cofactor(5)))
     assert plots["parent"].unique().tolist() == ["cells"]
     assert plots["x_marker"].unique().tolist() == ["CD3"]
     assert plots["y_marker"].iloc[0].startswith("DNA")
@@ -98,14 +98,14 @@ def test_the_figure_draws_the_lines_and_backgating_knows_the_cars(cells: AnnData
         interval("engineered", _axis(cells, "VHH", "a"), low=2.5),
         interval("rest", _axis(cells, "CD4", "a"), low=2.5),
     ]
-    tree = cc.gate.DocumentTree(
+    tree = cc.gate.ShapeStrategy(
         GatingDocument(gates, transformations={"a": Asinh.of_cofactor(5)}), car="engineered"
     )
     gated = cells.copy()
     cc.gate.apply(gated, tree)
     from cytocar.gate._results.ledger import gating
 
-    tables = cc.gate.plots(gated), cc.gate.thresholds(gated), cc.gate.table(gated)
+    tables = cc.gate.biaxials(gated), cc.gate.thresholds(gated), cc.gate.table(gated)
     kept = {"strategy": gating(gated)["strategy"], "outlines": cc.gate.outlines(gated)}
     axes = cc.pl.gating(*tables, **kept).axes[0]
     lines = [line.get_xydata() for line in axes.get_lines() if line.get_label() == "gate"]

@@ -18,15 +18,16 @@ from cytocar.gate import (
     Asinh,
     Combination,
     Dimension,
-    DocumentTree,
     GateTree,
     GatingDocument,
     Operand,
     Polygon,
     Rectangle,
+    ShapeStrategy,
     SpectrumMatrix,
     interval,
 )
+from cytocar.gate._exchange.stored import strategy_from, text_of
 from cytocar.gate._shapes.flowjo_scales import Biex
 
 CD3, CD4, VHH = (Dimension(name, transformation="arcsinh") for name in ("Er170Di", "Nd145Di", "Tm169Di"))
@@ -97,7 +98,7 @@ def test_tables_of_thresholds_are_empty_and_say_nothing_is_known(gated) -> None:
         found = ask(gated)
         assert found.empty
         assert len(found.columns) > 3
-    with pytest.raises(GateError, match="gated by shapes"):
+    with pytest.raises(GateError, match="made of shapes"):
         gate.robustness(gated)
 
 
@@ -231,7 +232,7 @@ def test_what_does_not_fit_is_told(tube) -> None:
     with pytest.raises(GateError, match="has no threshold 'CD3': its gates are shapes"):
         gate.apply(adata, document(), thresholds={"CD3": 2.0})
     with pytest.raises(GateError, match="made of shapes, in which no threshold is found"):
-        gate.control_values(adata, DocumentTree(document()))
+        gate.control_values(adata, ShapeStrategy(document()))
     overlap = [interval("CAR-T", CD3, low=1.0), interval("Host T", CD3, low=2.0)]
     with pytest.raises(GateError, match="events are in two compartments, 'car' and 'host'"):
         gate.apply(adata, GatingDocument(overlap, transformations=SCALES))
@@ -253,7 +254,7 @@ def test_what_does_not_fit_is_told(tube) -> None:
 
 
 def test_roles_are_stated_said_or_usual() -> None:
-    tree = DocumentTree(document())
+    tree = ShapeStrategy(document())
     assert tree.compartments == {"car": "CAR-T", "host": "Host T"}
     assert tree.denominator == "cells"
     assert tree.subset_populations["CAR-T"] == {"CD4": "CAR-T > CD4+", "CD8": "CAR-T > CD8+"}
@@ -263,18 +264,18 @@ def test_roles_are_stated_said_or_usual() -> None:
         "which populations below 'CAR-T' are DN, DP",
         "which populations below 'Host T' are DN, DP",
     )
-    stated = DocumentTree(
+    stated = ShapeStrategy(
         document(), car="T cells/Host T", host="CAR-T", cd45="T cells", subsets_named={"DN": "CD8+"}
     )
     assert stated.compartments == {"car": "Host T", "host": "CAR-T"}
     assert stated.denominator == "T cells"
     assert stated.subset_populations["CAR-T"] == {"DN": "CAR-T > CD8+"}
-    said = DocumentTree(document(roles={"cd45": "T cells", "car": "CAR-T", "host": "T cells/Host T"}))
+    said = ShapeStrategy(document(roles={"cd45": "T cells", "car": "CAR-T", "host": "T cells/Host T"}))
     assert said.denominator == "T cells"
-    nobody = DocumentTree(GatingDocument([interval("B", CD3, low=1.0)], transformations=SCALES))
+    nobody = ShapeStrategy(GatingDocument([interval("B", CD3, low=1.0)], transformations=SCALES))
     assert nobody.compartments == {"cells": "cells"}
     assert nobody.unknown == ()
-    half = DocumentTree(GatingDocument([interval("CAR+", CD3, low=1.0)], transformations=SCALES))
+    half = ShapeStrategy(GatingDocument([interval("CAR+", CD3, low=1.0)], transformations=SCALES))
     assert half.compartments == {"car": "CAR+"}
     assert half.unknown[0] == "which population is host"
 
@@ -293,7 +294,7 @@ def test_roles_are_stated_said_or_usual() -> None:
 )
 def test_roles_that_are_not_there_are_told(roles, reason) -> None:
     with pytest.raises(GateError, match=reason):
-        DocumentTree(document(), **roles)
+        ShapeStrategy(document(), **roles)
 
 
 def test_names_are_told_apart_and_harmless() -> None:
@@ -307,21 +308,21 @@ def test_names_are_told_apart_and_harmless() -> None:
     ]
     names = ["A", "x/y", "B", "x/y", "events", "cells"]
     gates = [type(g)(**{**vars(g), "name": name}) for g, name in zip(gates, names, strict=True)]
-    tree = DocumentTree(GatingDocument(gates, transformations=SCALES))
+    tree = ShapeStrategy(GatingDocument(gates, transformations=SCALES))
     labels = [one.name for one in tree.expanded()]
     assert labels == ["A", "A > x|y", "B", "B > x|y", "events (2)", "cells (2)"]
     assert not any("/" in label for label in labels)
     assert (
-        DocumentTree.from_text(tree.text()).labels.values() == tree.labels.values()
-        or [one.name for one in DocumentTree.from_text(tree.text()).expanded()] == labels
+        strategy_from(text_of(tree)).labels.values() == tree.labels.values()
+        or [one.name for one in strategy_from(text_of(tree)).expanded()] == labels
     )
 
 
 def test_text_holds_scales_that_only_flowjo_has() -> None:
     axis = Dimension("Er170Di", transformation="biex")
     scales = {"biex": Biex(top=1e4, pos=4.0, neg=0.5, width=-10)}
-    tree = DocumentTree(GatingDocument([interval("g", axis, low=0.4)], transformations=scales), name="n & m")
-    again = DocumentTree.from_text(tree.text())
+    tree = ShapeStrategy(GatingDocument([interval("g", axis, low=0.4)], transformations=scales), name="n & m")
+    again = strategy_from(text_of(tree))
     assert again.name == "n & m"
     assert again.document == tree.document
 

@@ -9,8 +9,9 @@ import pytest
 
 from cytocar import GateError, ParameterError, StateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
-from cytocar.gate._apply.apply import numbers_for_others
+from cytocar.gate._strategy.fitted import own_numbers
 from cytocar.gate._thresholds.find import ResolvedThreshold
+from cytocar.gate._thresholds.resolve import Resolved
 
 
 def test_it_sets_the_fields_it_says(tube, small) -> None:
@@ -138,7 +139,9 @@ def test_stand_ins_are_not_handed_on_to_other_samples() -> None:
     own = ResolvedThreshold("CD3", "CD3", 2.0, "valley")
     stand_in = ResolvedThreshold("CD3", "CD3", 9.0, "upper_limit_of_negatives", fallback=True)
     stated = ResolvedThreshold("CD3", "CD3", 2.4, "value", pinned=True)
-    assert numbers_for_others([[own], [stand_in], [stated]]) == {"CD3": [2.0, 2.4]}
+    assert own_numbers(Resolved({"CD3": own}, {})) == {"CD3": [2.0]}
+    assert own_numbers(Resolved({"CD3": stand_in}, {})) == {}
+    assert own_numbers(Resolved({"CD3": stated}, {})) == {"CD3": [2.4]}
 
 
 def test_control_tubes_decide_the_car_threshold(tube, joined, small) -> None:
@@ -273,7 +276,7 @@ def test_all_cells_is_a_strategy(tube) -> None:
     assert gate.table(adata)["events"].tolist() == [4000, 4000]
     assert gate.thresholds(adata).empty
     assert gate.densities(adata).empty
-    assert gate.plots(adata).empty
+    assert gate.biaxials(adata).empty
     assert gate.reference_counts(adata).empty
 
 

@@ -107,7 +107,7 @@ def test_reference_counts_are_counts_of_the_cells(gated) -> None:
 
 
 def test_plots_count_every_cell_where_it_is(gated) -> None:
-    plots = gate.plots(gated, bins=18)
+    plots = gate.biaxials(gated, bins=18)
     assert list(plots.columns) == ["sample_id", "plot", "parent", "x_marker", "y_marker", "x", "y", "n"]
     assert plots["plot"].unique().tolist() == [1], "the panel has no DNA1, so the second biaxial is left out"
     here = gated[(gated.obs["sample_id"] == "S2") & gated.obsm["gates"]["cells"]].to_df()
@@ -126,7 +126,7 @@ def test_cells_beyond_the_picture_are_counted_at_its_edge(tube, small) -> None:
     adata = tube()
     adata.X[0], adata.X[1] = 20.0, -3.0
     gate.apply(adata, GateTree.from_yaml(small))
-    plots = gate.plots(adata)
+    plots = gate.biaxials(adata)
     assert plots["n"].sum() == adata.n_obs
     assert plots[["x", "y"]].max().max() < 8.5
     assert plots[["x", "y"]].min().min() > -0.5
@@ -136,12 +136,12 @@ def test_what_is_not_there_is_told(tube, gated) -> None:
     with pytest.raises(GateError, match=r"no population 'CAR T'; did you mean 'CAR-T'\?"):
         gate.membership(gated, "CAR T")
     with pytest.raises(ParameterError, match="bins is 1"):
-        gate.plots(gated, bins=1)
+        gate.biaxials(gated, bins=1)
     for ask in (
         gate.table,
         gate.thresholds,
         gate.densities,
-        gate.plots,
+        gate.biaxials,
         gate.reference_counts,
         gate.strategy_of,
     ):

@@ -23,7 +23,7 @@ from cytocar.gate import (
     Rectangle,
     SpectrumMatrix,
     interval,
-    threshold,
+    threshold_gate,
 )
 from cytocar.gate._exchange import xml
 from cytocar.io._fcs.data import read_events
@@ -252,7 +252,7 @@ def test_a_scale_is_moved_to_that_of_cytobank(tmp_path: Path) -> None:
                 covariance=((0.05, 0.01), (0.01, 0.02)),
                 distance_square=1,
             ),
-            threshold("l", Dimension("a", transformation="l"), 0.5),
+            threshold_gate("l", Dimension("a", transformation="l"), 0.5),
         ],
         transformations={"s": Asinh(t=1000, m=4, a=1), "l": gate.Log(t=1000, m=4)},
     )
@@ -280,13 +280,13 @@ def test_three_dimensions_become_two_gates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("gates", "what"),
     [
-        ([threshold("a", Dimension("x", transformation="logicle"), 0.5)], "scale logicle"),
-        ([threshold("a", Dimension("x", transformation="bound"), 0.5)], "scale with bounds"),
-        ([threshold("a", Dimension(ratio="ratio"), 0.5)], "ratio of two channels"),
+        ([threshold_gate("a", Dimension("x", transformation="logicle"), 0.5)], "scale logicle"),
+        ([threshold_gate("a", Dimension("x", transformation="bound"), 0.5)], "scale with bounds"),
+        ([threshold_gate("a", Dimension(ratio="ratio"), 0.5)], "ratio of two channels"),
         (
             [
-                threshold("b", Dimension("x"), 1),
-                threshold("c", Dimension("y"), 1),
+                threshold_gate("b", Dimension("x"), 1),
+                threshold_gate("c", Dimension("y"), 1),
                 Combination(id="a", operation="or", operands=(Operand("b"), Operand("c"))),
             ],
             "`or` of several gates",
@@ -317,8 +317,8 @@ def test_an_unknown_flavour(tmp_path: Path) -> None:
 def test_ids_that_xml_has_no_room_for(tmp_path: Path) -> None:
     document = GatingDocument(
         [
-            threshold("CD3+ <T&B>", Dimension('x"<'), 0.0),
-            threshold("CD3+  T B ", Dimension('x"<'), 1.0, parent="CD3+ <T&B>"),
+            threshold_gate("CD3+ <T&B>", Dimension('x"<'), 0.0),
+            threshold_gate("CD3+  T B ", Dimension('x"<'), 1.0, parent="CD3+ <T&B>"),
         ]
     )
     gate.write_gatingml(document, tmp_path / "gates.xml")
@@ -446,7 +446,7 @@ def test_the_interval_of_a_population_is_half_open_after_reading(tmp_path: Path)
 @pytest.mark.parametrize("operation", ["and", "or"])
 def test_one_gate_is_referred_to_twice_and_read_as_one(tmp_path: Path, operation: str) -> None:
     one = Combination(id="c", operation=operation, operands=(Operand("a", True),))
-    document = GatingDocument([threshold("a", Dimension("x"), 1.0), one], populations=["c"])
+    document = GatingDocument([threshold_gate("a", Dimension("x"), 1.0), one], populations=["c"])
     gate.write_gatingml(document, tmp_path / "gates.xml")
     assert (tmp_path / "gates.xml").read_text(encoding="utf-8").count("<gating:gateReference") == 2
     assert gate.read_gatingml(tmp_path / "gates.xml") == document

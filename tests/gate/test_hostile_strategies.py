@@ -10,11 +10,11 @@ from cytocar import GateError
 from cytocar.gate import (
     Asinh,
     Dimension,
-    DocumentTree,
     GateTree,
     GatingDocument,
     Hyperlog,
     Logicle,
+    ShapeStrategy,
     interval,
     load,
     write_gatingml,
@@ -62,7 +62,7 @@ def test_one_population_is_not_two_compartments() -> None:
         GateTree.from_yaml(text)
     document = GatingDocument([interval("T", Dimension("A"), low=1)])
     with pytest.raises(GateError, match="car and host are both population 'T'; keep them apart"):
-        DocumentTree(document, car="T", host="T")
+        ShapeStrategy(document, car="T", host="T")
 
 
 @pytest.mark.parametrize(

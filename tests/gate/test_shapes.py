@@ -30,7 +30,7 @@ from cytocar.gate import (
     Rectangle,
     SpectrumMatrix,
     interval,
-    threshold,
+    threshold_gate,
 )
 
 X, Y = Dimension("x"), Dimension("y")
@@ -193,8 +193,8 @@ def test_what_was_spilled_is_compensated() -> None:
 def tree() -> GatingDocument:
     return GatingDocument(
         [
-            threshold("A", X, 0.0),
-            threshold("B", Y, 0.5, parent="A"),
+            threshold_gate("A", X, 0.0),
+            threshold_gate("B", Y, 0.5, parent="A"),
             Combination(id="not A", operation="not", operands=(Operand("A"),)),
             Combination(id="A without B", operation="and", operands=(Operand("A"), Operand("B", True))),
             Combination(id="any", operation="or", operands=(Operand("A"), Operand("A", True))),
@@ -247,7 +247,7 @@ def test_populations_by_path_and_their_counts() -> None:
 def test_a_gate_has_a_version_for_one_file() -> None:
     document = GatingDocument(
         [
-            threshold("A", X, 0.0),
+            threshold_gate("A", X, 0.0),
             Rectangle(id="A2", dimensions=(X,), low=(5.0,), high=(None,), file="b.fcs", version_of="A"),
         ]
     )
@@ -261,7 +261,7 @@ def test_a_gate_has_a_version_for_one_file() -> None:
 
 
 def test_channels_are_found_by_name_and_else_by_isotope() -> None:
-    document = GatingDocument([threshold("A", Dimension("CD45(Gd154)Di"), 1.0)])
+    document = GatingDocument([threshold_gate("A", Dimension("CD45(Gd154)Di"), 1.0)])
     events = np.array([[0.0, 2.0]])
     assert document.evaluate(events, ["CD45(Gd154)Di", "Gd154Di"])["A"].tolist() == [False]
     assert document.evaluate(events, ["Gd155Di", "154Gd"])["A"].tolist() == [True]
@@ -303,14 +303,16 @@ def test_channels_are_found_by_name_and_else_by_isotope() -> None:
         ),
         (lambda: gate.parse_spillover("2,A,B,1,0"), "has 5 values"),
         (lambda: GatingDocument([interval("a", X), interval("a", X)]), "'a' comes twice"),
-        (lambda: GatingDocument([threshold("a", X, 1, parent="b")]), "refers to gate 'b'"),
+        (lambda: GatingDocument([threshold_gate("a", X, 1, parent="b")]), "refers to gate 'b'"),
         (
-            lambda: GatingDocument([threshold("a", Dimension("x", transformation="t"), 1)]),
+            lambda: GatingDocument([threshold_gate("a", Dimension("x", transformation="t"), 1)]),
             "transformation 't'",
         ),
-        (lambda: GatingDocument([threshold("a", Dimension("x", "m"), 1)]), "compensation 'm'"),
+        (lambda: GatingDocument([threshold_gate("a", Dimension("x", "m"), 1)]), "compensation 'm'"),
         (
-            lambda: GatingDocument([threshold("a", X, 1, parent="b"), threshold("b", X, 1, parent="a")]),
+            lambda: GatingDocument(
+                [threshold_gate("a", X, 1, parent="b"), threshold_gate("b", X, 1, parent="a")]
+            ),
             "circle: 'a', 'b'",
         ),
     ],
@@ -349,8 +351,8 @@ def test_comparing_channels_is_comparing_places(scale: Linear, monkeypatch: pyte
     document = GatingDocument(
         [
             interval("i", axis, low=0.3, high=0.6),
-            threshold("t", axis, 0.4),
-            threshold("u", axis, 0.4, positive=False),
+            threshold_gate("t", axis, 0.4),
+            threshold_gate("u", axis, 0.4, positive=False),
         ],
         transformations={"s": scale},
     )

@@ -66,7 +66,7 @@ def test_many_cells_become_lines_that_hold_their_share(monkeypatch: pytest.Monke
 
 def test_backgating_from_the_tables_of_a_run() -> None:
     adata = gated()
-    plots, thresholds, ledger = cc.gate.plots(adata), cc.gate.thresholds(adata), cc.gate.table(adata)
+    plots, thresholds, ledger = cc.gate.biaxials(adata), cc.gate.thresholds(adata), cc.gate.table(adata)
     kept = adata[adata.obs["compartment"].isin(["car", "host"]).to_numpy()].copy()
     del kept.obsm["gates"]
     figure = pl.backgating(kept, plots=plots, thresholds=thresholds, ledger=ledger, strategy=cc.gate.car_t())
@@ -88,7 +88,7 @@ def test_backgating_from_the_tables_of_a_run() -> None:
 
 def test_gating_of_a_run_ends_thresholds_where_gates_end() -> None:
     adata = gated()
-    tables = cc.gate.plots(adata), cc.gate.thresholds(adata), cc.gate.table(adata)
+    tables = cc.gate.biaxials(adata), cc.gate.thresholds(adata), cc.gate.table(adata)
     found = tables[1].query("sample_id == 'P1_5yr'").set_index("name")["value"]
 
     def lines(strategy: object, plot: int) -> list[np.ndarray]:

@@ -59,7 +59,7 @@ def test_gates_that_fit_are_no_problem_and_say_what_they_cannot_tell(folder: Pat
     settle(folder, tree(interval("early", Dimension("Time"), high=5.0)))
     result = check(folder)
     assert result.problems == ()
-    assert isinstance(result.strategy, gate.DocumentTree)
+    assert isinstance(result.strategy, gate.ShapeStrategy)
     assert result.strategy.compartments == {"car": "CAR-T", "host": "CAR-"}
     assert result.strategy.denominator == "CD45+"
     assert [note for note in result.notes if "subsets CD4, CD8, DN and DP" in note]

@@ -60,9 +60,9 @@ def test_gates_of_other_programs_give_the_same_counts(study, tmp_path):
     scale = gate.Asinh.of_cofactor(5)
     cd45, cd3 = (gate.Dimension(name, transformation="arcsinh") for name in ("Y89Di", "Er170Di"))
     gates = [
-        gate.threshold("CD45+", cd45, 2.5),
-        gate.threshold("CD3", cd3, 2.0, parent="CD45+"),
-        gate.threshold("low", cd3, 2.0, positive=False, parent="CD45+"),
+        gate.threshold_gate("CD45+", cd45, 2.5),
+        gate.threshold_gate("CD3", cd3, 2.0, parent="CD45+"),
+        gate.threshold_gate("low", cd3, 2.0, positive=False, parent="CD45+"),
     ]
     document = gate.GatingDocument(gates, transformations={"arcsinh": scale})
     gate.write_gatingml(document, tmp_path / "g.xml")
@@ -94,9 +94,9 @@ def test_populations_with_slashes_in_their_names_are_told_apart(study, tmp_path)
     path = study / "fcs" / "P1_2mo.fcs"
     channel = gate.Dimension("Er170Di")
     gates = [
-        gate.threshold("top", channel, 1.0),
-        gate.threshold("below", channel, 20.0, parent="top"),
-        gate.threshold("slash", channel, 40.0),
+        gate.threshold_gate("top", channel, 1.0),
+        gate.threshold_gate("below", channel, 20.0, parent="top"),
+        gate.threshold_gate("slash", channel, 40.0),
     ]
     named = dict(zip(("top", "below", "slash"), ("A", "B", "A/B"), strict=True))
     document = gate.GatingDocument([dataclasses.replace(one, name=named[one.id]) for one in gates])
@@ -115,7 +115,7 @@ def test_files_of_one_name_are_told_apart_and_names_looked_up_first(study, tmp_p
     second = tmp_path / "other" / first.name
     shutil.copy(study / "fcs" / "P1_5yr.fcs", second)
     gate.write_gatingml(
-        gate.GatingDocument([gate.threshold("T", gate.Dimension("Er170Di"), 10.0)]), tmp_path / "g.xml"
+        gate.GatingDocument([gate.threshold_gate("T", gate.Dimension("Er170Di"), 10.0)]), tmp_path / "g.xml"
     )
     table = gate_files(tmp_path / "g.xml", [first, second])
     assert table["file"].tolist() == [str(first), str(second)]
@@ -132,6 +132,6 @@ def test_an_error_names_its_file(study, tmp_path):
     with pytest.raises(GateError, match="there are no events to gate") as caught:
         gate_files("cells", [path])
     assert caught.value.__notes__ == [f"while gating {path}"]
-    document = gate.GatingDocument([gate.threshold("T", gate.Dimension("Er170Di"), 10.0)])
+    document = gate.GatingDocument([gate.threshold_gate("T", gate.Dimension("Er170Di"), 10.0)])
     gate.write_gatingml(document, tmp_path / "g.xml")
     assert gate_files(tmp_path / "g.xml", [path])["events"].tolist() == [0]

@@ -1,17 +1,21 @@
 """Floor 3: gating as data. Strategies, thresholds found in the data, populations, tables of what was found."""
 
+from typing import TYPE_CHECKING
+from warnings import warn
+
+from cytocar._core.deprecation import renamed
 from cytocar.gate._apply.apply import apply, control_values
 from cytocar.gate._apply.load import car_t, load, strategy_names
 from cytocar.gate._apply.pin import pin
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.hierarchy import DocumentPopulation
-from cytocar.gate._documents.tree import DocumentTree
+from cytocar.gate._documents.tree import ShapeStrategy
 from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo
 from cytocar.gate._exchange.gatingml import write_gatingml
 from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._populations.evaluate import evaluate
-from cytocar.gate._results.biaxials import outlines, plots
+from cytocar.gate._results.biaxials import biaxials, outlines
 from cytocar.gate._results.counted_tree import CountedTree, tree
 from cytocar.gate._results.found import densities, reference_counts, thresholds
 from cytocar.gate._results.ledger import membership, strategy_of, subset, table
@@ -28,10 +32,11 @@ from cytocar.gate._shapes.shapes import (
     Quadrants,
     Rectangle,
     interval,
-    threshold,
+    threshold_gate,
 )
 from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
 from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Linear, Log, Logicle, Ratio
+from cytocar.gate._strategy.strategy import Strategy
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.gate._thresholds.not_found import ThresholdNotFound
 
@@ -42,7 +47,6 @@ __all__ = [
     "Dimension",
     "Divider",
     "DocumentPopulation",
-    "DocumentTree",
     "Ellipsoid",
     "GateTree",
     "GatingDocument",
@@ -55,9 +59,12 @@ __all__ = [
     "Quadrants",
     "Ratio",
     "Rectangle",
+    "ShapeStrategy",
     "SpectrumMatrix",
+    "Strategy",
     "ThresholdNotFound",
     "apply",
+    "biaxials",
     "car_t",
     "control_values",
     "densities",
@@ -69,7 +76,6 @@ __all__ = [
     "outlines",
     "parse_spillover",
     "pin",
-    "plots",
     "read_flowjo",
     "read_gatingml",
     "reference_counts",
@@ -78,10 +84,25 @@ __all__ = [
     "strategy_of",
     "subset",
     "table",
-    "threshold",
+    "threshold_gate",
     "thresholds",
     "tree",
     "write_flowjo",
     "write_gatingml",
     "write_population",
 ]
+
+plots = renamed("plots", biaxials)
+threshold = renamed("threshold", threshold_gate)
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name != "DocumentTree":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warn(
+            "DocumentTree is now called ShapeStrategy; the former name will go away in version 1.0",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return ShapeStrategy

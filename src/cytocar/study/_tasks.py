@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.panel import Panel
     from cytocar.pp._spillover.matrix import Spillover
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every file of a study is processed with."""
+    """What every file of a study is processed with; `study_samples` are all samples of the sheet."""
 
     panel: Panel
-    strategy: GateTree | DocumentTree
+    strategy: Strategy
     clean: str = "auto"
     beads: str | tuple[str, ...] = "auto"
     baseline: Mapping[str, float] | None = None
@@ -31,6 +31,7 @@ class Settings:
     time_quality: str = "mark"
     host_sample: int = 10_000
     seed: int = 0
+    study_samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,15 @@ import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cytocar._core.errors import GateError, did_you_mean
-from cytocar.gate._documents.tree import DocumentTree
+from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._documents.tree import ShapeStrategy
 from cytocar.gate._strategy.tree import GateTree
+
+if TYPE_CHECKING:
+    from cytocar.gate._strategy.strategy import Strategy
 
 _ALIASES = {"off": "cells"}
 WORKSPACE = ".wsp"
@@ -29,6 +34,13 @@ def strategy_names() -> tuple[str, ...]:
     return tuple(sorted(Path(f.name).stem for f in folder.iterdir() if f.name.endswith(".yaml")))
 
 
+def as_strategy(given: Strategy | GatingDocument | str | os.PathLike[str]) -> Strategy:
+    """Return a document, a file, or the name of a strategy as a strategy; a strategy as it is."""
+    if isinstance(given, str | os.PathLike):
+        return load(given)
+    return ShapeStrategy(given) if isinstance(given, GatingDocument) else given
+
+
 def load(
     strategy: str | os.PathLike[str],
     *,
@@ -37,7 +49,7 @@ def load(
     cd45: str = "",
     subsets: Mapping[str, str] | None = None,
     group: str | None = None,
-) -> GateTree | DocumentTree:
+) -> GateTree | ShapeStrategy:
     """Read a gating strategy: the name of one that comes with cytocar, a YAML file, or gates of another program.
 
     Parameters
@@ -46,13 +58,13 @@ def load(
         ``"car_t"``, ``"cells"`` (or ``"off"``: all cells, no gates), a path that ends in .yaml or .yml, Gating-ML 2.0
         (.xml, also of Cytobank or of a run of cytocar), or a FlowJo workspace (.wsp).
     car, host, cd45, subsets
-        For gates of another program, which populations these are: see `DocumentTree`.
+        For gates of another program, which populations these are: see `ShapeStrategy`.
     group
         For a FlowJo workspace, the group whose samples are read.
 
     Returns
     -------
-    `GateTree`; `DocumentTree` for gates of another program.
+    `GateTree`; `ShapeStrategy` for gates of another program.
 
     Raises
     ------
@@ -91,7 +103,7 @@ def load(
 
 def _document(
     path: Path, *, car: str, host: str, cd45: str, subsets: Mapping[str, str] | None, group: str | None
-) -> DocumentTree:
+) -> ShapeStrategy:
     from cytocar.gate._exchange.flowjo_read import read_flowjo
     from cytocar.gate._exchange.gatingml_read import read_gatingml
 
@@ -107,7 +119,7 @@ def _document(
     if not document.populations:
         raise GateError(f"{path.name} holds no gates", fix="without gates write 'gating: off'")
     try:
-        return DocumentTree(
+        return ShapeStrategy(
             document, name=path.stem, car=car, host=host, cd45=cd45, subsets_named=subsets or None
         )
     except GateError as error:

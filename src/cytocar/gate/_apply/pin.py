@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cytocar._core.errors import GateError
+from cytocar.gate._apply.load import as_strategy
 from cytocar.gate._results.ledger import gating, strategy_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from cytocar.gate._strategy.strategy import Strategy
     from cytocar.gate._strategy.tree import GateTree
 
 
-def pin(adata: AnnData, strategy: GateTree | str | None = None) -> GateTree:
-    """Return a strategy in which every threshold states, for each sample, the number that was found in it.
+def pin(adata: AnnData, strategy: Strategy | str | None = None) -> GateTree:
+    """Return a strategy in which every threshold is pinned, in each sample, to the number that was found in it.
 
     Saved as YAML (`GateTree.to_yaml`) and applied again, it gives the same cells whatever the rules of a later
     version find. Rules are kept for samples that are not in it.
@@ -47,14 +48,9 @@ def pin(adata: AnnData, strategy: GateTree | str | None = None) -> GateTree:
     >>> bool(cc.gate.thresholds(adata)["pinned"].all())
     True
     """
-    from cytocar.gate._apply.load import load
-    from cytocar.gate._strategy.tree import GateTree
-
-    tree = strategy_of(adata) if strategy is None else strategy
-    tree = load(tree) if isinstance(tree, str) else tree
-    if not isinstance(tree, GateTree):
-        raise GateError("shapes are numbers already", fix="only a strategy of thresholds can be pinned")
+    chosen = strategy_of(adata) if strategy is None else as_strategy(strategy)
+    pins: dict[str, dict[str, float]] = {}
     for sample, kept in gating(adata)["samples"].items():
         for entry in kept["thresholds"]:
-            tree = tree.with_threshold(entry["name"], entry["value"], sample=sample)
-    return tree
+            pins.setdefault(entry["name"], {})[sample] = entry["value"]
+    return chosen.as_thresholds().with_pins(pins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,8 +55,8 @@ class GatingDocument:
 
     Examples
     --------
-    >>> from cytocar.gate import Dimension, threshold
-    >>> document = GatingDocument([threshold("T cells", Dimension("Yb170Di"), 10.0)])
+    >>> from cytocar.gate import Dimension, threshold_gate
+    >>> document = GatingDocument([threshold_gate("T cells", Dimension("Yb170Di"), 10.0)])
     >>> document.evaluate(np.array([[3.0], [30.0]]), ["Yb170Di"])["T cells"].tolist()
     [False, True]
     """
@@ -97,6 +98,18 @@ class GatingDocument:
         for name in self._listed or ():
             if name not in self._members:
                 raise GateError(f"population {name!r} is not a gate", fix=did_you_mean(name, self._members))
+
+    def with_roles(self, roles: Mapping[str, str]) -> GatingDocument:
+        """Return a copy that says of other populations what they are to a study.
+
+        Examples
+        --------
+        >>> GatingDocument([]).with_roles({"car": "CAR-T"}).roles
+        {'car': 'CAR-T'}
+        """
+        again = copy.copy(self)
+        again.roles = dict(roles)
+        return again
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GatingDocument):

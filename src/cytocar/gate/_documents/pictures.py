@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,19 +19,35 @@ from cytocar.gate._documents.values import Axes, column
 from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Scale
+from cytocar.gate._strategy.strategy import Biaxial, Ends, Pictures
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._documents.tree import DocumentTree
+    from cytocar.gate._documents.tree import ShapeStrategy
 
 _STEPS = 12
 """Pieces of a side of a polygon: straight on its own scale, it may be bent on the arcsinh axis."""
 
 
+def pictures_of(strategy: ShapeStrategy, adata: AnnData) -> Pictures:
+    """Return the biaxials of a document that data have the channels for, and the outlines on them."""
+    own = DocumentPictures(adata, strategy)
+
+    def outlines(sample: str, ends: Ends) -> Iterator[tuple[int, str, list[NDArray[np.float64]]]]:
+        for biaxial, population, lines in own.lines(sample, ends):
+            yield biaxial.number, population, lines
+
+    biaxials = [
+        Biaxial(biaxial.number, biaxial.parent, biaxial.positions, functools.partial(own.values, biaxial))
+        for biaxial in own
+    ]
+    return Pictures(biaxials, outlines)
+
+
 @dataclass(frozen=True)
-class Biaxial:
+class DocumentBiaxial:
     """One picture of a document: a parent population over two columns of the data."""
 
     number: int
@@ -39,26 +56,26 @@ class Biaxial:
     positions: tuple[int, int]
 
 
-class Pictures:
+class DocumentPictures:
     """The biaxials of a document for one dataset, numbered alike whichever samples the dataset has.
 
     Gates on time, event length or ratios have no arcsinh axis and no picture.
     """
 
-    def __init__(self, adata: AnnData, tree: DocumentTree) -> None:
+    def __init__(self, adata: AnnData, tree: ShapeStrategy) -> None:
         self._adata, self._tree, self._document = adata, tree, tree.document
         self._channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
         self._columns = self._document.columns(self._channels)
         cofactors = adata.var.get(keys.COFACTOR)
         self._cofactors = None if cofactors is None else np.asarray(cofactors, dtype=float)
-        self._biaxials: dict[tuple[tuple[str, ...], frozenset[int]], Biaxial] = {}
+        self._biaxials: dict[tuple[tuple[str, ...], frozenset[int]], DocumentBiaxial] = {}
         for file in dict.fromkeys((*self._document.files, "")):
             with contextlib.suppress(GateError):  # a document may have gates for its own files only
                 panels, _ = panels_of(self._document, self._document.gates_for(file))
                 for panel in panels:
                     self._add(panel, panels)
 
-    def __iter__(self) -> Iterator[Biaxial]:
+    def __iter__(self) -> Iterator[DocumentBiaxial]:
         return iter(self._biaxials.values())
 
     def _position(self, dimension: Dimension) -> int | None:
@@ -87,9 +104,13 @@ class Pictures:
             parent = next(
                 population.name for population in self._tree.expanded() if population.path == panel.parent
             )
-        self._biaxials[key] = Biaxial(len(self._biaxials) + 1, parent, axes, (positions[0], positions[1]))
+        self._biaxials[key] = DocumentBiaxial(
+            len(self._biaxials) + 1, parent, axes, (positions[0], positions[1])
+        )
 
-    def values(self, biaxial: Biaxial, rows: Any) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def values(
+        self, biaxial: DocumentBiaxial, rows: Any
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return the arcsinh values of some events on the axes of a biaxial, compensated as its gates ask."""
         x, y = (
             self._values(axis, at, rows) for axis, at in zip(biaxial.axes, biaxial.positions, strict=True)
@@ -112,7 +133,7 @@ class Pictures:
 
     def lines(
         self, sample: str, ends: tuple[float, float]
-    ) -> Iterator[tuple[Biaxial, str, list[NDArray[np.float64]]]]:
+    ) -> Iterator[tuple[DocumentBiaxial, str, list[NDArray[np.float64]]]]:
         """Yield each population of a biaxial of a sample and the lines of its gate, (points, 2) in arcsinh units.
 
         Parameters

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
@@ -15,7 +15,15 @@ from cytocar.gate._documents.hierarchy import DocumentPopulation
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._shapes.shapes import Combination, Gate
-from cytocar.gate._strategy.tree import GateTree
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from cytocar._core.errors import Problem
+    from cytocar.gate._populations.evaluate import Mask
+    from cytocar.gate._populations.gated_input import GatedInput
+    from cytocar.gate._strategy.strategy import Gated, Pictures, Pins, StudyFacts, Told
+    from cytocar.gate._strategy.threshold import Threshold
 
 CD45: Final = "cd45"
 """The role of the population of which frequencies are given in per cent."""
@@ -50,7 +58,6 @@ class Shape:
     """The gate of a population of a document, as it is told to people."""
 
     text: str
-    terms: tuple[()] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -67,7 +74,7 @@ class ShapedPopulation:
 
 
 @dataclass(frozen=True)
-class DocumentTree:
+class ShapeStrategy:
     """A strategy of gates as shapes, with what its populations are to a study.
 
     In tables a population goes by its name, or by as much of the end of its path as tells it from others, with ``>``
@@ -96,7 +103,7 @@ class DocumentTree:
     --------
     >>> from cytocar.gate import Dimension, interval
     >>> gates = [interval("CAR+", Dimension("B"), low=9), interval("endogenous", Dimension("B"), high=9)]
-    >>> DocumentTree(GatingDocument(gates), host="endogenous").compartments
+    >>> ShapeStrategy(GatingDocument(gates), host="endogenous").compartments
     {'car': 'CAR+', 'host': 'endogenous'}
     """
 
@@ -107,10 +114,6 @@ class DocumentTree:
     cd45: str = ""
     subsets_named: Mapping[str, str] | None = None
     description: str = ""
-    # What a `GateTree` has and shapes have not.
-    thresholds: Mapping[str, Any] = field(default_factory=FrozenDict, init=False)
-    plots: tuple[()] = field(default=(), init=False)
-    optional: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         for name in self.subsets_named or {}:
@@ -159,11 +162,6 @@ class DocumentTree:
             )
             for one in self.document.populations
         )
-
-    @property
-    def populations(self) -> tuple[ShapedPopulation, ...]:
-        """All populations, as `expanded` gives them."""
-        return self.expanded()
 
     def population(self, name: str) -> ShapedPopulation:
         """Return a population by its name in tables."""
@@ -277,19 +275,30 @@ class DocumentTree:
         if keys.CAR in known and not self.subset_populations:
             yield "which populations are the subsets CD4, CD8, DN and DP"
 
-    def required_markers(self) -> tuple[str, ...]:
-        """Return the markers that thresholds need: none, since shapes go by channels."""
-        return ()
+    def paths(self) -> dict[str, tuple[str, ...]]:
+        """Return each population to the names from the top down to it."""
+        return {population.name: population.path for population in self.expanded()}
 
-    optional_markers = controlled = required_markers
+    def require_population(self, name: str) -> None:
+        """Raise `GateError` where a name or a path means no population of the document."""
+        self.document.population(name)
 
-    def controlled_by(self, sample: str, role: str) -> tuple[str, ...]:
-        """Return the thresholds that a tube has a say in: none."""
-        return ()
+    def as_thresholds(self) -> NoReturn:
+        """Raise `GateError`: its gates are numbers already."""
+        raise GateError(
+            f"strategy {self.name!r} is made of shapes, in which no threshold is found: shapes are numbers already",
+            fix="thresholds are found, pinned, moved and tried in a strategy of thresholds only",
+        )
 
-    def uses_controls(self) -> bool:
-        """Return whether a threshold is found in control tubes: none is."""
-        return False
+    def as_document(self) -> GatingDocument:
+        """Return its gates, with the paths of its populations as the roles that the document states."""
+        roles = {role: "/".join(found.path) for role in ROLES if (found := self._role(role)) is not None}
+        roles |= {f"{_SUBSET}{name}": path for name, path in self._stated_subsets.items()}
+        return self.document.with_roles(roles)
+
+    def for_run(self) -> ShapeStrategy:
+        """Return itself: where the document names no compartment, all cells of the denominator are one."""
+        return self
 
     def threshold_name(self, name: str) -> NoReturn:
         """Raise, since there are no thresholds to name."""
@@ -298,41 +307,62 @@ class DocumentTree:
             fix="move them in the program that drew them, or change the document",
         )
 
-    def with_threshold(self, name: str, value: float, sample: str | None = None) -> NoReturn:
-        """Raise, since there are no thresholds to state."""
-        self.threshold_name(name)
-
-    def without(self, thresholds: Iterable[str]) -> DocumentTree:
-        """Return itself: there are no thresholds to leave out."""
+    def with_pins(self, pins: Pins) -> ShapeStrategy:
+        """Return itself; `GateError` for a pin, since there are no thresholds."""
+        for name in pins:
+            self.threshold_name(name)
         return self
 
-    def text(self) -> str:
-        """Return the strategy as Gating-ML text, of which `from_text` makes one with the same populations.
+    def thresholds_of_tubes(self) -> tuple[Threshold, ...]:
+        """Return the thresholds that other tubes have a say in: none."""
+        return ()
 
-        Scales that only FlowJo has stand in it under their own names, which no other program reads.
-        """
-        from cytocar.gate._exchange.gatingml_document import gatingml_text
-        from cytocar.gate._exchange.gatingml_elements import element_text, roles_xml
+    def thresholds_above(self, population: str) -> tuple[str, ...]:
+        """Return the thresholds that the cells of a population are above: none; `GateError` without the population."""
+        self.population(population)
+        return ()
 
-        roles = {role: "/".join(one.path) for role in ROLES if (one := self._role(role)) is not None}
-        roles |= {f"{_SUBSET}{name}": path for name, path in self._stated_subsets.items()}
-        said = f"      <strategy>{element_text(self.name)}</strategy>\n{roles_xml(roles)}"
-        return gatingml_text(self.document, custom_info=said, own_scales=True)
+    def named_samples(self) -> Mapping[str, Sequence[str]]:
+        """Return the samples that must be there: none, since a document may have gates for files of other studies."""
+        return {}
 
-    @classmethod
-    def from_text(cls, text: str) -> DocumentTree:
-        """Read what `text` gave."""
-        from cytocar.gate._exchange.gatingml_read import document_from
-        from cytocar.gate._exchange.xml import parse_xml
+    def gate(self, data: GatedInput, told: Told) -> Gated:
+        """Assign the events of every sample to the populations of the document."""
+        from cytocar.gate._strategy.strategy import Gated
+        from cytocar.gate._thresholds.resolve import Resolved
 
-        root = parse_xml(text.encode("utf-8"), where="gates as applied", what="Gating-ML 2.0")
-        names = [
-            said.text
-            for node in root.all("custom_info")
-            for maker in node.all("cytocar")
-            for said in maker.all("strategy")
-        ]
-        return cls(document_from(root), name=names[0] if names else "gates")
+        for name in (*(told.controls or {}), *told.pins):
+            self.threshold_name(name)
+        return Gated(self, {sample: Resolved({}, self.masks(data, sample, {})) for sample in data.samples})
+
+    def masks(self, data: GatedInput, sample: str, numbers: Mapping[str, float]) -> dict[str, Mask]:
+        """Return which events of a sample are in each population; `GateError` for a number of a threshold."""
+        from cytocar.gate._documents.apply import document_masks
+
+        for name in numbers:
+            self.threshold_name(name)
+        inside = data.cells(sample)
+        masks = document_masks(data.adata, self, data.samples[sample], sample)
+        # Shapes know nothing of the clean-up: what is not a cell is in no population.
+        return {ROOT: inside, **{name: mask & inside for name, mask in masks.items()}}
+
+    def pictures(self, adata: AnnData) -> Pictures:
+        """Return the biaxials of the document that data have the channels for, and the outlines on them."""
+        from cytocar.gate._documents.pictures import pictures_of
+
+        return pictures_of(self, adata)
+
+    def problems(self, study: StudyFacts) -> Iterator[Problem]:
+        """Find what keeps it from being applied to a study."""
+        from cytocar.gate._documents.against_study import problems
+
+        return problems(self, study)
+
+    def notes(self, study: StudyFacts) -> Iterator[str]:
+        """Say what it does not tell about a study."""
+        from cytocar.gate._documents.against_study import notes
+
+        return notes(self, study)
 
     def __str__(self) -> str:
         lines = [self.name, ROOT]
@@ -366,12 +396,3 @@ def _told(document: GatingDocument, gate: Gate) -> str:
     own = document.versions.get(gate.id, {})
     several = f", {len(own) + bool(gate.file)} versions" if own else ""
     return f"{kind} of {', '.join(channels)}{several}"
-
-
-Strategy = GateTree | DocumentTree
-"""Gates as thresholds that are found in the data, or as shapes of a document."""
-
-
-def as_strategy(given: Strategy | GatingDocument) -> Strategy:
-    """Return a document as a strategy, and anything else as it is."""
-    return DocumentTree(given) if isinstance(given, GatingDocument) else given

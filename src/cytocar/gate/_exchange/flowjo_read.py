@@ -67,8 +67,8 @@ def read_flowjo(
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from cytocar.gate import Asinh, Dimension, GatingDocument, threshold, write_flowjo
-    >>> gates = [threshold("T cells", Dimension("Yb170Di", transformation="asinh"), 1.5)]
+    >>> from cytocar.gate import Asinh, Dimension, GatingDocument, threshold_gate, write_flowjo
+    >>> gates = [threshold_gate("T cells", Dimension("Yb170Di", transformation="asinh"), 1.5)]
     >>> document = GatingDocument(gates, transformations={"asinh": Asinh.of_cofactor(5)})
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "gates.wsp"
     >>> write_flowjo(document, path, files=["a.fcs"])

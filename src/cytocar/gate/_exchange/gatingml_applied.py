@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError
-from cytocar.gate._documents.tree import CD45, DocumentTree
+from cytocar.gate._documents.tree import CD45
 from cytocar.gate._exchange.gatingml_elements import (
     NOT_NESTED,
     channel_xml,
@@ -22,30 +22,29 @@ from cytocar.gate._exchange.gatingml_elements import (
     transformation_xml,
     xml_name,
 )
+from cytocar.gate._exchange.stored import is_gatingml
 from cytocar.gate._populations.parts import ROOT, Boolean, Population
 from cytocar.gate._results.ledger import gating, strategy_of
 from cytocar.gate._shapes.transforms import Asinh
-from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from cytocar.gate._strategy.tree import GateTree
+
 
 def applied_text(several: Sequence[AnnData]) -> str:
     """Return the gates of gated data as the text of a Gating-ML file."""
-    strategies = [strategy_of(adata) for adata in several]
-    of_shapes = [isinstance(strategy, DocumentTree) for strategy in strategies]
-    if any(of_shapes):
-        texts = {str(gating(adata)["strategy"]) for adata in several}
-        if len(texts) > 1 or not all(of_shapes):
+    stored = [str(gating(adata)["strategy"]) for adata in several]
+    if any(is_gatingml(text) for text in stored):
+        if len(set(stored)) > 1:
             raise GateError(
                 "the data were gated by different documents", fix="write the gates of each on their own"
             )
-        return texts.pop()
+        return stored[0]
     applied = _AppliedGates()
-    for adata, strategy in zip(several, strategies, strict=True):
-        if isinstance(strategy, GateTree):
-            applied.add(adata, strategy)
+    for adata in several:
+        applied.add(adata, strategy_of(adata).as_thresholds())
     return applied.text()
 
 

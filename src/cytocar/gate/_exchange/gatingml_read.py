@@ -56,9 +56,9 @@ def read_gatingml(path: str | os.PathLike[str]) -> GatingDocument:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> from cytocar.gate import Dimension, GatingDocument, threshold, write_gatingml
+    >>> from cytocar.gate import Dimension, GatingDocument, threshold_gate, write_gatingml
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "gates.xml"
-    >>> write_gatingml(GatingDocument([threshold("T cells", Dimension("Yb170Di"), 10.0)]), path)
+    >>> write_gatingml(GatingDocument([threshold_gate("T cells", Dimension("Yb170Di"), 10.0)]), path)
     >>> print(read_gatingml(path))
     T cells
     """

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.samples import rows_by_sample
-from cytocar.gate._documents.tree import DocumentTree
-from cytocar.gate._populations.events import marker_values
-from cytocar.gate._results.ledger import _tree, gating, membership, strategy_of
-from cytocar.panel.names import marker_key
+from cytocar.gate._results.ledger import membership, strategy_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +26,7 @@ OUTLINES = [keys.SAMPLE, "plot", "population", "line", "x", "y"]
 PLOT_RANGE = (-0.5, 8.5)
 
 
-def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
+def biaxials(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     """Count the cells of the strategy's biaxials in two-dimensional bins.
 
     Parameters
@@ -62,8 +57,8 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     >>> cc.pp.clean(adata)
     >>> cc.pp.arcsinh(adata)
     >>> cc.gate.apply(adata, "car_t")
-    >>> plots = cc.gate.plots(adata)
-    >>> first = plots[plots["plot"] == 1]
+    >>> biaxials = cc.gate.biaxials(adata)
+    >>> first = biaxials[biaxials["plot"] == 1]
     >>> bool(first["n"].sum() == cc.gate.membership(adata, "cells").sum())
     True
     """
@@ -75,13 +70,14 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     low, high = PLOT_RANGE
     step = (high - low) / bins
     parts = []
-    for number, parent, (at_x, at_y), values_of in _biaxials(adata):
-        inside = membership(adata, parent)
+    for biaxial in strategy_of(adata).pictures(adata).biaxials:
+        inside = membership(adata, biaxial.parent)
+        x_marker, y_marker = (str(adata.var_names[position]) for position in biaxial.positions)
         for sample, rows in samples.items():
             mask = inside[rows]
             bin_x, bin_y = (
                 np.clip(((values[mask] - low) / step).astype(np.int64), 0, bins - 1)
-                for values in values_of(rows)
+                for values in biaxial.values(rows)
             )
             counts = np.bincount(bin_x * bins + bin_y, minlength=bins * bins)
             filled = np.flatnonzero(counts)
@@ -89,10 +85,10 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
                 pd.DataFrame(
                     {
                         keys.SAMPLE: sample,
-                        "plot": number,
-                        "parent": parent,
-                        "x_marker": str(adata.var_names[at_x]),
-                        "y_marker": str(adata.var_names[at_y]),
+                        "plot": biaxial.number,
+                        "parent": biaxial.parent,
+                        "x_marker": x_marker,
+                        "y_marker": y_marker,
                         "x": low + (filled // bins + 0.5) * step,
                         "y": low + (filled % bins + 0.5) * step,
                         "n": counts[filled],
@@ -102,35 +98,8 @@ def plots(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=PLOTS)
 
 
-def _biaxials(
-    adata: AnnData,
-) -> Iterator[tuple[int, str, tuple[int, int], Callable[[Any], tuple[Any, Any]]]]:
-    """Yield number, parent, columns and a function from rows to the values on both axes, of each biaxial."""
-    from cytocar.gate._documents.pictures import Pictures
-
-    kept = gating(adata)
-    tree = _tree(kept["strategy"])
-    if isinstance(tree, DocumentTree):
-        pictures = Pictures(adata, tree)
-        for one in pictures:
-            yield one.number, one.parent, one.positions, functools.partial(pictures.values, one)
-        return
-    positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
-    named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
-
-    def values_of(at: dict[str, int], rows: Any) -> tuple[Any, Any]:
-        found = marker_values(adata, at, rows)
-        return found["x"], found["y"]
-
-    for number, plot in enumerate(tree.plots, start=1):
-        keys_xy = [named.get(marker_key(marker), marker_key(marker)) for marker in (plot.x, plot.y)]
-        if all(key in positions for key in keys_xy):
-            at = {axis: positions[key] for axis, key in zip("xy", keys_xy, strict=True)}
-            yield number, plot.parent, (at["x"], at["y"]), functools.partial(values_of, at)
-
-
 def outlines(adata: AnnData) -> pd.DataFrame:
-    """Return the lines of the gates of a document, on the axes of `plots`.
+    """Return the lines of the gates of a document, on the axes of `biaxials`.
 
     Parameters
     ----------
@@ -140,7 +109,7 @@ def outlines(adata: AnnData) -> pd.DataFrame:
     Returns
     -------
     DataFrame [sample_id, plot, population, line, x, y]: the points of each line in their order, in arcsinh units,
-    `plot` as in `plots`. A straight side of another scale is bent here. A strategy of thresholds has no rows; its
+    `plot` as in `biaxials`. A straight side of another scale is bent here. A strategy of thresholds has no rows; its
     lines are the thresholds.
 
     Raises
@@ -163,16 +132,14 @@ def outlines(adata: AnnData) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from cytocar.gate._documents.pictures import Pictures
-
-    tree = strategy_of(adata)
+    lines_of = strategy_of(adata).pictures(adata).outlines
+    ends = (PLOT_RANGE[0] - 1, PLOT_RANGE[1] + 1)
     parts = []
-    if isinstance(tree, DocumentTree):
-        pictures = Pictures(adata, tree)
-        ends = (PLOT_RANGE[0] - 1, PLOT_RANGE[1] + 1)
-        for sample in rows_by_sample(adata, keys.SAMPLE):
-            for one, population, lines in pictures.lines(sample, ends):
-                for number, line in enumerate(lines, start=1):
-                    row = {keys.SAMPLE: sample, "plot": one.number, "population": population, "line": number}
-                    parts.append(pd.DataFrame({**row, "x": line[:, 0], "y": line[:, 1]}))
+    if lines_of is None:
+        return pd.DataFrame(columns=OUTLINES)
+    for sample in rows_by_sample(adata, keys.SAMPLE):
+        for plot, population, lines in lines_of(sample, ends):
+            for number, line in enumerate(lines, start=1):
+                row = {keys.SAMPLE: sample, "plot": plot, "population": population, "line": number}
+                parts.append(pd.DataFrame({**row, "x": line[:, 0], "y": line[:, 1]}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=OUTLINES)

@@ -146,10 +146,11 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
     rows = rows if sample is None else rows[rows[keys.SAMPLE] == sample]
     counts = rows.groupby("population", sort=False)["events"].sum()
     children: dict[str, list[tuple[str, str]]] = {}
-    for one in strategy.expanded():
-        shown = one.path[-1] if hasattr(one, "path") else one.name
-        children.setdefault(one.parent, []).append((one.name, shown))
-    parents = {one.name: one.parent for one in strategy.expanded()}
+    paths = strategy.paths()
+    for population in strategy.expanded():
+        shown = paths[population.name][-1]
+        children.setdefault(population.parent, []).append((population.name, shown))
+    parents = {population.name: population.parent for population in strategy.expanded()}
     found: list[CountedPopulation] = []
 
     def inside(name: str) -> bool:

@@ -191,14 +191,14 @@ def reference_counts(adata: AnnData) -> pd.DataFrame:
     """
     import pandas as pd
 
-    tree = strategy_of(adata)
+    strategy = strategy_of(adata)
     counts = {sample: found["counts"] for sample, found in gating(adata)["samples"].items()}
     rows = []
     for sample, entry in _found(adata):
         reference = entry["reference"]
         if reference is None:
             continue
-        divided = counts[sample][tree.thresholds[entry["name"]].population]
+        divided = counts[sample][strategy.as_thresholds().thresholds[entry["name"]].population]
         rows.append(
             (
                 sample,

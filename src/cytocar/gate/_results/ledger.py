@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,16 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar._core.vocabulary import BEAD, CELL_BEAD, DEAD, DEBRIS, DOUBLET
-from cytocar.gate._documents.tree import BETWEEN, DocumentTree, Strategy
+from cytocar.gate._documents.tree import BETWEEN
+from cytocar.gate._exchange.stored import strategy_from
 from cytocar.gate._populations.parts import ROOT
-from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
     from cytocar.gate._populations.evaluate import Mask
+    from cytocar.gate._strategy.strategy import Strategy
 
 EVENTS = "events"
 """The first row of the ledger: everything in the file."""
@@ -56,14 +56,8 @@ def gating(adata: AnnData) -> dict[str, Any]:
     return found
 
 
-@functools.lru_cache(maxsize=4)
-def _tree(text: str) -> Strategy:
-    # Reading YAML takes as long as gating; a tree does not change.
-    return DocumentTree.from_text(text) if text.startswith("<?xml") else GateTree.from_yaml(text)
-
-
 def strategy_of(adata: AnnData) -> Strategy:
-    """Return the strategy that was applied, as it fitted these data, with stated numbers in it.
+    """Return the strategy that was applied, as it fitted these data, with pinned numbers in it.
 
     Parameters
     ----------
@@ -72,7 +66,7 @@ def strategy_of(adata: AnnData) -> Strategy:
 
     Returns
     -------
-    `GateTree` without the thresholds of optional markers that the panel does not have; `DocumentTree` where the
+    `GateTree` without the thresholds of optional markers that the panel does not have; `ShapeStrategy` where the
     gates are shapes.
 
     Raises
@@ -90,7 +84,7 @@ def strategy_of(adata: AnnData) -> Strategy:
     >>> cc.gate.strategy_of(adata) == cc.gate.car_t()
     True
     """
-    return _tree(gating(adata)["strategy"])
+    return strategy_from(gating(adata)["strategy"])
 
 
 def table(adata: AnnData) -> pd.DataFrame:
@@ -128,9 +122,9 @@ def table(adata: AnnData) -> pd.DataFrame:
     import pandas as pd
 
     kept = gating(adata)
-    tree = _tree(kept["strategy"])
-    parents = {ROOT: EVENTS, **{population.name: population.parent for population in tree.expanded()}}
-    paths = _paths(tree)
+    strategy = strategy_from(kept["strategy"])
+    parents = {ROOT: EVENTS, **{population.name: population.parent for population in strategy.expanded()}}
+    paths = strategy.paths()
     rows: list[tuple[Any, ...]] = []
     for sample, found in kept["samples"].items():
         counts = {EVENTS: found["events"], **found["counts"]}
@@ -140,30 +134,15 @@ def table(adata: AnnData) -> pd.DataFrame:
         steps = [(EVENTS, "", found["events"])]
         steps += [(_REMOVED.get(name, name), EVENTS, removed[name]) for name in order]
         steps += [(name, parents[name], counts[name]) for name in found["counts"]]
-        whole = counts[tree.denominator]
+        whole = counts[strategy.denominator]
         for number, (name, parent, n) in enumerate(steps):
             of_parent = n / counts[parent] if parent and counts[parent] else (1.0 if not parent else np.nan)
-            inside = _within(name, tree.denominator, parents)
+            inside = _within(name, strategy.denominator, parents)
             of_whole = n / whole if inside and whole else np.nan
             of_all = n / found["events"] if found["events"] else np.nan
             path = "/".join(paths.get(name, (name,)))
             rows.append((sample, number, name, parent, n, of_parent, of_whole, of_all, path))
     return pd.DataFrame(rows, columns=LEDGER)
-
-
-def _paths(tree: Strategy) -> dict[str, tuple[str, ...]]:
-    """Return name of each population to the names from the top down to it."""
-    if isinstance(tree, DocumentTree):
-        return {one.name: one.path for one in tree.expanded()}
-    parents = {one.name: one.parent for one in tree.expanded()}
-    found: dict[str, tuple[str, ...]] = {}
-    for name in parents:
-        path, above = [name], parents[name]
-        while above != ROOT:
-            path.append(above)
-            above = parents[above]
-        found[name] = tuple(path[::-1])
-    return found
 
 
 def column_of(adata: AnnData, population: str) -> str:
@@ -182,7 +161,7 @@ def column_of(adata: AnnData, population: str) -> str:
     known = [str(name) for name in adata.obsm[keys.GATES].columns]
     if population in known:
         return population
-    paths = _paths(strategy_of(adata))
+    paths = strategy_of(adata).paths()
     ways = [tuple(population.split(between)) for between in ("/", BETWEEN)]
     exact = [name for name, path in paths.items() if path in ways or "/".join(path) == population]
     found = exact or [name for name, path in paths.items() if any(path[-len(way) :] == way for way in ways)]

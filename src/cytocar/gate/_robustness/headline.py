@@ -11,16 +11,18 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._populations.evaluate import members
+from cytocar.gate._populations.gated_input import GatedInput
 from cytocar.gate._populations.order import Step, order
 from cytocar.gate._populations.parts import ROOT, Population, Terms
 from cytocar.gate._results.ledger import gating, strategy_of
-from cytocar.gate._strategy.tree import GateTree
+from cytocar.gate._strategy.fitted import FittedTree
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
     from cytocar.gate._populations.evaluate import Column, Mask
+    from cytocar.gate._strategy.tree import GateTree
 
 DOUBLE_NEGATIVE = "DN"
 
@@ -95,10 +97,9 @@ class GatedSample:
         car = self.tree.compartments.get(keys.CAR)
         if car is None:
             return None
-        gate = self.tree.population(car).gate
-        terms = [term.threshold for term in gate.terms if term.positive] if isinstance(gate, Terms) else []
-        known = [name for name in terms if self.found[name]["reference"] is not None]
-        return known[0] if len(known) == 1 else None
+        above = self.tree.thresholds_above(car)
+        judged = [name for name in above if self.found[name]["reference"] is not None]
+        return judged[0] if len(judged) == 1 else None
 
 
 def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
@@ -109,24 +110,15 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
     GateError
         `apply` has not run, was given shapes and not thresholds, or the events are not those that were gated.
     """
-    from cytocar._core.samples import rows_by_sample
-    from cytocar.gate._apply.apply import _prepare
-    from cytocar.gate._populations.events import marker_values, may_be_gated
-
     kept = gating(adata)
-    tree = strategy_of(adata)
-    if not isinstance(tree, GateTree):
-        raise GateError(
-            "these data were gated by shapes; only a strategy of thresholds can be moved and tried"
-        )
-    _, columns, _ = _prepare(adata, tree, None)
-    root = may_be_gated(adata)
+    data = GatedInput.of(adata)
+    fitted = FittedTree.of(strategy_of(adata).as_thresholds(), data)
     gates = adata.obsm.get(keys.GATES)
-    for sample, rows in rows_by_sample(adata, keys.SAMPLE).items():
+    for sample, rows in data.samples.items():
         # Without a column that names the sample there is one, whatever it was called when it was gated.
         name = sample if sample in kept["samples"] else next(iter(kept["samples"]))
         of_sample = kept["samples"][name]
-        n = int(root[rows].size)
+        n = int(data.cells(sample).size)
         if gates is None or n != of_sample["events"]:
             raise GateError(
                 f"sample {name}: {n:,} events are here, and {of_sample['events']:,} were gated; "
@@ -134,9 +126,9 @@ def gated_samples(adata: AnnData) -> Iterator[GatedSample]:
             )
         yield GatedSample(
             name,
-            tree,
-            marker_values(adata, columns, rows),
-            root[rows],
+            fitted.tree,
+            data.values(sample, fitted.columns),
+            data.cells(sample),
             {population: np.asarray(gates[population], dtype=bool)[rows] for population in gates.columns},
             {entry["name"]: entry for entry in of_sample["thresholds"]},
         )

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import checks, keys
+from cytocar.gate._populations.gated_input import GatedInput
+from cytocar.gate._results.ledger import strategy_of
 from cytocar.gate._robustness.headline import (
     Counter,
     GatedSample,
@@ -19,11 +21,14 @@ from cytocar.gate._robustness.headline import (
     thresholds_of,
 )
 from cytocar.gate._robustness.other_rules import Choice, choices
+from cytocar.gate._strategy.fitted import FittedTree, named_controls
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from cytocar.gate._thresholds.schedule import Controls
 
 RULE = "rule_"
 """What the names of the columns begin with that say by which rule each threshold was found."""
@@ -99,22 +104,11 @@ def multiverse(
 
 def _controls(
     adata: AnnData, controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]] | None
-) -> dict[str, dict[str, NDArray[Any]]]:
-    from cytocar._core.samples import rows_by_sample
-    from cytocar.gate._apply.apply import _controls_within, _given_controls, _prepare
-    from cytocar.gate._populations.events import may_be_gated
-    from cytocar.gate._results.ledger import strategy_of
-    from cytocar.gate._strategy.tree import GateTree
-
-    tree = strategy_of(adata)
-    if not isinstance(tree, GateTree):
-        return {}
+) -> Controls:
+    tree = strategy_of(adata).as_thresholds()
     if controls is not None:
-        return _given_controls(tree, controls)
-    _, columns, _ = _prepare(adata, tree, None)
-    return _controls_within(
-        adata, tree, columns, rows_by_sample(adata, keys.SAMPLE), may_be_gated(adata), None
-    )
+        return named_controls(tree, controls)
+    return FittedTree.of(tree, GatedInput.of(adata)).controls()
 
 
 def _rows(

@@ -194,7 +194,7 @@ def interval(
     return Rectangle(id=id, parent=parent, dimensions=(dimension,), low=(low,), high=(high,))
 
 
-def threshold(
+def threshold_gate(
     id: str, dimension: Dimension, value: float, *, positive: bool = True, parent: str = ""
 ) -> Rectangle:
     """Return the gate of the events at or above a value, or below it.
@@ -210,7 +210,7 @@ def threshold(
 
     Examples
     --------
-    >>> threshold("T-", Dimension("Yb170Di"), 1.5, positive=False).inside([np.array([1.4, 1.5])]).tolist()
+    >>> threshold_gate("T-", Dimension("Yb170Di"), 1.5, positive=False).inside([np.array([1.4, 1.5])]).tolist()
     [True, False]
     """
     low, high = (value, None) if positive else (None, value)

@@ -62,6 +62,10 @@ class Threshold:
         """Return the control tubes that a rule or a fallback calls by their names."""
         return tuple(dict.fromkeys(rule.named_tube for rule in self.rules() if rule.named_tube))
 
+    def named_roles(self) -> tuple[str, ...]:
+        """Return the roles of control tubes that a rule or a fallback names."""
+        return tuple(dict.fromkeys(rule.named_role for rule in self.rules() if rule.named_role))
+
     def wants_tube(self, sample: str, role: str) -> bool:
         """Return whether a rule or a fallback looks at the cells of another tube, of this name and role."""
         return any(rule.wants_tube(sample, role) for rule in self.rules())

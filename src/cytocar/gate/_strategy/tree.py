@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.order import order
@@ -17,6 +18,14 @@ from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from anndata import AnnData
+
+    from cytocar._core.errors import Problem
+    from cytocar.gate._documents.document import GatingDocument
+    from cytocar.gate._populations.evaluate import Mask
+    from cytocar.gate._populations.gated_input import GatedInput
+    from cytocar.gate._strategy.strategy import Gated, Pictures, Pins, StudyFacts, Told
 
 
 @dataclass(frozen=True)
@@ -97,10 +106,6 @@ class GateTree:
         """Return the strategy as YAML text; `from_yaml` makes an equal tree of it."""
         return write(self)
 
-    def text(self) -> str:
-        """Return the strategy as text that holds all of it."""
-        return self.to_yaml()
-
     @property
     def subset_populations(self) -> Mapping[str, Mapping[str, str]]:
         """Population of each compartment to {subset: population}."""
@@ -126,6 +131,91 @@ class GateTree:
                 f"strategy {self.name!r} has no population {name!r}", fix=did_you_mean(name, [ROOT, *known])
             )
         return known[name]
+
+    def paths(self) -> dict[str, tuple[str, ...]]:
+        """Return each population to the names from the top down to it."""
+        parents = {population.name: population.parent for population in self.expanded()}
+        paths: dict[str, tuple[str, ...]] = {}
+        for name in parents:
+            path, above = [name], parents[name]
+            while above != ROOT:
+                path.append(above)
+                above = parents[above]
+            paths[name] = tuple(path[::-1])
+        return paths
+
+    def require_population(self, name: str) -> None:
+        """Raise `GateError` where there is no such population; a path is looked up where data are gated."""
+        if name != ROOT and "/" not in name:
+            self.population(name)
+
+    def as_thresholds(self) -> GateTree:
+        """Return itself: its gates are thresholds."""
+        return self
+
+    def as_document(self) -> GatingDocument | None:
+        """Return None: its gates have no shape before their thresholds are numbers."""
+        return None
+
+    def for_run(self) -> GateTree:
+        """Return it with a compartment at least: all cells of the denominator, where it names none."""
+        return self if self.compartments else replace(self, compartments={keys.CELLS: self.denominator})
+
+    def with_pins(self, pins: Pins) -> GateTree:
+        """Return a copy in which thresholds are pinned: ``{name: number}``, or ``{name: {sample: number}}``."""
+        tree = self
+        for name, pinned in pins.items():
+            if isinstance(pinned, Mapping):
+                for sample, number in pinned.items():
+                    tree = tree.with_threshold(name, number, sample=str(sample))
+            else:
+                tree = tree.with_threshold(name, pinned)
+        return tree
+
+    def named_samples(self) -> dict[str, list[str]]:
+        """Return each sample that it calls by its name, with what is said of it."""
+        named: dict[str, list[str]] = {}
+        for threshold in self.thresholds.values():
+            for sample in threshold.samples:
+                named.setdefault(sample, []).append(
+                    f"threshold {threshold.name!r} is pinned for sample {sample!r}"
+                )
+            for tube in threshold.named_tubes():
+                named.setdefault(tube, []).append(f"threshold {threshold.name!r} is found in tube {tube!r}")
+        return named
+
+    def gate(self, data: GatedInput, told: Told) -> Gated:
+        """Find the thresholds of every sample and work out its populations."""
+        from cytocar.gate._strategy.fitted import gate_by_thresholds
+
+        return gate_by_thresholds(self, data, told)
+
+    def masks(self, data: GatedInput, sample: str, numbers: Mapping[str, float]) -> dict[str, Mask]:
+        """Return which events of a sample are in each population, at given numbers of the thresholds."""
+        from cytocar.gate._populations.evaluate import evaluate
+        from cytocar.gate._strategy.fitted import FittedTree
+
+        fitted = FittedTree.of(self, data)
+        columns = data.values(sample, fitted.columns)
+        return evaluate(fitted.tree, columns, numbers, data.cells(sample))
+
+    def pictures(self, adata: AnnData) -> Pictures:
+        """Return the biaxials of markers that the data have."""
+        from cytocar.gate._strategy.pictures import pictures_of
+
+        return pictures_of(self, adata)
+
+    def problems(self, study: StudyFacts) -> Iterator[Problem]:
+        """Find what keeps it from being applied to a study."""
+        from cytocar.gate._strategy.against_study import problems
+
+        return problems(self, study)
+
+    def notes(self, study: StudyFacts) -> Iterator[str]:
+        """Say which tubes it does not use, and which optional markers it leaves out."""
+        from cytocar.gate._strategy.against_study import notes
+
+        return notes(self, study)
 
     def with_threshold(self, name: str, value: float, sample: str | None = None) -> GateTree:
         """Return a copy in which a threshold is a stated number, for all samples or for one.
@@ -176,14 +266,16 @@ class GateTree:
             f"strategy {self.name!r} has no threshold {name!r}", fix=did_you_mean(name, self.thresholds)
         )
 
+    def may_lack(self, threshold: Threshold) -> bool:
+        """Return whether the marker of a threshold may be missing from a panel."""
+        optional = {marker_key(marker) for marker in self.optional}
+        return bool(optional & {marker_key(marker) for marker in threshold.markers})
+
     def required_markers(self) -> tuple[str, ...]:
         """Return the markers without which the strategy cannot be applied."""
-        optional = {marker_key(marker) for marker in self.optional}
         return tuple(
             dict.fromkeys(
-                threshold.marker
-                for threshold in self.thresholds.values()
-                if not optional & {marker_key(marker) for marker in threshold.markers}
+                threshold.marker for threshold in self.thresholds.values() if not self.may_lack(threshold)
             )
         )
 
@@ -197,7 +289,18 @@ class GateTree:
 
     def controlled(self) -> tuple[str, ...]:
         """Return the names of the thresholds that control tubes have a say in."""
-        return tuple(threshold.name for threshold in self.thresholds.values() if threshold.uses_controls())
+        return tuple(threshold.name for threshold in self.thresholds_of_tubes())
+
+    def thresholds_above(self, population: str) -> tuple[str, ...]:
+        """Return the thresholds that the cells of a population are at or above, beyond its parent."""
+        gate = self.population(population).gate
+        return (
+            tuple(term.threshold for term in gate.terms if term.positive) if isinstance(gate, Terms) else ()
+        )
+
+    def thresholds_of_tubes(self) -> tuple[Threshold, ...]:
+        """Return the thresholds that control tubes have a say in."""
+        return tuple(threshold for threshold in self.thresholds.values() if threshold.uses_controls())
 
     def controlled_by(self, sample: str, role: str) -> tuple[str, ...]:
         """Return the names of the thresholds that the cells of this tube have a say in."""

@@ -11,7 +11,7 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.pl._gates import biaxial
 from cytocar.pl._gates.gating import SAMPLES_PER_PAGE
-from cytocar.pl._gates.gating_rows import lay_out, read_tree
+from cytocar.pl._gates.gating_rows import lay_out
 from cytocar.pl._gates.strategy import PIXELS, one_sample, page_of, steps_of
 from cytocar.pl._page import fitted_text, inputs, style
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import Strategy
 
 _POINT, _GATE = style.VERMILION, style.INK
 
@@ -35,7 +35,7 @@ def backgating(
     plots: pd.DataFrame | None = None,
     thresholds: pd.DataFrame | None = None,
     ledger: pd.DataFrame | None = None,
-    strategy: GateTree | str | None = None,
+    strategy: Strategy | str | None = None,
     outlines: pd.DataFrame | None = None,
     samples: Sequence[str] | None = None,
     page: int = 1,
@@ -163,19 +163,16 @@ def _of_run(
     return lay_out(plots, thresholds, ledger, words=words, over=over, heads=heads, **page)
 
 
-def _name_of_cars(ledger: pd.DataFrame, strategy: GateTree | str | None) -> str:
+def _name_of_cars(ledger: pd.DataFrame, strategy: Strategy | str | None) -> str:
     """Return the population of the ledger that holds the CAR-T cells.
 
     It is that of the strategy; where that is not known, the one with the usual name, else the last one.
     """
-    from cytocar.gate import DocumentTree
+    from cytocar.gate._exchange.stored import read_stored
 
     names = list(dict.fromkeys(ledger["population"].astype(str)))
-    if isinstance(strategy, str) and strategy.startswith("<?xml"):
-        stated = DocumentTree.from_text(strategy).compartments.get(keys.CAR)
-    else:
-        tree = read_tree(strategy)
-        stated = None if tree is None else tree.compartments.get(keys.CAR)
+    applied = read_stored(strategy)
+    stated = None if applied is None else applied.compartments.get(keys.CAR)
     if stated in names:
         return str(stated)
     return "CAR-T" if "CAR-T" in names else names[-1]

@@ -13,7 +13,6 @@ from cytocar._core.errors import GateError
 from cytocar.gate._documents.apply import version_for
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.panels import Panel, beside, ellipse, panels_of
-from cytocar.gate._documents.tree import DocumentTree
 from cytocar.gate._documents.values import Axes, Channels, Columns
 from cytocar.gate._populations.parts import ROOT
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle, Shape
@@ -24,6 +23,8 @@ from cytocar.pl._page import raster
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from cytocar.gate import Strategy
 
 _DECADES = (0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 _NEAREST = 0.07
@@ -51,7 +52,7 @@ class _Values:
 
 
 def steps(
-    adata: AnnData, tree: DocumentTree, sample: str, *, bins: int, of: str | None = None
+    adata: AnnData, strategy: Strategy, sample: str, *, bins: int, of: str | None = None
 ) -> tuple[list[Step], list[str]]:
     """Return the biaxials of one sample, gated by a document, and the populations that are on none of them.
 
@@ -62,14 +63,16 @@ def steps(
     from cytocar._core.samples import rows_by_sample
 
     rows = rows_by_sample(adata, keys.SAMPLE)[sample]
-    document = tree.document
+    document = strategy.as_document()
+    if document is None:
+        return [], []
     members = document.gates_for(version_for(document, adata, sample))
     panels, rest = panels_of(document, members)
     channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
     columns = document.columns(channels)
     names = dict(zip(channels, map(str, adata.var_names), strict=True))
     values = _Values(adata, document, rows)
-    label_of = {one.path: tree.labels[one.id] for one in document.populations}
+    label_of = {path: name for name, path in strategy.paths().items()}
     looked_at = None if of is None else gate.membership(adata, of)[rows]
     drawn = []
     for panel in panels:

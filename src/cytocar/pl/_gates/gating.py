@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import Strategy
 
 SAMPLES_PER_PAGE = 6
 """Samples that stand below each other on one page."""
@@ -49,7 +49,7 @@ def gating(
     thresholds: pd.DataFrame,
     ledger: pd.DataFrame,
     *,
-    strategy: GateTree | str | None = None,
+    strategy: Strategy | str | None = None,
     outlines: pd.DataFrame | None = None,
     samples: Sequence[str] | None = None,
     page: int = 1,
@@ -65,7 +65,7 @@ def gating(
     ----------
     plots
         `sample_id`, `plot`, `parent`, `x_marker`, `y_marker`, `x`, `y` (middles of the bins, arcsinh units), `n`,
-        as `cytocar.gate.plots` returns them.
+        as `cytocar.gate.biaxials` returns them.
     thresholds
         `sample_id`, `marker`, `value`, as `cytocar.gate.thresholds` returns them.
     ledger

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from cytocar.gate import GateTree
+    from cytocar.gate import GateTree, Strategy
     from cytocar.pl._gates.biaxial import Axis
 
 _PANELS_PER_ROW = 8
@@ -31,7 +31,7 @@ def lay_out(
     thresholds: pd.DataFrame,
     ledger: pd.DataFrame,
     *,
-    strategy: GateTree | str | None,
+    strategy: Strategy | str | None,
     samples: Sequence[str] | None,
     page: int,
     per_page: int,
@@ -139,13 +139,12 @@ def lay_out(
     return sheet.figure
 
 
-def read_tree(strategy: GateTree | str | None) -> GateTree | None:
+def read_tree(strategy: Strategy | str | None) -> GateTree | None:
     """Return a strategy from what `gating` takes; None for a text that is no strategy of thresholds."""
-    from cytocar.gate import GateTree
+    from cytocar.gate._exchange.stored import read_stored
 
-    if not isinstance(strategy, str):
-        return strategy
-    return GateTree.from_yaml(strategy) if "cytocar_gating" in strategy else None
+    applied = read_stored(strategy)
+    return None if applied is None or applied.as_document() is not None else applied.as_thresholds()
 
 
 def _drawn_gates(

@@ -100,13 +100,13 @@ def steps_of(
     adata: AnnData, sample: str, *, bins: int, of: str | None = None
 ) -> tuple[list[biaxial.Step], list[str]]:
     """Return the biaxials of a sample, however it was gated, and the populations that no biaxial can show."""
-    from cytocar.gate import DocumentTree, strategy_of
+    from cytocar.gate import strategy_of
     from cytocar.pl._gates import document_steps, tree_steps
 
-    tree = strategy_of(adata)
-    if isinstance(tree, DocumentTree):
-        return document_steps.steps(adata, tree, sample, bins=bins, of=of)
-    return tree_steps.steps(adata, sample, bins=bins, of=of), []
+    strategy = strategy_of(adata)
+    if strategy.as_document() is not None:
+        return document_steps.steps(adata, strategy, sample, bins=bins, of=of)
+    return tree_steps.steps(adata, strategy.as_thresholds(), sample, bins=bins, of=of), []
 
 
 def one_sample(sample: str | None, known: list[str]) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar.gate._populations.parts import ROOT, Plot, Terms
-from cytocar.gate._strategy.tree import GateTree
 from cytocar.panel.names import marker_key
 from cytocar.pl._gates.biaxial import Box, Region, Step, arcsinh_axis
 from cytocar.pl._page import raster
@@ -18,8 +17,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from cytocar.gate import GateTree
 
-def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> list[Step]:
+
+def steps(adata: AnnData, tree: GateTree, sample: str, *, bins: int, of: str | None = None) -> list[Step]:
     """Return the biaxials of one sample, gated by a `GateTree`, in the order of the strategy.
 
     With `of`, each also holds the places of the cells of that population.
@@ -30,9 +31,6 @@ def steps(adata: AnnData, sample: str, *, bins: int, of: str | None = None) -> l
     from cytocar.gate._results.ledger import gating
 
     kept = gating(adata)
-    tree = gate.strategy_of(adata)
-    if not isinstance(tree, GateTree):
-        return []
     found = kept["samples"][sample]
     counts = found["counts"]
     numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}

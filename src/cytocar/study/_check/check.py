@@ -18,7 +18,7 @@ from cytocar.study._check.gating import load_strategy
 from cytocar.study._check.settings import load_spillover_matrix, setting_problems, study_notes
 
 if TYPE_CHECKING:
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.pp._spillover.matrix import Spillover
 
 
@@ -41,7 +41,7 @@ class CheckResult:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     study: StudyFolder | None = None
-    strategy: GateTree | DocumentTree | None = None
+    strategy: Strategy | None = None
     spillover: Spillover | None = None
 
 

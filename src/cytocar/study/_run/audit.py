@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.study._tasks import Settings
 
 
@@ -28,17 +28,15 @@ def car_audit(adata: AnnData, settings: Settings) -> pd.DataFrame | None:
     """Return how many T cells are CAR+ only by what other channels leaked into that of the CAR."""
     from cytocar import gate, pp
 
-    tree = gate.strategy_of(adata)
-    if settings.spillover is None or keys.CAR not in tree.compartments:
+    strategy = gate.strategy_of(adata)
+    if settings.spillover is None or keys.CAR not in strategy.compartments:
         return None
-    car = tree.population(tree.compartments[keys.CAR])
-    found = gate.thresholds(adata).set_index("name")
-    terms = [
-        term for term in getattr(car.gate, "terms", ()) if term.positive and term.threshold in found.index
-    ]
-    if len(terms) != 1:
+    car = strategy.population(strategy.compartments[keys.CAR])
+    thresholds = gate.thresholds(adata).set_index("name")
+    above = [name for name in strategy.thresholds_above(car.name) if name in thresholds.index]
+    if len(above) != 1:
         return None
-    row = found.loc[terms[0].threshold]
+    row: Any = thresholds.loc[above[0]]
     column = [marker_key(str(name)) for name in adata.var_names].index(marker_key(str(row["marker"])))
     channels = [str(channel) for channel in adata.var[keys.CHANNEL]]
     known = {isotope.channel for isotope in settings.spillover.isotopes}
@@ -63,10 +61,10 @@ def cleaning_losses(adata: AnnData) -> pd.DataFrame | None:
 
     from cytocar import gate
 
-    tree = gate.strategy_of(adata)
-    if keys.CAR not in tree.compartments or keys.EVENT_CLASS not in adata.obs:
+    strategy = gate.strategy_of(adata)
+    if keys.CAR not in strategy.compartments or keys.EVENT_CLASS not in adata.obs:
         return None
-    looks = _looks_like_car(adata, tree)
+    looks = _looks_like_car(adata, strategy)
     classes = np.asarray(adata.obs[keys.EVENT_CLASS].astype(str))
     rows = [
         {
@@ -81,23 +79,15 @@ def cleaning_losses(adata: AnnData) -> pd.DataFrame | None:
     return pd.DataFrame(rows)
 
 
-def _looks_like_car(adata: AnnData, tree: GateTree | DocumentTree) -> np.ndarray:
+def _looks_like_car(adata: AnnData, strategy: Strategy) -> np.ndarray:
     """Return which events the gates call CAR-T cells, whatever the clean-up calls them."""
     from cytocar import gate
+    from cytocar.gate._populations.gated_input import GatedInput
 
-    if not isinstance(tree, gate.GateTree):
-        from cytocar.gate._documents.apply import document_masks
-
-        sample = str(adata.obs[keys.SAMPLE].iloc[0]) if adata.n_obs else ""
-        return document_masks(adata, tree, slice(None), sample)[tree.compartments[keys.CAR]]
-    found = gate.thresholds(adata).dropna(subset=["value"])
-    numbers = {str(name): float(value) for name, value in zip(found["name"], found["value"], strict=True)}
-    names = {marker_key(str(name)): str(name) for name in adata.var_names}
-    columns = {
-        threshold.marker: np.asarray(
-            adata[:, next(names[marker_key(m)] for m in threshold.markers if marker_key(m) in names)].X
-        ).ravel()
-        for threshold in tree.thresholds.values()
+    thresholds = gate.thresholds(adata).dropna(subset=["value"])
+    numbers = {
+        str(name): float(value) for name, value in zip(thresholds["name"], thresholds["value"], strict=True)
     }
-    everything = gate.evaluate(tree, columns, numbers, np.ones(adata.n_obs, dtype=bool))
-    return everything[tree.compartments[keys.CAR]]
+    data = GatedInput.of(adata, all_events=True)
+    masks = strategy.masks(data, next(iter(data.samples)), numbers)
+    return masks[strategy.compartments[keys.CAR]]

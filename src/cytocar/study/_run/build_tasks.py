@@ -12,14 +12,12 @@ from cytocar.study._run.sample import bead_values
 from cytocar.study._tasks import SampleTask, Settings
 
 if TYPE_CHECKING:
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.io import StudyFolder
     from cytocar.pp._spillover.matrix import Spillover
 
 
-def tasks_of(
-    folder: StudyFolder, strategy: GateTree | DocumentTree, spillover: Spillover | None
-) -> list[SampleTask]:
+def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | None) -> list[SampleTask]:
     config = folder.config
     settings = Settings(
         panel=folder.panel,
@@ -30,6 +28,7 @@ def tasks_of(
         time_quality=config.time_quality,
         host_sample=config.host_sample,
         seed=config.seed,
+        study_samples=tuple(folder.samples[keys.SAMPLE].astype(str)),
     )
     tasks = []
     for _, row in folder.samples.iterrows():

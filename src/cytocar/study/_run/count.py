@@ -27,7 +27,7 @@ def tables_of_sample(adata: AnnData, task: SampleTask) -> dict[str, pd.DataFrame
         "ledger": gate.table(adata),
         "thresholds": gate.thresholds(adata),
         "densities": gate.densities(adata),
-        "gating_plots": gate.plots(adata),
+        "gating_plots": gate.biaxials(adata),
         "gating_outlines": gate.outlines(adata),
         "reference": gate.reference_counts(adata),
         "quality": profile.profile_over_time(adata),

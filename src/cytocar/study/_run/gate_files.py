@@ -13,14 +13,13 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, ParameterError
-from cytocar.gate._populations.parts import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
 
 StrPath = str | os.PathLike[str]
 
@@ -81,7 +80,7 @@ def gate_files(
     targets = _targets(paths, out, populations)
     gates = gate.load(strategy, group=group)
     for name in populations:
-        _require(gates, name)
+        gates.require_population(name)
     names = [path.name for path in paths]
     tables = []
     for path in paths:
@@ -101,16 +100,6 @@ def gate_files(
             write_fcs(chosen, target, layer=layer)
     columns = ["file", "population", "parent", "events", "fraction_of_parent"]
     return pd.concat(tables, ignore_index=True)[columns]
-
-
-def _require(gates: GateTree | DocumentTree, name: str) -> None:
-    """Raise where there is no such population, before any file is read; paths of a strategy are looked up later."""
-    from cytocar.gate import DocumentTree
-
-    if isinstance(gates, DocumentTree):
-        gates.document.population(name)
-    elif name != ROOT and "/" not in name:
-        gates.population(name)
 
 
 def _targets(
@@ -141,19 +130,20 @@ def _targets(
 
 
 def _gate(
-    path: Path, gates: GateTree | DocumentTree, panel: StrPath | None
+    path: Path, gates: Strategy, panel: StrPath | None
 ) -> tuple[AnnData, pd.DataFrame, Callable[[str], NDArray[np.bool_]]]:
     """Return the events of a file, its counts, and what tells the members of a population."""
     from cytocar import gate, pp
     from cytocar.io import read_fcs
 
     adata = read_fcs(path, panel=panel, sample_id=path.stem)
-    if isinstance(gates, gate.DocumentTree):
-        document = gates.document
+    document = gates.as_document()
+    if document is not None:
         masks = document.evaluate_fcs(path)
         return adata, document.table(masks), lambda name: masks[document.population(name).id]
     if (adata.var[keys.ROLE] == "dna").any():
         pp.clean(adata)
     pp.arcsinh(adata)
-    gate.apply(adata, gates)
+    # Each file is gated alone: samples that the strategy names besides are those of other files.
+    gate.apply(adata, gates, study_samples=[path.stem, *gates.named_samples()])
     return adata, gate.table(adata), partial(gate.membership, adata)

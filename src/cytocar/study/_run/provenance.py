@@ -14,6 +14,7 @@ from cytocar._core.files import sha256
 from cytocar._core.provenance import plain
 from cytocar._core.version import __version__
 from cytocar._core.vocabulary import FMO_ROLE
+from cytocar.gate._exchange.stored import text_of
 from cytocar.io._fcs.header import read_header
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.io import StudyFolder
     from cytocar.study._tasks import SampleResult
 
@@ -53,7 +54,7 @@ def without_tubes(folder: StudyFolder) -> tuple[StudyFolder, list[dict[str, Any]
 
 def provenance_of(
     folder: StudyFolder,
-    strategy: GateTree | DocumentTree,
+    strategy: Strategy,
     results: Sequence[SampleResult],
     tables: Mapping[str, pd.DataFrame],
     *,
@@ -71,7 +72,7 @@ def provenance_of(
             "workers": workers,
             "seed": folder.config.seed,
             "settings": folder.config.model_dump(),
-            "strategy": strategy.text(),
+            "strategy": text_of(strategy),
             "panel": folder.panel.frame.to_dict(orient="records"),
             "inputs": [dict(result.file) for result in results],
             "shares_kept": {result.sample_id: dict(result.shares) for result in results},

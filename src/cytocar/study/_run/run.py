@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from cytocar._core.errors import StudyError
 from cytocar._core.files import write_text
 from cytocar._core.provenance import plain
 from cytocar._core.vocabulary import FMO_ROLE
+from cytocar.gate._strategy.strategy import controlled_by
+from cytocar.gate._thresholds.schedule import Work, controls_first, told, waiting_last
 from cytocar.study._check.check import check
 from cytocar.study._run.build_tasks import tasks_of, with_baseline
 from cytocar.study._run.compensation import from_single_stains, interactions_not_measured
@@ -26,18 +29,15 @@ from cytocar.study._run.provenance import provenance_of, without_tubes
 from cytocar.study._run.sample import (
     control_values,
     numbers_for_controls,
+    own_numbers,
     process_sample,
-    try_sample,
 )
 from cytocar.study._tasks import SampleResult, SampleTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
     import pandas as pd
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.io import StudyFolder
     from cytocar.pp._spillover.matrix import Spillover
 
@@ -171,7 +171,7 @@ def _write_record(record: dict[str, object], out: Path) -> None:
 
 def _process_all(
     folder: StudyFolder,
-    strategy: GateTree | DocumentTree,
+    strategy: Strategy,
     spillover: Spillover | None,
     *,
     workers: int,
@@ -184,11 +184,12 @@ def _process_all(
     the other samples' numbers, come last.
     """
     tasks = with_baseline(tasks_of(folder, strategy, spillover), folder, workers)
-    controls = [task for task in tasks if strategy.controlled_by(task.sample_id, task.role)]
+    work = Work(control_values, numbers_for_controls, process_sample, own_numbers)
+    controls = [task for task in tasks if controlled_by(strategy, task.sample_id, task.role)]
     if controls:
-        values = _control_values(controls, tasks, workers)
-        tasks = [replace(task, controls=_by_threshold(controls, values)) for task in tasks]
-    # A tube that lacks an antibody tells a threshold; it is no sample of the study.
+        known = controls_first(tasks, controls, work, partial(run_all, workers=workers))
+        tasks = [told(task, known) for task in tasks]
+    # A tube that lacks an antibody tells a threshold; it is not a sample of the study.
     tasks = [task for task in tasks if task.role != FMO_ROLE]
     done = 0
     progress("files", 0, len(tasks))
@@ -198,64 +199,9 @@ def _process_all(
         done += 1
         progress("files", min(done, len(tasks)), len(tasks))
 
-    results = run_all(try_sample, tasks, workers=workers, on_done=on_done)
-    found = [result for result in results if isinstance(result, SampleResult)]
-    waiting = [
-        task for task, result in zip(tasks, results, strict=True) if not isinstance(result, SampleResult)
-    ]
-    if waiting:
-        numbers = _numbers_of(found)
-        again = [replace(task, others=numbers) for task in waiting]
-        found += run_all(process_sample, again, workers=workers)
-    by_sample = {result.sample_id: result for result in found}
-    return [by_sample[task.sample_id] for task in tasks]
-
-
-def _control_values(
-    controls: Sequence[SampleTask], tasks: Sequence[SampleTask], workers: int
-) -> list[Mapping[str, np.ndarray]]:
-    """Return the values of each control tube; one that has to take other samples' thresholds comes after the others."""
-    values = run_all(control_values, controls, workers=workers)
-    waiting = [number for number, value in enumerate(values) if isinstance(value, Exception)]
-    if waiting:
-        late = {controls[number].sample_id for number in waiting}
-        numbers: dict[str, list[float]] = {}
-        able = [task for task in tasks if task.sample_id not in late]
-        for found in run_all(numbers_for_controls, able, workers=workers):
-            for name, listed in found.items():
-                numbers.setdefault(name, []).extend(listed)
-        again = [replace(controls[number], others=numbers) for number in waiting]
-        for number, value in zip(waiting, run_all(control_values, again, workers=workers), strict=True):
-            values[number] = value
-    found_values: list[Mapping[str, np.ndarray]] = []
-    for value in values:
-        if isinstance(value, Exception):
-            raise value
-        found_values.append(value)
-    return found_values
-
-
-def _by_threshold(
-    tasks: Sequence[SampleTask], values: Sequence[Mapping[str, np.ndarray]]
-) -> dict[str, dict[str, np.ndarray]]:
-    """Turn tube -> threshold -> values into threshold -> tube -> values."""
-    turned: dict[str, dict[str, np.ndarray]] = {}
-    for task, of_tube in zip(tasks, values, strict=True):
-        for name, array in of_tube.items():
-            turned.setdefault(name, {})[task.sample_id] = array
-    return turned
-
-
-def _numbers_of(results: Sequence[SampleResult]) -> dict[str, list[float]]:
-    """Return threshold -> the numbers of the samples that found, or were given, one of their own."""
-    numbers: dict[str, list[float]] = {}
-    for result in results:
-        own = result.tables["thresholds"]
-        own = own[~own["fallback"].astype(bool) & own["value"].notna()]
-        for name, value in zip(own["name"], own["value"], strict=True):
-            numbers.setdefault(str(name), []).append(float(value))
-    return numbers
-
-
-# Tables whose notes are told in the report, and the column that says what a note is about.
-_NOTED = {"beads": "", "time_quality": "", "cleaning": "criterion", "thresholds": "name"}
+    return waiting_last(
+        tasks,
+        work,
+        partial(run_all, workers=workers, on_done=on_done),
+        last=partial(run_all, workers=workers),
+    )

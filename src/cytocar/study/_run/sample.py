@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.files import sha256
+from cytocar.gate._strategy.strategy import controlled_by
 from cytocar.study._run.count import kept_cells, tables_of_sample
 from cytocar.study._run.prepare import UNCOMPENSATED, bead_setting, prepare, read_sample
 from cytocar.study._tasks import SampleResult, SampleTask
@@ -16,8 +17,6 @@ from cytocar.study._tasks import SampleResult, SampleTask
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-    from cytocar.gate import ThresholdNotFound
 
 
 def bead_values(task: SampleTask) -> pd.DataFrame:
@@ -28,29 +27,19 @@ def bead_values(task: SampleTask) -> pd.DataFrame:
         return pp.bead_values(read_sample(task), beads=bead_setting(task.settings))
 
 
-def control_values(task: SampleTask) -> dict[str, np.ndarray] | ThresholdNotFound:
-    """Return, for each threshold that this tube is a control of, the values of its cells.
-
-    Where the tube itself has to wait for the thresholds of other samples, the error is returned.
-    """
+def control_values(task: SampleTask) -> Mapping[str, np.ndarray]:
+    """Return, for each threshold that this tube is a control of, the values of its cells."""
     from cytocar import gate
 
     strategy = task.settings.strategy
     with _naming(task):
-        adata = prepare(task)
-        try:
-            values: dict[str, np.ndarray] = gate.control_values(
-                adata,
-                strategy,
-                thresholds=task.pinned,
-                others=task.others,
-                names=strategy.controlled_by(task.sample_id, task.role),
-            )
-        except gate.ThresholdNotFound as error:
-            if not error.needs_others or task.others is not None:
-                raise
-            return error
-    return values
+        return gate.control_values(
+            prepare(task),
+            strategy,
+            thresholds=task.pinned,
+            others=task.others,
+            names=controlled_by(strategy, task.sample_id, task.role),
+        )
 
 
 def numbers_for_controls(task: SampleTask) -> dict[str, list[float]]:
@@ -61,16 +50,11 @@ def numbers_for_controls(task: SampleTask) -> dict[str, list[float]]:
         return numbers_above(prepare(task), task.settings.strategy, thresholds=task.pinned)
 
 
-def try_sample(task: SampleTask) -> SampleResult | ThresholdNotFound:
-    """Process one file; return the error where the sample has to wait for the thresholds of the others."""
-    from cytocar.gate import ThresholdNotFound
-
-    try:
-        return process_sample(task)
-    except ThresholdNotFound as error:
-        if not error.needs_others or task.others is not None:
-            raise
-        return error
+def own_numbers(result: SampleResult) -> dict[str, list[float]]:
+    """Return the numbers that a sample found, or was given, without stand-ins of a fallback."""
+    thresholds = result.tables["thresholds"]
+    own = thresholds[~thresholds["fallback"].astype(bool) & thresholds["value"].notna()]
+    return {str(name): [float(value)] for name, value in zip(own["name"], own["value"], strict=True)}
 
 
 @contextmanager
@@ -104,6 +88,7 @@ def process_sample(task: SampleTask) -> SampleResult:
             controls=task.controls,
             thresholds=task.pinned,
             others=task.others,
+            study_samples=task.settings.study_samples,
             seed=task.settings.seed,
         )
     tables = tables_of_sample(adata, task)

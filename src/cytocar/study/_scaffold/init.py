@@ -14,10 +14,10 @@ from cytocar._core import keys
 from cytocar._core.errors import CytocarError, PanelError, Problem, StudyError
 from cytocar._core.files import write_text
 from cytocar._core.vocabulary import PATIENT_ROLE
+from cytocar.gate._strategy.against_study import missing_markers
 from cytocar.io._fcs.header import FcsHeader, read_header
 from cytocar.panel import Panel
 from cytocar.panel.names import channel_isotope
-from cytocar.study._check.gating import lacking
 from cytocar.study._run.folder import building, require_free
 from cytocar.study._scaffold.file_names import Guess, guess_samples
 from cytocar.study._scaffold.guess_panel import guess_panel
@@ -171,7 +171,7 @@ def _for_gated_cells(panel: Panel, notes: list[str]) -> Panel:
     from cytocar import gate
 
     strategy = gate.car_t()
-    if lacking(strategy, panel)[0]:
+    if missing_markers(strategy, panel)[0]:
         return panel
     subsets = {term.threshold for terms in strategy.subsets.values() for term in terms}
     gated = {
@@ -278,7 +278,7 @@ def _gating(panel: Panel, notes: list[str]) -> str:
     """Return the line of study.yaml that says how cells are gated."""
     from cytocar import gate
 
-    missing, _ = lacking(gate.car_t(), panel)
+    missing, _ = missing_markers(gate.car_t(), panel)
     if not missing:
         return "# gating: car_t            # a strategy that comes with cytocar, a YAML file, or off"
     lacks = ", ".join(missing)

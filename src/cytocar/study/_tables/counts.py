@@ -13,12 +13,12 @@ from cytocar._core.vocabulary import NOT_DETECTED
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.study._tasks import SampleResult
 
 
 def count_tables(
-    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree | DocumentTree, *, seed: int
+    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: Strategy, *, seed: int
 ) -> dict[str, pd.DataFrame]:
     """Return frequency, subsets and kinetics of the CAR-T cells; nothing for a study without them."""
     import pandas as pd
@@ -37,7 +37,7 @@ def count_tables(
 
 
 def detection_counts(
-    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: GateTree | DocumentTree
+    results: Sequence[SampleResult], samples: pd.DataFrame, strategy: Strategy
 ) -> pd.DataFrame:
     """Return one row per sample: the sheet's columns, and the exact counts that detection is judged by."""
     import pandas as pd

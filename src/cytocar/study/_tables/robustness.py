@@ -21,12 +21,11 @@ def robustness_tables(
 ) -> dict[str, pd.DataFrame]:
     """Return `robustness` and `multiverse` of all events of a gated sample; nothing where there are no CAR-T cells.
 
-    Gates that are shapes have no rules to move or to try, and no tables.
+    Where no threshold was found, as with gates that are shapes, there is none to move and no rule to try.
     """
     from cytocar import gate
 
-    strategy = gate.strategy_of(adata)
-    if not isinstance(strategy, gate.GateTree) or keys.CAR not in strategy.compartments:
+    if keys.CAR not in gate.strategy_of(adata).compartments or gate.thresholds(adata).empty:
         return {}
     return {
         "robustness": gate.robustness(adata),

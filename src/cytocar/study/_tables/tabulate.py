@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-    from cytocar.gate import DocumentTree, GateTree
+    from cytocar.gate import Strategy
     from cytocar.io import StudyConfig
     from cytocar.study._tasks import SampleResult
 
@@ -79,7 +79,7 @@ def tabulate(
     samples: pd.DataFrame,
     cells: AnnData,
     config: StudyConfig,
-    strategy: GateTree | DocumentTree,
+    strategy: Strategy,
     *,
     folder: Path,
     stability: Mapping[str, pd.DataFrame],

@@ -1,4 +1,4 @@
-"""What is wrong with gates of another program for a study: populations, channels, files, compensation."""
+"""Gates of another program against a study: populations, channels, files, compensation."""
 
 from __future__ import annotations
 
@@ -9,72 +9,65 @@ from typing import TYPE_CHECKING
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, GateError, Problem
 from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE
+from cytocar.gate._strategy.against_study import idle_tubes
 from cytocar.panel.names import channel_isotope
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytocar.gate import DocumentTree, GatingDocument
-    from cytocar.io._study.folder import StudyParts
+    from cytocar.gate._documents.document import GatingDocument
+    from cytocar.gate._documents.tree import ShapeStrategy
+    from cytocar.gate._strategy.strategy import StudyFacts
     from cytocar.panel import Panel
 
 
-def document_problems(where: str, tree: DocumentTree, parts: StudyParts) -> Iterator[Problem]:
-    """Find what keeps gates from being applied to a study.
-
-    Parameters
-    ----------
-    where
-        The setting that names the gates.
-    tree
-        The gates.
-    parts
-        Panel and sample sheet, as far as they could be read.
-    """
-    car, host = (tree.compartments.get(role) for role in (keys.CAR, keys.HOST))
+def problems(strategy: ShapeStrategy, study: StudyFacts) -> Iterator[Problem]:
+    """Find what keeps gates from being applied to a study."""
+    car, host = (strategy.compartments.get(role) for role in (keys.CAR, keys.HOST))
     if (car is None) != (host is None):
         known, other = (keys.CAR, keys.HOST) if host is None else (keys.HOST, keys.CAR)
-        names = ", ".join(one.name for one in tree.expanded())
+        names = ", ".join(one.name for one in strategy.expanded())
         yield Problem(
-            where,
-            f"{tree.compartments[known]!r} is {known}, and no population is known to be {other}",
+            "",
+            f"{strategy.compartments[known]!r} is {known}, and no population is known to be {other}",
             f"write 'gating: {{file: ..., {other}: ...}}' with one of {names}",
         )
-    document = tree.document
-    if parts.config is not None and parts.config.compensation != "off" and document.matrices:
+    document = strategy.document
+    if study.compensated and document.matrices:
         yield Problem(
-            where,
+            "",
             f"the gates have a compensation of their own ({', '.join(document.matrices)}), and the study is "
             "compensated too",
             "write 'compensation: off', or draw the gates on compensated channels",
         )
-    if parts.panel is not None:
-        yield from _channels(where, document, parts.panel, parts.samples)
-    if parts.samples is not None:
-        yield from _versions(where, document, parts.samples)
+    if study.panel is not None:
+        yield from _channels(document, study.panel, study.samples)
+    if study.samples is not None:
+        yield from _versions(document, study.samples)
 
 
-def document_notes(tree: DocumentTree, samples: pd.DataFrame | None) -> Iterator[str]:
-    """Say what gates of another program cannot tell."""
-    for what in tree.unknown:
-        yield f"gating {tree.name!r} does not say {what}"
-    controls = samples is not None and (samples["role"] == CONTROL_ROLE).any()
-    if keys.CAR in tree.compartments and not controls:
+def notes(strategy: ShapeStrategy, study: StudyFacts) -> Iterator[str]:
+    """Say which tubes gates of another program do not use, and what they do not tell."""
+    samples = study.samples
+    if samples is not None:
+        yield from idle_tubes(strategy, samples)
+    for what in strategy.unknown:
+        yield f"gating {strategy.name!r} does not say {what}"
+    controls = samples is not None and (samples[keys.ROLE] == CONTROL_ROLE).any()
+    if keys.CAR in strategy.compartments and not controls:
         yield (
-            f"gating {tree.name!r} states no cells that are known to be negative, and there is no {CONTROL_ROLE}: the "
-            "background of the CAR-T gate is not known, and no share is corrected for it"
+            f"gating {strategy.name!r} states no cells that are known to be negative, and there is no {CONTROL_ROLE}: "
+            "the background of the CAR-T gate is not known, and no share is corrected for it"
         )
-    own = sorted({scale.xml_name for scale in tree.document.own_scales()})
+    own = sorted({scale.xml_name for scale in strategy.document.own_scales()})
     if own:
         yield (
-            f"gating {tree.name!r} has scales that only FlowJo has ({', '.join(own)}): gates.xml holds them under "
+            f"gating {strategy.name!r} has scales that only FlowJo has ({', '.join(own)}): gates.xml holds them under "
             "their own names, and other programs than cytocar do not read it"
         )
 
 
-def _channels(
-    where: str, document: GatingDocument, panel: Panel, samples: pd.DataFrame | None
-) -> Iterator[Problem]:
+def _channels(document: GatingDocument, panel: Panel, samples: pd.DataFrame | None) -> Iterator[Problem]:
     from cytocar.gate._documents.apply import missing_channels
 
     named = [str(channel) for channel in panel.frame[keys.CHANNEL]]
@@ -84,7 +77,7 @@ def _channels(
         in_files = _in_every_file(samples)
         missing = {name: error for name, error in missing.items() if name not in in_files}
     for error in missing.values():
-        yield Problem.of(error, where=where, fix="name the channel in the panel, or draw the gate on another")
+        yield Problem.of(error, fix="name the channel in the panel, or draw the gate on another")
 
 
 def _in_every_file(samples: pd.DataFrame) -> set[str]:
@@ -101,15 +94,15 @@ def _in_every_file(samples: pd.DataFrame) -> set[str]:
     return found or set()
 
 
-def _versions(where: str, document: GatingDocument, samples: pd.DataFrame) -> Iterator[Problem]:
+def _versions(document: GatingDocument, samples: pd.DataFrame) -> Iterator[Problem]:
     """Find samples for which a gate has no version, where it has them for others."""
-    gated = samples[samples["role"] != FMO_ROLE]
+    gated = samples[samples[keys.ROLE] != FMO_ROLE]
     for sample, file in zip(gated[keys.SAMPLE], gated["path"], strict=True):
         try:
             document.version_of(Path(file).name, str(sample))
         except GateError as error:
             yield Problem.of(
                 error,
-                where=f"{where}, sample {sample}",
+                where=f"sample {sample}",
                 fix="draw the gates for this file too, call the sample or its file as the gates do, or leave it out",
             )
