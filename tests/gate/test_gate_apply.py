@@ -79,9 +79,8 @@ def test_gating_starts_from_cells(tube, small) -> None:
 
 def test_numbers_can_be_stated(tube, joined, small) -> None:
     adata = joined(tube(), tube(seed=1, sample="S2"))
-    gate.apply(
-        adata, GateTree.from_yaml(small), thresholds={"cd3": 2.0, "CD4": {"S2": 3.0, "elsewhere": 1.0}}
-    )
+    pins = {"cd3": 2.0, "CD4": {"S2": 3.0, "elsewhere": 1.0}}
+    gate.apply(adata, GateTree.from_yaml(small), thresholds=pins, study_samples=["S1", "S2", "elsewhere"])
     found = gate.thresholds(adata).set_index(["sample_id", "name"])
     assert found.loc[("S1", "CD3"), "value"] == found.loc[("S2", "CD3"), "value"] == 2.0
     assert found.loc[("S2", "CD4"), "value"] == 3.0
@@ -91,6 +90,36 @@ def test_numbers_can_be_stated(tube, joined, small) -> None:
     }  # fmt: skip
     with pytest.raises(GateError, match=r"no threshold 'CD5'; did you mean 'CD3'|known"):
         gate.apply(adata, GateTree.from_yaml(small), thresholds={"CD5": 1.0})
+
+
+def test_a_number_pinned_for_a_sample_that_nobody_has_is_an_error(tube, joined, small) -> None:
+    adata = joined(tube(), tube(seed=1, sample="S2"))
+    tree = GateTree.from_yaml(small)
+    typed = tree.with_threshold("CD3", 2.0, sample="s2").with_threshold("CD4", 2.0, sample="S1")
+    with pytest.raises(
+        GateError, match=r"'small' pins CD3 for sample 's2', .*did you mean 'S2'.*study_samples"
+    ):
+        gate.apply(adata, typed)
+    with pytest.raises(ParameterError, match=r"thresholds pins cd3 for sample 'S3', .*known: S1, S2|'S[12]'"):
+        gate.apply(adata, tree, thresholds={"cd3": {"S3": 2.0}})
+    assert "gates" not in adata.obsm, "nothing is stored by a call that fails"
+    nameless = tube()
+    del nameless.obs["sample_id"]
+    with pytest.raises(GateError, match="for sample 'S1', and there is no such sample"):
+        gate.apply(nameless, tree.with_threshold("CD4", 2.0, sample="S1"))
+
+
+def test_one_sample_of_a_study_is_gated_with_the_pins_of_all(tube, joined, small) -> None:
+    adata = joined(tube(), tube(seed=1, sample="S2"))
+    gate.apply(adata, GateTree.from_yaml(small))
+    pinned = gate.pin(adata)
+    alone = tube(seed=1, sample="S2")
+    with pytest.raises(GateError, match="for sample 'S1'"):
+        gate.apply(alone, pinned)
+    gate.apply(alone, pinned, study_samples=["S1", "S2"])
+    np.testing.assert_array_equal(
+        gate.membership(alone, "CAR-T"), gate.membership(adata, "CAR-T")[adata.obs["sample_id"] == "S2"]
+    )
 
 
 def test_a_small_sample_takes_the_median_of_the_others(tube, joined, small) -> None:
@@ -131,7 +160,7 @@ def test_a_small_sample_takes_the_median_of_the_others(tube, joined, small) -> N
     # What is not among the numbers handed over has none; the next fallback is due.
     tiny_too = tube(300, seed=3, sample="tiny too")
     tiny_too.X[:, 0] = flat.X[:300, 0]
-    gate.apply(tiny_too, tree, others={"CD4": [2.0]})
+    gate.apply(tiny_too, tree, others={"CD4": [2.0]}, study_samples=["tiny too", "stated"])
     assert gate.thresholds(tiny_too).set_index("name").loc["CD3", "rule"] == "upper_limit_of_negatives"
 
 

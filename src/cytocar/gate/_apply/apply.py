@@ -14,7 +14,7 @@ from cytocar._core.samples import own
 from cytocar.gate._apply.load import as_strategy
 from cytocar.gate._apply.store import store
 from cytocar.gate._populations.gated_input import GatedInput
-from cytocar.gate._strategy.against_study import unknown_samples
+from cytocar.gate._strategy.against_study import unknown_pins
 from cytocar.gate._strategy.fitted import FittedTree
 from cytocar.gate._strategy.strategy import Pins, Told
 from cytocar.gate._thresholds.schedule import joined
@@ -66,8 +66,9 @@ def apply(  # the documented settings of the method
         Name of a threshold to its numbers in other samples, for strategies that fall back on them when `adata`
         is not the whole study; a threshold that is not in it has none.
     study_samples
-        All samples of the study, where `adata` holds some of them. A sample that the strategy or `thresholds` call by
-        its name must be among them, or, without them, among the samples of `adata` and the tubes of `controls`.
+        All samples of the study, where `adata` holds some of them; None means that it holds all. A sample for which
+        the strategy or `thresholds` pin a number must be among them. (A control tube that a rule names and that is
+        not there is no such error: the rule then finds nothing.)
     sample_key
         Column of obs that names the sample; without this column all events are one sample.
     seed
@@ -92,9 +93,9 @@ def apply(  # the documented settings of the method
     StateError
         X does not hold arcsinh values.
     GateError
-        Markers are missing, compartments overlap, or the strategy names a sample that nobody has.
+        Markers are missing, compartments overlap, or the strategy pins a number for a sample that nobody has.
     ParameterError
-        `thresholds` names a sample that nobody has.
+        `thresholds` pins a number for a sample that nobody has.
     ThresholdNotFound
         A threshold has no clear place in a sample. The message shows the density.
 
@@ -128,19 +129,18 @@ def apply(  # the documented settings of the method
 
 
 def _require_samples(strategy: Strategy, told: Told, samples: Collection[str]) -> None:
-    """Raise where the strategy, or a pin, names a sample that nobody has: its number would silently not be used."""
+    """Raise where a number is pinned for a sample that nobody has: it would silently not be used."""
     known = [str(sample) for sample in samples]
-    part = "where the data are some samples of a study, name all of its samples in study_samples"
+    elsewhere = "where the data are some samples of a study, name all of its samples in study_samples"
     for name, pinned in told.pins.items():
         for sample in pinned if isinstance(pinned, Mapping) else ():
             if str(sample) not in known:
                 raise ParameterError(
-                    f"thresholds pins {name!r} for sample {str(sample)!r}, and there is no such sample",
-                    fix=f"{did_you_mean(str(sample), known)}; {part}",
+                    f"thresholds pins {name} for sample {str(sample)!r}, and there is no such sample",
+                    fix=f"{did_you_mean(str(sample), known)}; {elsewhere}",
                 )
-    tubes = [str(tube) for of in (told.controls or {}).values() if isinstance(of, Mapping) for tube in of]
-    for problem in unknown_samples(strategy, [*known, *tubes], "there is no such sample"):
-        raise GateError(f"strategy {strategy.name!r}: {problem.what}", fix=f"{problem.fix}; {part}")
+    for problem in unknown_pins(strategy, known):
+        raise GateError(problem.what, fix=f"{problem.fix}; {elsewhere}")
 
 
 def control_values(

@@ -322,8 +322,8 @@ class ShapeStrategy:
         self.population(population)
         return ()
 
-    def named_samples(self) -> Mapping[str, Sequence[str]]:
-        """Return the samples that must be there: none, since a document may have gates for files of other studies."""
+    def pinned_samples(self) -> Mapping[str, Sequence[str]]:
+        """Return the samples that a number is pinned for: none; gates for files of other studies do no harm."""
         return {}
 
     def gate(self, data: GatedInput, told: Told) -> Gated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
@@ -54,8 +54,15 @@ def _samples(tree: GateTree, samples: pd.DataFrame) -> Iterator[Problem]:
     """Find samples and roles that a strategy names and the sheet does not have."""
     known = [str(sample) for sample in samples[keys.SAMPLE]]
     roles = sorted(set(samples[keys.ROLE].astype(str)))
-    yield from unknown_samples(tree, known, "the sheet has no such sample")
+    yield from unknown_pins(tree, known)
     for threshold in tree.thresholds.values():
+        for tube in threshold.named_tubes():
+            if tube not in known:
+                yield Problem(
+                    "",
+                    f"threshold {threshold.name!r} is found in tube {tube!r}; the sheet has no such sample",
+                    did_you_mean(tube, known),
+                )
         for role in threshold.named_roles():
             if role not in roles:
                 yield Problem(
@@ -65,21 +72,16 @@ def _samples(tree: GateTree, samples: pd.DataFrame) -> Iterator[Problem]:
                 )
 
 
-def unknown_samples(strategy: Strategy, known: Sequence[str], nobody: str) -> Iterator[Problem]:
-    """Find samples that a strategy calls by their names and nobody has.
-
-    Parameters
-    ----------
-    strategy
-        Whose pins and tubes are looked at.
-    known
-        The samples that there are.
-    nobody
-        What is said of a name that is not among them.
-    """
-    for sample, said in strategy.named_samples().items():
-        if sample not in known:
-            yield Problem("", f"{'; '.join(said)}; {nobody}", did_you_mean(sample, known))
+def unknown_pins(strategy: Strategy, samples: Collection[str]) -> Iterator[Problem]:
+    """Find samples that a strategy pins numbers for and nobody has: these numbers would never be used."""
+    for sample, thresholds in strategy.pinned_samples().items():
+        if sample not in samples:
+            yield Problem(
+                "",
+                f"strategy {strategy.name!r} pins {', '.join(thresholds)} for sample {sample!r}, and there is no such "
+                "sample",
+                did_you_mean(sample, samples),
+            )
 
 
 def _compartments(tree: GateTree) -> Iterator[Problem]:

@@ -201,8 +201,8 @@ class Strategy(Protocol):
     def thresholds_above(self, population: str) -> tuple[str, ...]:
         """Return the thresholds that the cells of a population are at or above, beyond its parent."""
 
-    def named_samples(self) -> Mapping[str, Sequence[str]]:
-        """Return each sample that it calls by its name, with what is said of it."""
+    def pinned_samples(self) -> Mapping[str, Sequence[str]]:
+        """Return each sample that a number is pinned for, with the thresholds."""
 
     def gate(self, data: GatedInput, told: Told) -> Gated:
         """Work out the populations of every sample."""

@@ -172,17 +172,13 @@ class GateTree:
                 tree = tree.with_threshold(name, pinned)
         return tree
 
-    def named_samples(self) -> dict[str, list[str]]:
-        """Return each sample that it calls by its name, with what is said of it."""
-        named: dict[str, list[str]] = {}
+    def pinned_samples(self) -> dict[str, list[str]]:
+        """Return each sample that a number is pinned for, with the thresholds."""
+        pinned: dict[str, list[str]] = {}
         for threshold in self.thresholds.values():
             for sample in threshold.samples:
-                named.setdefault(sample, []).append(
-                    f"threshold {threshold.name!r} is pinned for sample {sample!r}"
-                )
-            for tube in threshold.named_tubes():
-                named.setdefault(tube, []).append(f"threshold {threshold.name!r} is found in tube {tube!r}")
-        return named
+                pinned.setdefault(sample, []).append(threshold.name)
+        return pinned
 
     def gate(self, data: GatedInput, told: Told) -> Gated:
         """Find the thresholds of every sample and work out its populations."""

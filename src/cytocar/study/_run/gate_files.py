@@ -144,6 +144,6 @@ def _gate(
     if (adata.var[keys.ROLE] == "dna").any():
         pp.clean(adata)
     pp.arcsinh(adata)
-    # Each file is gated alone: samples that the strategy names besides are those of other files.
-    gate.apply(adata, gates, study_samples=[path.stem, *gates.named_samples()])
+    # Each file is gated alone: other samples that numbers are pinned for are those of other files.
+    gate.apply(adata, gates, study_samples=[path.stem, *gates.pinned_samples()])
     return adata, gate.table(adata), partial(gate.membership, adata)
