@@ -73,7 +73,7 @@ WRONG = [
     ([], ["gating: {file: g.xml, subsets: {CD5: x}}"], r"gating\.subsets\.CD5|gating\.subsets"),
     ([], ["gating: {file: g.xml, group: blood}"], "no FlowJo workspace"),
     ([], ["gating: {file: car_t, car: CAR-T}"], "car is stated for the gating car_t"),
-    ([], ["gating: none.xml"], r"none\.xml cannot be read"),
+    ([], ["gating: none.xml"], r"none\.xml: the gates cannot be read"),
     ([], ["gating: g.xml", "thresholds: {CD3: 2.0}"], "has no threshold 'CD3': its gates are shapes"),
     ([interval("x", Dimension("Rh103Di"), low=1)], [], "channel 'Rh103Di' of the gates is not in the panel"),
     ([interval("x", Dimension("Nothing"), low=1)], [], "channel 'Nothing' of the gates is not in the panel, nor"),
@@ -113,7 +113,7 @@ def test_a_workspace_with_scales_of_its_own_is_noted(folder: Path) -> None:
     assert result.problems == ()
     assert [note for note in result.notes if "scales that only FlowJo has (biex)" in note]
     settle(folder, tree(), "gating: {file: g.wsp, group: cyto}")
-    assert "did you mean 'cytocar'" in check(folder).problems[0].what
+    assert check(folder).problems[0].fix == "did you mean 'cytocar'?"
 
 
 QUICK = ["", "clustering: {method: off}", "embedding: off", ""]
