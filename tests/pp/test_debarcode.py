@@ -488,7 +488,7 @@ def test_wrong_states_and_values() -> None:
         pp.debarcode(transformed, key)
     for separation, words in (
         (-0.1, "-0.1"), (np.nan, "nan"), (True, "True"), ("automatic", "'automatic'"), (None, "None"),
-        ({"A9": 0.2}, "'A9', which is no sample of the key; known: A1"), ({"A1": -1}, "separation of 'A1' is -1"),
+        ({"A9": 0.2}, "'A9', which is not a sample of the key; known: A1"), ({"A1": -1}, "separation of 'A1' is -1"),
     ):  # fmt: skip
         with pytest.raises(ParameterError, match=words):
             pp.debarcode(pool, key, separation=separation)
@@ -725,7 +725,7 @@ def test_barcode_signals_are_drawn_as_they_are() -> None:
     assert len(drawn) == 15
     np.testing.assert_allclose([drawn[0], drawn[-1]], [first, last], rtol=1e-5)
     assert [axes.get_label() for axes in pl.barcode_events(pool, barcodes=["B1"]).axes] == ["B1"]
-    with pytest.raises(ParameterError, match="'B9' is no sample of the key"):
+    with pytest.raises(ParameterError, match="'B9' is not a sample of the key"):
         pl.barcode_events(pool, barcodes=["B9"])
     with pytest.raises(ParameterError, match="max_events is 1"):
         pl.barcode_events(pool, max_events=1)

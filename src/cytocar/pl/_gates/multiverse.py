@@ -1,8 +1,9 @@
-"""The headline numbers under other reasonable rules: one mark a universe."""
+"""The headline numbers under other reasonable rules: one mark per universe."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 _COLUMNS = (keys.SAMPLE, "universe", "measure", "result", "low", "high")
 _RULE = "rule_"
 _FOUND = style.VERMILION
 _FAR = 4.0
 _MOST = 80
-"""Universes drawn with their rules; of more, the two ends and every so-manieth between."""
+"""Universes drawn with their rules; of more, the two ends and evenly spaced ones between."""
 
 
 @style.styled
@@ -35,8 +37,8 @@ def multiverse(
 ) -> Figure:
     """Draw the headline numbers under every combination of rules, sorted, with 95 % intervals of counting.
 
-    All samples: beside each other, a panel a measure; the universe as found in colour. One sample: larger, and below
-    each universe which rule its thresholds were found by (Simonsohn, Simmons & Nelson 2020, doi
+    All samples: beside each other, one panel per measure; the universe as found in colour. One sample: larger, and
+    below each universe which rule its thresholds were found by (Simonsohn, Simmons & Nelson 2020, doi
     10.1038/s41562-020-0912-z).
 
     Parameters
@@ -72,9 +74,44 @@ def multiverse(
     rows = inputs.rows_of(table, "measure", measure)
     if sample is not None:
         rows = inputs.rows_of(rows, keys.SAMPLE, sample)
-        name = str(rows["measure"].iloc[0])
-        return _one(rows[rows["measure"].astype(str) == name], name, sample)
+        return _one(arrange_one(inputs.rows_of(rows, "measure", str(rows["measure"].iloc[0]))))
     return _all(rows, inputs.sample_order(rows[keys.SAMPLE], samples))
+
+
+@dataclass(frozen=True)
+class Universes:
+    """The universes of one measure in one sample, from low to high."""
+
+    measure: str
+    sample: str
+    n: int
+    """Universes that there are, drawn or not."""
+    rows: pd.DataFrame
+    """Those drawn."""
+    used: dict[tuple[str, str], NDArray[np.bool_]]
+    """For each threshold and rule, where rules differ, which of those drawn use it."""
+
+
+def arrange_one(table: pd.DataFrame) -> Universes:
+    """Arrange the universes of one measure in one sample."""
+    rows = _sorted(table)
+    if len(rows) > _MOST:
+        keep = np.unique(np.linspace(0, len(rows) - 1, _MOST).round().astype(int))
+        as_found = np.flatnonzero(rows["universe"].to_numpy() == 0)
+        rows = rows.iloc[np.union1d(keep, as_found)]
+    by_universe = table.sort_values("universe")
+    varied = [
+        str(column)
+        for column in table
+        if str(column).startswith(_RULE) and inputs.texts(table, str(column)).nunique() > 1
+    ]
+    used = {
+        (column.removeprefix(_RULE), rule): (inputs.texts(rows, column) == rule).to_numpy()
+        for column in varied
+        for rule in inputs.distinct(by_universe, column)
+    }
+    measure, sample = (str(table[column].iloc[0]) for column in ("measure", keys.SAMPLE))
+    return Universes(measure, sample, len(table), rows, used)
 
 
 def _sorted(part: pd.DataFrame) -> pd.DataFrame:
@@ -96,11 +133,11 @@ def _all(rows: pd.DataFrame, order: Sequence[str]) -> Figure:
         top = 5.0 + m * (head + height + gap) + head
         axes = sheet.axes(Box(left, top, width, height), label=measure)
         of_measure = _sorted(rows[rows["measure"].astype(str) == measure])
-        for place, sample in enumerate(order):
-            mine = of_measure[of_measure[keys.SAMPLE].astype(str) == sample]
-            if len(mine):
-                x = place + 0.8 * ((np.arange(len(mine)) + 0.5) / len(mine) - 0.5)
-                _marks(axes, x, mine, label=sample, slot=width / len(order))
+        for position, sample in enumerate(order):
+            own = of_measure[inputs.texts(of_measure, keys.SAMPLE) == sample]
+            if len(own):
+                x = position + 0.8 * ((np.arange(len(own)) + 0.5) / len(own) - 0.5)
+                _marks(axes, x, own, label=sample, slot=width / len(order))
         if m == len(measures) - 1:
             sample_axis(axes, names, width)
         else:
@@ -129,74 +166,65 @@ def _scale(axes: Axes, part: pd.DataFrame) -> None:
 
 
 def _marks(axes: Axes, x: np.ndarray, part: pd.DataFrame, *, label: str, slot: float = 40.0) -> None:
-    found = (part["universe"].to_numpy() == 0).astype(bool)
+    as_found = (part["universe"].to_numpy() == 0).astype(bool)
     result, low, high = (part[column].to_numpy(dtype=float) for column in ("result", "low", "high"))
     axes.vlines(x, low, high, color=style.PALE, linewidth=0.8, label=f"intervals {label}")
     size = float(np.clip(2.0 * slot / max(len(x), 1), 1.0, 2.4))
-    axes.plot(x[~found], result[~found], "o", markersize=size, color=style.SOFT, label=f"universes {label}")
-    axes.vlines(
-        x[found], low[found], high[found], color=_FOUND, linewidth=1.1, label=f"interval found {label}"
+    axes.plot(
+        x[~as_found], result[~as_found], "o", markersize=size, color=style.SOFT, label=f"universes {label}"
     )
-    axes.plot(x[found], result[found], "D", markersize=size + 1.0, color=_FOUND, label=f"found {label}")
+    axes.vlines(
+        x[as_found],
+        low[as_found],
+        high[as_found],
+        color=_FOUND,
+        linewidth=1.1,
+        label=f"interval found {label}",
+    )
+    axes.plot(x[as_found], result[as_found], "D", markersize=size + 1.0, color=_FOUND, label=f"found {label}")
 
 
-def _one(part: pd.DataFrame, measure: str, sample: str) -> Figure:
-    mine = _sorted(part)
-    if len(mine) > _MOST:
-        keep = np.unique(np.linspace(0, len(mine) - 1, _MOST).round().astype(int))
-        found = np.flatnonzero(mine["universe"].to_numpy() == 0)
-        mine = mine.iloc[np.union1d(keep, found)]
-    varied = [
-        column for column in part if str(column).startswith(_RULE) and part[column].astype(str).nunique() > 1
-    ]
-    lines = [
-        (str(column).removeprefix(_RULE), rule)
-        for column in varied
-        for rule in dict.fromkeys(part.sort_values("universe")[column].astype(str))
-    ]
-    texts = [fitted_text.label(rule.replace("_", " "), 28) for _, rule in lines]
-    left = max([fitted_text.width_mm(text, style.SMALL) for text in texts], default=10.0) + 18
+def _one(shown: Universes) -> Figure:
+    rules = [fitted_text.label(rule.replace("_", " "), 28) for _, rule in shown.used]
+    left = max([fitted_text.width_mm(rule, style.SMALL) for rule in rules], default=10.0) + 18
     row, top, height = 3.4, 12.0, 42.0
     width = style.WIDTH_MM - left - 3
-    sheet = Sheet(top + height + 3 + row * max(len(lines), 1) + 3)
+    lines = row * max(len(rules), 1)
+    sheet = Sheet(top + height + 3 + lines + 3)
     _key(sheet, left)
-    axes = sheet.axes(Box(left, top, width, height), label=measure)
-    x = np.arange(len(mine), dtype=float)
-    _marks(axes, x, mine, label=sample, slot=width)
-    ends = (-0.8, len(mine) - 0.2)
-    axes.set(xlim=ends, xticks=[])
+    axes = sheet.axes(Box(left, top, width, height), label=shown.measure)
+    _marks(axes, np.arange(len(shown.rows), dtype=float), shown.rows, label=shown.sample, slot=width)
+    axes.set(xlim=(-0.8, len(shown.rows) - 0.2), xticks=[])
     few_ticks(axes, 5)
     axes.set_ylabel("%")
-    axes.set_title(f"{fitted_text.label(sample, 20)}: {fitted_text.label(measure, 40)}")
-    axes.set_title(f"{len(part)} universes", loc="right", size=style.SMALL, color=style.SOFT)
-    below = sheet.axes(Box(left, top + height + 3, width, row * max(len(lines), 1)), label="rules")
-    below.set(xlim=ends, ylim=(len(lines) - 0.4, -0.6), xticks=[])
-    for spine in below.spines.values():
-        spine.set_visible(False)
-    is_found = mine["universe"].to_numpy() == 0
-    for place, (name, rule) in enumerate(lines):
-        used = (mine[_RULE + name].astype(str) == rule).to_numpy()
-        for which, colour in ((used & ~is_found, style.SOFT), (used & is_found, _FOUND)):
-            below.plot(
-                x[which],
-                np.full(which.sum(), place),
-                "|",
-                markersize=6,
-                color=colour,
-                label=f"{name}: {rule}",
-            )
-        if place == 0 or lines[place - 1][0] != name:
-            sheet.text(
-                2.0,
-                top + height + 3 + row * (place + 0.6),
-                fitted_text.label(name, 10),
-                size=style.SMALL,
-                va="center",
-            )
-            below.axhline(place - 0.5, color=style.PALE, linewidth=0.5, zorder=0)
-    below.set_yticks(range(len(lines)), texts, size=style.SMALL)
-    below.tick_params(axis="y", length=0)
+    axes.set_title(f"{fitted_text.label(shown.sample, 20)}: {fitted_text.label(shown.measure, 40)}")
+    axes.set_title(f"{shown.n} universes", loc="right", size=style.SMALL, color=style.SOFT)
+    below = Box(left, top + height + 3, width, lines)
+    axes = sheet.axes(below, label="rules")
+    _draw_rules(sheet, axes, shown, below.top, row)
+    axes.set_yticks(range(len(rules)), rules, size=style.SMALL)
+    axes.tick_params(axis="y", length=0)
     return sheet.figure
+
+
+def _draw_rules(sheet: Sheet, axes: Axes, shown: Universes, top: float, row: float) -> None:
+    """Draw which rule each threshold was found by, a line per rule, and the names of thresholds beside."""
+    n = len(shown.rows)
+    axes.set(xlim=(-0.8, n - 0.2), ylim=(len(shown.used) - 0.4, -0.6), xticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    as_found = shown.rows["universe"].to_numpy() == 0
+    above = ""
+    for position, ((name, rule), used) in enumerate(shown.used.items()):
+        for which, colour in ((used & ~as_found, style.SOFT), (used & as_found, _FOUND)):
+            x = np.flatnonzero(which).astype(float)
+            line = np.full(x.size, position)
+            axes.plot(x, line, "|", markersize=6, color=colour, label=f"{name}: {rule}")
+        if position == 0 or name != above:
+            at = top + row * (position + 0.6)
+            sheet.text(2.0, at, fitted_text.label(name, 10), size=style.SMALL, va="center")
+            axes.axhline(position - 0.5, color=style.PALE, linewidth=0.5, zorder=0)
+        above = name
 
 
 def _key(sheet: Sheet, left: float) -> None:

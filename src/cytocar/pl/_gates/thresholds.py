@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, grid, rows_of
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 FOUND, STATED, SECOND = style.INK, style.BLUE, style.VERMILION
 """Colours of a threshold that the first rule found, that was stated, that a fallback rule gave."""
@@ -33,7 +35,7 @@ _RULES = {
 def thresholds(
     densities: pd.DataFrame, thresholds: pd.DataFrame, *, names: Sequence[str] | None = None
 ) -> Figure:
-    """Draw the density behind every threshold, one panel a threshold, one ridge a sample, with its line.
+    """Draw the density behind every threshold, one panel per threshold, one ridge per sample, with its line.
 
     Beside the line stand the rule and, where the rule has one, its confidence (0 to 1). Lines of stated (pinned)
     numbers and of fallback rules have their own colour and a mark.
@@ -43,7 +45,7 @@ def thresholds(
     densities
         `sample_id`, `name`, `marker`, `x` (arcsinh units), `density`, as `cytocar.gate.densities` returns them.
     thresholds
-        `sample_id`, `name`, `value`, `rule`, `confidence`, `n_cells`, `pinned` and, where known, `fallback`, as
+        `sample_id`, `name`, `value`, `rule`, `confidence`, `n_cells`, `pinned` and, where available, `fallback`, as
         `cytocar.gate.thresholds` returns them.
     names
         Which thresholds; default all, in the order of the table.
@@ -68,105 +70,160 @@ def thresholds(
     >>> [axes.get_label() for axes in pl.thresholds(curve, found).axes]
     ['CD3']
     """
+    return _draw(arrange(densities, thresholds, names))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One threshold in all samples."""
+
+    name: str
+    curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    """Points and density of each sample that has a curve."""
+    rows: dict[str, dict[Hashable, Any]]
+    """Row of the table of thresholds of each sample that has one."""
+
+    @property
+    def n_cells(self) -> list[float]:
+        """Cells that each number was found in."""
+        return [float(row["n_cells"]) for row in self.rows.values() if np.isfinite(float(row["value"]))]
+
+    @property
+    def population(self) -> str:
+        """The population that it was found in, where that is the same in all samples."""
+        populations = {str(row.get("found_in", "")) for row in self.rows.values()}
+        return populations.pop() if len(populations) == 1 else ""
+
+
+@dataclass(frozen=True)
+class Panels:
+    """What `thresholds` draws: samples from above, and one panel per threshold."""
+
+    samples: list[str]
+    of: list[Panel]
+
+
+def arrange(densities: pd.DataFrame, thresholds: pd.DataFrame, names: Sequence[str] | None = None) -> Panels:
+    """Arrange what `thresholds` draws."""
     inputs.require(densities, (keys.SAMPLE, "name", "x", "density"), "the table of densities")
     inputs.require(
         thresholds,
         (keys.SAMPLE, "name", "value", "rule", "confidence", "n_cells", "pinned"),
         "the table of thresholds",
     )
-    known = list(dict.fromkeys(thresholds["name"].astype(str)))
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ParameterError(
-            f"{unknown[0]!r} is not a threshold of the table", fix=did_you_mean(unknown[0], known)
-        )
-    drawn = set(densities["name"].astype(str))
-    shown = [name for name in (known if names is None else list(names)) if name in drawn]
+    known = inputs.distinct(thresholds, "name")
+    inputs.refuse_unknown(names or (), known, "is not a threshold of the table")
+    by_name = {
+        str(name): rows for name, rows in densities.groupby(inputs.texts(densities, "name"), sort=False)
+    }
+    shown = [name for name in (known if names is None else names) if name in by_name]
     if not shown:
         raise ParameterError(
             "the table of densities holds none of the thresholds, so there is nothing to draw"
         )
-    samples = list(dict.fromkeys(thresholds[keys.SAMPLE].astype(str)))
-    tags = [fitted_text.label(sample, 14) for sample in samples]
+    panels = [
+        Panel(
+            name,
+            curves_of(by_name[name]),
+            row_of_sample(thresholds[inputs.texts(thresholds, "name") == name]),
+        )
+        for name in shown
+    ]
+    return Panels(inputs.distinct(thresholds, keys.SAMPLE), panels)
 
-    columns = min(3, len(shown))
+
+def curves_of(densities: pd.DataFrame) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return points and density of each sample, for the rows of one threshold."""
+    return {
+        str(sample): (curve["x"].to_numpy(dtype=float), curve["density"].to_numpy(dtype=float))
+        for sample, curve in densities.groupby(inputs.texts(densities, keys.SAMPLE), sort=False)
+    }
+
+
+def row_of_sample(thresholds: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
+    """Return the row of each sample, for the rows of one threshold."""
+    return {str(row[keys.SAMPLE]): row for row in thresholds.to_dict("records")}
+
+
+def _draw(panels: Panels) -> Figure:
+    n, n_samples = len(panels.of), len(panels.samples)
+    tags = [fitted_text.label(sample, 14) for sample in panels.samples]
+    columns = min(3, n)
     tag_mm = max(fitted_text.width_mm(tag, style.SMALL) for tag in tags) + 2
     gap_x = tag_mm + 4
-    ridge = 7.0 if len(samples) <= 6 else 4.2
-    height = ridge * len(samples) + 2.5
+    height = (7.0 if n_samples <= 6 else 4.2) * n_samples + 2.5
     head, foot, gap_y = 10.0, 9.0, 11.0
     width = style.WIDTH_MM - tag_mm - 2 - 3
     if columns < 3:
         width = min(width, columns * 60.0 + (columns - 1) * gap_x)
-    rows = rows_of(len(shown), columns)
+    rows = rows_of(n, columns)
     sheet = Sheet(head + rows * height + (rows - 1) * gap_y + foot)
     boxes = grid(
-        len(shown),
-        columns=columns,
-        left=tag_mm + 2,
-        top=head,
-        width=width,
-        height=height,
-        gap_x=gap_x,
-        gap_y=gap_y,
+        n, columns=columns, left=tag_mm + 2, top=head, width=width, height=height, gap_x=gap_x, gap_y=gap_y
     )
-    by_name = {str(name): part for name, part in densities.groupby(densities["name"].astype(str), sort=False)}
-    for place, (name, box) in enumerate(zip(shown, boxes, strict=True)):
-        axes = sheet.axes(box, label=name)
-        found = thresholds[thresholds["name"].astype(str) == name]
-        _panel(axes, by_name[name], found, samples, tags)
-        n = fitted_text.n_range(
-            found["n_cells"].to_numpy(dtype=float)[np.isfinite(found["value"].to_numpy(dtype=float))]
-        )
-        axes.set_title(fitted_text.label(name, 18))
-        places = set(found["found_in"].astype(str)) if "found_in" in found else set()
-        room = (
-            box.width
-            - fitted_text.width_mm(fitted_text.label(name, 18), style.TITLE)
-            - fitted_text.width_mm(n, style.SMALL)
-            - 4
-        )
-        where = (
-            f"{fitted_text.fit(places.pop(), room, style.SMALL)}  " if len(places) == 1 and room > 8 else ""
-        )
-        axes.set_title(where + n, loc="right", size=style.SMALL, color=style.SOFT)
-        if place + columns >= len(shown):
+    for position, (panel, box) in enumerate(zip(panels.of, boxes, strict=True)):
+        axes = sheet.axes(box, label=panel.name)
+        _draw_panel(axes, panel, panels.samples)
+        axes.set_yticks([n_samples - 1 - row + 0.12 for row in range(n_samples)], tags)
+        axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
+        _name_panel(axes, panel, box.width)
+        if position + columns >= n:
             axes.set_xlabel("arcsinh units")
     _key(sheet, tag_mm + 2)
     return sheet.figure
 
 
-def _panel(
-    axes: Axes, densities: pd.DataFrame, found: pd.DataFrame, samples: Sequence[str], tags: Sequence[str]
-) -> None:
-    curves = {
-        sample: (part["x"].to_numpy(dtype=float), part["density"].to_numpy(dtype=float))
-        for sample, part in densities.groupby(densities[keys.SAMPLE].astype(str), sort=False)
-    }
-    rows = {str(row[keys.SAMPLE]): row for row in found.to_dict("records")}
-    low = min((float(x.min()) for x, _ in curves.values() if x.size), default=0.0)
-    high = max((float(x.max()) for x, _ in curves.values() if x.size), default=1.0)
+def _name_panel(axes: Axes, panel: Panel, width_mm: float) -> None:
+    """Write the threshold, the population it was found in where there is room, and the cells above a panel."""
+    title, n = fitted_text.label(panel.name, 18), fitted_text.n_range(panel.n_cells)
+    axes.set_title(title)
+    room = width_mm - fitted_text.width_mm(title, style.TITLE) - fitted_text.width_mm(n, style.SMALL) - 4
+    if panel.population and room > 8:
+        n = f"{fitted_text.fit(panel.population, room, style.SMALL)}  {n}"
+    axes.set_title(n, loc="right", size=style.SMALL, color=style.SOFT)
+
+
+def _draw_panel(axes: Axes, panel: Panel, samples: Sequence[str]) -> None:
+    filled = [x for x, _ in panel.curves.values() if x.size]
+    low = min((float(x.min()) for x in filled), default=0.0)
+    high = max((float(x.max()) for x in filled), default=1.0)
     axes.set(xlim=(low, high), ylim=(0, len(samples) + 0.5))
-    for place, sample in enumerate(samples):
-        base = len(samples) - 1 - place
-        if sample in curves and curves[sample][0].size:
-            x, y = curves[sample]
+    for position, sample in enumerate(samples):
+        base = len(samples) - 1 - position
+        if sample in panel.curves and panel.curves[sample][0].size:
+            x, y = panel.curves[sample]
             # low humps are what thresholds are about: the square root lets a hump of 1 % be seen
             y = np.sqrt(np.clip(y, 0, None))
             y = _OVERLAP * y / y.max() if y.max() > 0 else y
             axes.fill_between(
-                x, base, base + y, facecolor=style.HILL, edgecolor=style.WHITE, linewidth=0.5, zorder=2 * place,
+                x, base, base + y, facecolor=style.HILL, edgecolor=style.WHITE, linewidth=0.5, zorder=2 * position,
                 label=f"density {sample}",
             )  # fmt: skip
-        if sample in rows:
-            _line(axes, rows[sample], base, 2 * len(samples) + 1)
-    axes.set_yticks([len(samples) - 1 - place + 0.12 for place in range(len(samples))], tags)
-    axes.tick_params(axis="y", length=0, labelsize=style.SMALL)
+        if sample in panel.rows:
+            _line(axes, panel.rows[sample], base, 2 * len(samples) + 1)
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_zorder(2 * len(samples) + 1)
 
 
-def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
+def colour_of(row: Mapping[Hashable, Any]) -> str:
+    """Return the colour of a number: how it came about."""
+    if inputs.is_yes(row["pinned"]):
+        return STATED
+    return SECOND if inputs.is_yes(row.get("fallback", False)) else FOUND
+
+
+def origin(row: Mapping[Hashable, Any]) -> str:
+    """Return how a number came about: ``stated``, or its rule and, where the rule has one, its confidence."""
+    if inputs.is_yes(row["pinned"]):
+        return "stated"
+    confidence = row["confidence"]
+    rule = rule_in_words(row["rule"])
+    if confidence is None or not np.isfinite(float(confidence)):
+        return rule
+    return f"{rule} {float(confidence):.2f}"
+
+
+def _line(axes: Axes, row: Mapping[Hashable, Any], base: float, zorder: int) -> None:
     value = float(row["value"])
     if not np.isfinite(value):
         axes.annotate(
@@ -174,27 +231,20 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
             size=style.SMALL, color=style.SOFT, zorder=zorder,
         )  # fmt: skip
         return
-    pinned, second = is_yes(row["pinned"]), is_yes(row.get("fallback", False))
-    colour = STATED if pinned else SECOND if second else FOUND
-    marker = "D" if pinned else "^" if second else None
+    colour = colour_of(row)
     axes.plot(
         [value, value], [base, base + 0.95], color=colour, linewidth=1.1, zorder=zorder, label="threshold",
         solid_capstyle="butt",
     )  # fmt: skip
+    marker = {STATED: "D", SECOND: "^"}.get(colour)
     if marker:
         axes.plot(
             [value], [base + 0.95], marker=marker, markersize=3.5, color=colour, zorder=zorder, label="mark"
         )
-    rule = str(row["rule"])
-    words = "stated" if pinned else rule_in_words(rule)
-    confidence = row["confidence"]
-    if not pinned and confidence is not None and np.isfinite(float(confidence)):
-        words += f" {float(confidence):.2f}"
     left, right = axes.get_xlim()
-    share = (value - left) / (right - left)
-    side = -1 if share > 0.62 else 1
+    side = -1 if (value - left) / (right - left) > 0.62 else 1
     axes.annotate(
-        words, (value, base + 0.9), xytext=(2.5 * side, 0), textcoords="offset points", va="top",
+        origin(row), (value, base + 0.9), xytext=(2.5 * side, 0), textcoords="offset points", va="top",
         ha="left" if side > 0 else "right", size=style.SMALL, color=colour, zorder=zorder,
         bbox={"boxstyle": "square,pad=0.05", "fc": style.WHITE, "ec": "none", "alpha": 0.75},
     )  # fmt: skip
@@ -203,11 +253,6 @@ def _line(axes: Axes, row: Mapping[Any, Any], base: float, zorder: int) -> None:
 def rule_in_words(rule: object) -> str:
     """Return what a rule is called beside a line."""
     return fitted_text.label(_RULES.get(str(rule), str(rule).replace("_", " ")), 16)
-
-
-def is_yes(value: Any) -> bool:
-    """Read a truth value, also as a CSV file spells it."""
-    return str(value).strip().casefold() in ("true", "1", "1.0")
 
 
 def _key(sheet: Sheet, left: float) -> None:

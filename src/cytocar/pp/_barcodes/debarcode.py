@@ -199,7 +199,7 @@ def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[st
         if unknown:
             raise ParameterError(
                 "\n".join(
-                    f"separation has a cut-off for {name!r}, which is no sample of the key; "
+                    f"separation has a cut-off for {name!r}, which is not a sample of the key; "
                     f"{did_you_mean(name, key.names)}"
                     for name in unknown
                 )
