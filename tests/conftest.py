@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CELLS = 12_000
 """CD45+ cells per file of the study that tests of the whole run share."""
@@ -39,3 +44,50 @@ def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "results"
     run(study, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def schema_faults() -> Callable[[str, pd.DataFrame], list[str]]:
+    """Return a function that says what in a table contradicts its schema; the table has texts only, as in the file."""
+    import pandas as pd
+
+    from cytocar._core.schemas import SCHEMAS
+
+    def is_of(kind: str, values: pd.Series) -> bool:
+        numbers = pd.to_numeric(values, errors="coerce")
+        return {
+            "boolean": values.isin(["True", "False"]).all(),
+            "number": numbers.notna().all(),
+            "integer": (numbers % 1 == 0).all(),
+        }.get(kind, True)
+
+    def faults(name: str, table: pd.DataFrame) -> list[str]:
+        schema = SCHEMAS.get(name)
+        if schema is None:
+            return [f"table {name} has no schema"]
+        found = [f"{name} is missing {column}" for column in schema.always if column not in table]
+        for column in table:
+            declared, values = schema.column(column), table[column][table[column] != ""]
+            if declared is None:
+                found.append(f"{name} does not declare {column}")
+            elif not is_of(declared.kind, values):
+                found.append(f"{column} of {name} is declared {declared.kind}: {values.unique()[:3]}")
+        return found
+
+    return faults
+
+
+@pytest.fixture(scope="session")
+def run_faults(
+    schema_faults: Callable[[str, pd.DataFrame], list[str]],
+) -> Callable[[Path], list[str]]:
+    """Return a function that says what in the tables of a run contradicts their schemas."""
+    import pandas as pd
+
+    def faults(out: Path) -> list[str]:
+        files = sorted((out / "tables").glob("*.csv"))
+        assert files
+        tables = {file.stem: pd.read_csv(file, dtype=str, keep_default_na=False) for file in files}
+        return [fault for name, table in tables.items() for fault in schema_faults(name, table)]
+
+    return faults

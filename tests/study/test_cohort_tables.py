@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import f_oneway, ttest_ind
 
 from cytocar import ParameterError, tl
-from cytocar._core import tables as tables_of
+from cytocar._core.schemas import SCHEMAS
 from cytocar.io import StudyConfig
 from cytocar.study._tables.cohorts import batch_table, cohort_tables, confounding_table
 from cytocar.study._tables.questions import designed, questions
@@ -217,7 +217,7 @@ def test_rows_are_those_of_tl_on_the_same_counts():
 def test_patients_are_rows_of_comparisons_with_all_columns_that_are_promised():
     samples = sheet(n=5)
     rows = tabulated(samples)[0]["patients"]
-    assert list(rows.columns[:22]) == list(tables_of.COLUMNS["comparisons"])
+    assert list(rows.columns[:22]) == list(SCHEMAS["comparisons"].always)
     assert set(rows["unit"]) == {"patient"}
     assert set(rows["comparison"]) == {"R vs NR", "car vs host"}
     groups = rows[rows["comparison"] == "R vs NR"].set_index(["compartment", "subset", "marker"])
@@ -289,6 +289,18 @@ def test_the_change_of_groups_is_a_difference_of_differences_of_patients():
     assert row["call"] == "up"
     # Ki67 rises by as much in both groups, PD-1 is higher in R at both times.
     assert not found.loc[("car", "all", ["PD-1", "Ki67"]), "call"].isin(["up", "down"]).any()
+
+
+@pytest.mark.parametrize("car", [True, False])
+def test_tables_of_patients_keep_their_schemas(car, schema_faults, tmp_path):
+    samples = sheet(n=3).assign(batch=["x", "y"] * 3)
+    found = tabulated(samples, car=car)[0]
+    found["comparisons"] = found.pop("patients")
+    for name, frame in found.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        written = pd.read_csv(tmp_path / f"{name}.csv", dtype=str, keep_default_na=False)
+        assert schema_faults(name, written) == []
+    assert set(found) >= {"abundance", "state", "confounding", "batches", "comparisons"}
 
 
 def test_a_cohort_without_car_cells_has_clusters_and_all_cells():

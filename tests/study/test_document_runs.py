@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anndata
@@ -120,7 +120,7 @@ QUICK = ["", "clustering: {method: off}", "embedding: off", ""]
 
 
 def test_gates_of_a_run_give_another_run_the_same_counts(
-    study: Path, finished: Path, no_figures: None, tmp_path: Path
+    study: Path, finished: Path, no_figures: None, tmp_path: Path, run_faults: Callable[[Path], list[str]]
 ) -> None:
     copy = tmp_path / "study"
     shutil.copytree(study, copy)
@@ -138,6 +138,8 @@ def test_gates_of_a_run_give_another_run_the_same_counts(
             for out in (finished, tmp_path / "out")
         )
         pd.testing.assert_frame_equal(first, second)
+    assert run_faults(tmp_path / "out") == []
+    assert (tmp_path / "out" / "tables" / "gating_outlines.csv").exists()
     # Which cells are known to be negative is not in the gates, and nothing is made up for it.
     frequency = pd.read_csv(tmp_path / "out" / "tables" / "car_frequency.csv")
     assert (frequency["background_source"] == "unknown").all()

@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 
 from cytocar import StudyError, datasets
 from cytocar._core import tables as tables_of
+from cytocar._core.schemas import SCHEMAS
 from cytocar.io import read_fcs, write_fcs
 from cytocar.study import run
 
@@ -31,7 +32,16 @@ def test_everything_promised_is_there(finished):
     assert {path.name for path in finished.iterdir()} == {
         "report.html", "cells.h5ad", "tables", "figures", "gates.xml", "provenance.json",
     }  # fmt: skip
-    for name, columns in tables_of.COLUMNS.items():
+    for name in (
+        "ledger",
+        "car_frequency",
+        "subsets",
+        "clusters",
+        "cluster_profiles",
+        "comparisons",
+        "kinetics",
+    ):
+        columns = SCHEMAS[name].always
         assert tuple(table(finished, name).columns[: len(columns)]) == columns
     stems = {path.stem for path in (finished / "figures").iterdir()}
     assert stems >= {
@@ -220,6 +230,10 @@ def compensated(study: Path, no_figures: None, tmp_path_factory: pytest.TempPath
     (again / "study.yaml").write_text(text, encoding="utf-8")
     run(again, folder / "out")
     return folder / "out"
+
+
+def test_tables_of_a_compensated_run_keep_their_schemas(compensated, run_faults):
+    assert run_faults(compensated) == []
 
 
 def test_each_step_before_the_gates_is_told_with_before_and_after(compensated):

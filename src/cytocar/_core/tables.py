@@ -1,36 +1,16 @@
-"""The tables of a run: their names, the columns that are always there, and how they are written and read."""
+"""Tables of a run as CSV files, written and read as `cytocar._core.schemas` declares them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytocar._core.errors import Problem, StudyError
 from cytocar._core.files import replacing
+from cytocar._core.schemas import SCHEMAS, TEXT_IN_ANY_TABLE, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "ledger": ("sample_id", "order", "population", "parent", "events", "fraction_of_parent", "fraction_of_cd45"),
-    "car_frequency": (
-        "sample_id", "patient_id", "timepoint", "months", "n_cd45", "n_car", "n_host_t", "pct_of_cd45", "pct_low",
-        "pct_high", "background_events", "lob_events", "lod_events", "loq_events", "call",
-    ),
-    "subsets": ("sample_id", "compartment", "subset", "n", "fraction", "low", "high"),
-    "clusters": ("sample_id", "method", "cluster", "n", "fraction", "low", "high"),
-    "cluster_profiles": ("method", "cluster", "marker", "median", "scaled", "fraction_positive", "subset"),
-    "comparisons": (
-        "comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b",
-        "n_patients_a", "n_patients_b", "median_a", "median_b", "effect", "effect_low", "effect_high", "cliffs_delta",
-        "unit", "p_value", "p_adjusted", "p_minimum", "call",
-    ),
-    "stability": ("method", "what", "repeat", "n_cells", "n_clusters", "ari"),
-    "cluster_stability": ("method", "cluster", "n", "jaccard", "jaccard_low", "dissolved", "verdict"),
-    "cluster_names": ("method", "cluster", "n", "description", "name", "made_for"),
-    "map_quality": ("basis", "k", "n_cells", "n_judged", "kept", "low", "high", "by_chance"),
-    "kinetics": ("patient_id", "measure", "value", "low", "high", "unit", "note"),
-}  # fmt: skip
 
 
 def write(folder: Path, name: str, table: pd.DataFrame) -> None:
@@ -39,12 +19,15 @@ def write(folder: Path, name: str, table: pd.DataFrame) -> None:
     Raises
     ------
     KeyError
-        A column that the table always has is missing: a bug here, not a fault of the user.
+        The table has no schema, or a column that it always has is missing: a bug here, not a fault of the user.
     """
-    missing = [column for column in COLUMNS.get(name, ()) if column not in table.columns]
+    schema = SCHEMAS.get(name)
+    if schema is None:
+        raise KeyError(f"table {name!r} has no schema; add it to cytocar._core.schemas")
+    missing = [column for column in schema.always if column not in table.columns]
     if missing:
-        raise KeyError(f"table {name!r} lacks {missing}")
-    first = list(COLUMNS.get(name, ()))
+        raise KeyError(f"table {name!r} is missing columns: {missing}")
+    first = list(schema.always) if schema.fixed_first else []
     ordered = table[first + [column for column in table.columns if column not in first]]
     with replacing(folder / f"{name}.csv") as temporary:
         ordered.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n", encoding="utf-8")
@@ -54,26 +37,39 @@ def read(folder: Path, name: str) -> pd.DataFrame | None:
     """Read ``folder/name.csv``, or return None where the run made no such table.
 
     Texts stay texts: a sample called ``NA`` or ``007`` is not a number. Numbers that were not known are NaN.
+
+    Raises
+    ------
+    StudyError
+        A column of numbers holds something else: the file was changed since the run.
     """
     import pandas as pd
 
     path = folder / f"{name}.csv"
     if not path.is_file():
         return None
-    text = dict.fromkeys(_TEXT_COLUMNS, str)
-    header = pd.read_csv(path, nrows=0).columns
-    text |= {str(column): str for column in header if str(column).startswith("rule_")}
-    known = {column: kind for column, kind in text.items() if column in header}
-    return pd.read_csv(
-        path, dtype=known, keep_default_na=False, na_values={c: [""] for c in header if c not in known}
+    kinds = {str(column): _kind(name, str(column)) for column in pd.read_csv(path, nrows=0).columns}
+    texts = [column for column, kind in kinds.items() if kind == "text"]
+    table = pd.read_csv(
+        path,
+        dtype=dict.fromkeys(texts, str),
+        keep_default_na=False,
+        na_values={column: [""] for column in kinds if column not in texts},
     )
+    wrong = [
+        column
+        for column, kind in kinds.items()
+        if kind in ("number", "integer") and not pd.api.types.is_numeric_dtype(table[column])
+    ]
+    if wrong and len(table):
+        what = f"{', '.join(wrong)} should hold numbers and holds something else"
+        raise StudyError([Problem(str(path), what, "restore the file, or run the study again")])
+    return table
 
 
-_TEXT_COLUMNS = (
-    "sample_id", "patient_id", "timepoint", "population", "parent", "compartment", "subset", "method", "cluster",
-    "marker", "comparison", "group_a", "group_b", "unit", "call", "measure", "note", "name", "rule", "found_in",
-    "x_marker", "y_marker", "x_name", "y_name", "criterion", "channel", "class", "worst_channel", "car_channel",
-    "main_source", "x_side", "by", "source", "file", "role", "group", "batch", "background_source", "threshold", "kind",
-    "contrast", "of", "effect_unit", "family", "model", "formula", "factor", "verdict", "message", "not_separable",
-    "what", "basis", "description", "made_for",
-)  # fmt: skip
+def _kind(table: str, column: str) -> Kind:
+    """Return what a column holds; in tables of other versions, what it holds elsewhere."""
+    declared = SCHEMAS[table].column(column) if table in SCHEMAS else None
+    if declared is not None:
+        return declared.kind
+    return "text" if column in TEXT_IN_ANY_TABLE else "any"
