@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,20 +43,21 @@ def measures_of(tree: GateTree, wanted: Mapping[str, tuple[str, str]] | None) ->
         car = tree.compartments.get(keys.CAR)
         if car is None:
             return ()
-        found = [Measure(f"{car} % of {tree.denominator}", car, tree.denominator)]
-        if DOUBLE_NEGATIVE in tree.subsets:
-            found.append(Measure(f"{DOUBLE_NEGATIVE} % of {car}", f"{car} {DOUBLE_NEGATIVE}", car))
-        return tuple(found)
-    known = [ROOT, *(population.name for population in tree.expanded())]
+        share = Measure(f"{car} % of {tree.denominator}", car, tree.denominator)
+        if DOUBLE_NEGATIVE not in tree.subsets:
+            return (share,)
+        return share, Measure(f"{DOUBLE_NEGATIVE} % of {car}", f"{car} {DOUBLE_NEGATIVE}", car)
+    populations = [ROOT, *(population.name for population in tree.expanded())]
     for name, pair in wanted.items():
         if isinstance(pair, str) or len(pair) != 2:
             raise ParameterError(
-                f"measure {name!r} is {pair!r}; it must be (population, population it is a share of)"
+                f"measure {name!r} is {pair!r}", fix="it must be (population, population it is a share of)"
             )
         for population in pair:
-            if population not in known:
+            if population not in populations:
                 raise ParameterError(
-                    f"measure {name!r} names population {population!r}; {did_you_mean(population, known)}"
+                    f"measure {name!r} names population {population!r}",
+                    fix=did_you_mean(population, populations),
                 )
     return tuple(Measure(name, *pair) for name, pair in wanted.items())
 
@@ -100,6 +102,51 @@ class GatedSample:
         above = self.tree.thresholds_above(car)
         judged = [name for name in above if self.found[name]["reference"] is not None]
         return judged[0] if len(judged) == 1 else None
+
+
+@dataclass(frozen=True)
+class CarRate:
+    """The share of known negatives above the CAR threshold, by which cells without the CAR are expected above it.
+
+    Parameters
+    ----------
+    threshold
+        The threshold that parts CAR-T from host cells, where known negatives tell of it.
+    divided
+        The population that it divides.
+    rate, low, high
+        The share at the threshold, and at the lower and the upper end of its range; NaN where it is not known.
+    """
+
+    threshold: str | None = None
+    divided: str | None = None
+    rate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+    @classmethod
+    def of(cls, sample: GatedSample) -> CarRate:
+        """Return what is known of a sample."""
+        threshold = sample.car_threshold()
+        if threshold is None:
+            return cls()
+        reference = sample.found[threshold]["reference"]
+        rates = (number_or_nan(reference[key]) for key in ("rate", "rate_low", "rate_high"))
+        return cls(threshold, sample.tree.thresholds[threshold].population, *rates)
+
+    def expected_false(self, counts: Mapping[str, int], rate: float) -> float:
+        """Return how many cells without the CAR are expected above the threshold, at a share of the negatives."""
+        return math.nan if self.divided is None else rate * counts[self.divided]
+
+    def counter(self, sample: GatedSample, measures: Iterable[Measure]) -> Counter:
+        """Return what counts the populations of some measures, and the one that the CAR threshold divides."""
+        wanted = [name for measure in measures for name in (measure.population, measure.of)]
+        return Counter(sample, tuple(dict.fromkeys([*wanted, *([self.divided] if self.divided else [])])))
+
+
+def number_or_nan(value: float | None) -> float:
+    """Return a number of the kept gating, NaN where there is none."""
+    return math.nan if value is None else float(value)
 
 
 def gated_samples(adata: AnnData) -> Iterator[GatedSample]:

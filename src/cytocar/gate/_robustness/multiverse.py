@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import checks, keys
 from cytocar.gate._populations.gated_input import GatedInput
 from cytocar.gate._results.ledger import strategy_of
 from cytocar.gate._robustness.headline import (
+    CarRate,
     Counter,
     GatedSample,
     Measure,
@@ -111,6 +113,52 @@ def _controls(
     return FittedTree.of(tree, GatedInput.of(adata)).controls()
 
 
+@dataclass(frozen=True)
+class _Universe:
+    """One way to find all thresholds, and what is counted with it."""
+
+    kind: str
+    chosen: Mapping[str, Choice]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Choices:
+    """The ways in which each threshold of a sample could have been found, the one in use first."""
+
+    sample: GatedSample
+    counter: Counter
+    ways: Mapping[str, Sequence[Choice]]
+
+    @property
+    def as_found(self) -> dict[str, Choice]:
+        """The way in use of each threshold."""
+        return {name: ways[0] for name, ways in self.ways.items()}
+
+    def universe(self, kind: str, otherwise: Mapping[str, Choice]) -> _Universe:
+        """Return what is counted with some thresholds found otherwise."""
+        numbers = {**self.sample.numbers, **{name: choice.value for name, choice in otherwise.items()}}
+        return _Universe(kind, {**self.as_found, **otherwise}, self.counter.counts(numbers))
+
+    def universes(self, measures: Sequence[Measure], most: int) -> list[_Universe]:
+        """Return the universe as found, those with one threshold found otherwise, and at most `most` combinations."""
+        base = self.universe("found", {})
+        several = {name: ways for name, ways in self.ways.items() if len(ways) > 1}
+        singles = {
+            name: [self.universe("single", {name: choice}) for choice in ways[1:]]
+            for name, ways in several.items()
+        }
+        moved = {
+            name: max(_moved(measures, base.counts, single.counts) for single in alone)
+            for name, alone in singles.items()
+        }
+        return [
+            base,
+            *itertools.chain.from_iterable(singles.values()),
+            *(self.universe("combined", chosen) for chosen in _combinations(several, moved, most)),
+        ]
+
+
 def _rows(
     sample: GatedSample,
     measures: tuple[Measure, ...],
@@ -120,52 +168,34 @@ def _rows(
 ) -> list[dict[str, Any]]:
     if not measures:
         return []
-    car = sample.car_threshold()
+    car = CarRate.of(sample)
     populations = [name for measure in measures for name in (measure.population, measure.of)]
-    divided = sample.tree.thresholds[car].population if car else None
-    counter = Counter(sample, tuple(dict.fromkeys([*populations, *([divided] if divided else [])])))
     ways = {
         name: choices(sample, name, controls.get(name, {}), None if others is None else others.get(name, ()))
         for name in thresholds_of(sample.tree, populations)
     }
-    found = {name: listed[0] for name, listed in ways.items()}
-    ways = {name: listed for name, listed in ways.items() if len(listed) > 1}
-    base = counter.counts(sample.numbers)
-
-    def counted(chosen: Mapping[str, Choice]) -> dict[str, int]:
-        return counter.counts({**sample.numbers, **{name: choice.value for name, choice in chosen.items()}})
-
-    singles = [({**found, name: choice}, name) for name, listed in ways.items() for choice in listed[1:]]
-    universes: list[tuple[str, dict[str, Choice], dict[str, int]]] = [("found", found, base)]
-    moved: dict[str, float] = dict.fromkeys(ways, 0.0)
-    for chosen, name in singles:
-        counts = counted(chosen)
-        universes.append(("single", chosen, counts))
-        moved[name] = max(moved[name], _moved(measures, base, counts))
-    universes += [
-        ("combined", {**found, **chosen}, counted(chosen)) for chosen in _combinations(ways, moved, most)
+    universes = _Choices(sample, car.counter(sample, measures), ways).universes(measures, most)
+    return [
+        {keys.SAMPLE: sample.name, "universe": number, "kind": universe.kind}
+        | {f"{RULE}{name}": choice.rule for name, choice in universe.chosen.items()}
+        | _result(universe, measure, car)
+        for number, universe in enumerate(universes)
+        for measure in measures
     ]
-    rate = sample.found[car]["reference"]["rate"] if car else math.nan
-    rows = []
-    for number, (kind, chosen, counts) in enumerate(universes):
-        share = chosen[car].rate if car in chosen else rate
-        for measure in measures:
-            part, whole = counts[measure.population], counts[measure.of]
-            low, high = exact_range(part, whole)
-            rows.append(
-                {
-                    keys.SAMPLE: sample.name,
-                    "universe": number,
-                    "kind": kind,
-                    **{f"{RULE}{name}": choice.rule for name, choice in chosen.items()},
-                    "measure": measure.name,
-                    "result": percent(part, whole),
-                    "low": low,
-                    "high": high,
-                    "expected_false": share * counts[divided] if divided else math.nan,
-                }
-            )
-    return rows
+
+
+def _result(universe: _Universe, measure: Measure, car: CarRate) -> dict[str, Any]:
+    """Return what a row says of a measure in one universe."""
+    cells, whole = universe.counts[measure.population], universe.counts[measure.of]
+    low, high = exact_range(cells, whole)
+    chosen = universe.chosen.get(car.threshold or "")
+    return {
+        "measure": measure.name,
+        "result": percent(cells, whole),
+        "low": low,
+        "high": high,
+        "expected_false": car.expected_false(universe.counts, chosen.rate if chosen else car.rate),
+    }
 
 
 def _moved(measures: Sequence[Measure], base: Mapping[str, int], counts: Mapping[str, int]) -> float:

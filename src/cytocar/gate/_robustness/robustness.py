@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.gate._robustness.headline import (
+    CarRate,
     Counter,
     GatedSample,
     Measure,
     gated_samples,
     measures_of,
+    number_or_nan,
     percent,
     thresholds_of,
 )
@@ -63,7 +66,7 @@ def robustness(
     Returns
     -------
     DataFrame [sample_id, measure, threshold, marker, value_low, value_found, value_high, result_low, result,
-    result_high, expected_false_low, expected_false, expected_false_high], a row for each measure and each threshold
+    result_high, expected_false_low, expected_false, expected_false_high], one row per measure and threshold
     that it depends on and that has a range. `result_low` is the measure in per cent with the threshold at
     `value_low`, which may well be the larger one. `expected_false` is how many cells without the CAR are expected
     above the CAR threshold; NaN where no known negatives tell.
@@ -89,7 +92,7 @@ def robustness(
     import pandas as pd
 
     if shift is not None and not (math.isfinite(shift) and shift > 0):
-        raise ParameterError(f"shift is {shift}; it must be above 0, in arcsinh units")
+        raise ParameterError(f"shift is {shift}", fix="it must be above 0, in arcsinh units")
     rows: list[dict[str, Any]] = []
     for sample in gated_samples(adata):
         rows += _rows(sample, measures_of(sample.tree, measures), shift)
@@ -97,52 +100,73 @@ def robustness(
 
 
 def _rows(sample: GatedSample, measures: tuple[Measure, ...], shift: float | None) -> list[dict[str, Any]]:
-    found = sample.numbers
-    car = sample.car_threshold()
-    divided = sample.tree.thresholds[car].population if car else None
-    wanted = [name for measure in measures for name in (measure.population, measure.of)]
-    counter = Counter(sample, tuple(dict.fromkeys([*wanted, *([divided] if divided else [])])))
-    as_found = counter.counts(found)
-    rates = dict.fromkeys(("", "_low", "_high"), float("nan"))
-    reference = sample.found[car]["reference"] if car else None
-    if reference is not None:
-        rates = {end: _number(reference[f"rate{end}"]) for end in rates}
-    ends = {}
-    for name in counter.thresholds:
-        low, high = (found[name] - shift, found[name] + shift) if shift else _ends(sample.found[name])
-        if math.isfinite(low) and math.isfinite(high):
-            ends[name] = {
-                end: (at, counter.counts({**found, name: at})) for end, at in (("_low", low), ("_high", high))
-            }
-    rows = []
-    for measure in measures:
-        for name in thresholds_of(sample.tree, (measure.population, measure.of)):
-            if name not in ends:
-                continue
-            row: dict[str, Any] = {
-                keys.SAMPLE: sample.name,
-                "measure": measure.name,
-                "threshold": name,
-                "marker": sample.found[name]["marker"],
-                "value_found": found[name],
-                "result": percent(as_found[measure.population], as_found[measure.of]),
-                "expected_false": rates[""] * as_found[divided] if divided else float("nan"),
-            }
-            for end, (at, counts) in ends[name].items():
-                # A stated shift is not the range for which the rates are known.
-                rate = rates[end] if name == car and not shift else rates[""] if name != car else float("nan")
-                row |= {
-                    f"value{end}": at,
-                    f"result{end}": percent(counts[measure.population], counts[measure.of]),
-                    f"expected_false{end}": rate * counts[divided] if divided else float("nan"),
-                }
-            rows.append(row)
-    return rows
+    car = CarRate.of(sample)
+    counter = car.counter(sample, measures)
+    as_found = counter.counts(sample.numbers)
+    moves = {
+        name: move
+        for name in counter.thresholds
+        if (move := _move(sample, counter, name, shift, car)) is not None
+    }
+    return [
+        {
+            keys.SAMPLE: sample.name,
+            "measure": measure.name,
+            "threshold": name,
+            "marker": sample.found[name]["marker"],
+            "value_found": sample.numbers[name],
+            "result": percent(as_found[measure.population], as_found[measure.of]),
+            "expected_false": car.expected_false(as_found, car.rate),
+            **moves[name].low.columns("_low", measure, car),
+            **moves[name].high.columns("_high", measure, car),
+        }
+        for measure in measures
+        for name in thresholds_of(sample.tree, (measure.population, measure.of))
+        if name in moves
+    ]
 
 
-def _ends(entry: Mapping[str, Any]) -> tuple[float, float]:
-    return _number(entry["low"]), _number(entry["high"])
+@dataclass(frozen=True)
+class _End:
+    """One end of the range of a threshold: the number, what is counted there, the share of known negatives above it."""
+
+    number: float
+    counts: dict[str, int]
+    rate: float
+
+    def columns(self, suffix: str, measure: Measure, car: CarRate) -> dict[str, float]:
+        """Return what a row says of this end."""
+        return {
+            f"value{suffix}": self.number,
+            f"result{suffix}": percent(self.counts[measure.population], self.counts[measure.of]),
+            f"expected_false{suffix}": car.expected_false(self.counts, self.rate),
+        }
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
+class _Move(NamedTuple):
+    """A threshold at both ends of its range, the others fixed."""
+
+    low: _End
+    high: _End
+
+
+def _move(
+    sample: GatedSample, counter: Counter, name: str, shift: float | None, car: CarRate
+) -> _Move | None:
+    """Return the counts at both ends of the range of a threshold; None where it has no range."""
+    entry, number = sample.found[name], sample.numbers[name]
+    ends = (
+        (number - shift, number + shift)
+        if shift
+        else (number_or_nan(entry["low"]), number_or_nan(entry["high"]))
+    )
+    if not all(map(math.isfinite, ends)):
+        return None
+    # A stated shift is not the range for which the rates are known.
+    of_car = (math.nan, math.nan) if shift else (car.low, car.high)
+    rates = of_car if name == car.threshold else (car.rate, car.rate)
+    low, high = (
+        _End(end, counter.counts({**sample.numbers, name: end}), rate)
+        for end, rate in zip(ends, rates, strict=True)
+    )
+    return _Move(low, high)

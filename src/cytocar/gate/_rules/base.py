@@ -288,6 +288,7 @@ class Rule(ABC):
 
     def known_negatives(self, given: RuleInput) -> dict[str, NDArray[Any]]:  # most rules know of none
         """Return the cells that it knows to be negative, by what `NegativesAbove.source` calls them."""
+        del given  # most rules know of none
         return {}
 
     def without_thresholds(self, gone: Collection[str]) -> Rule:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar.gate._rules.kernels import pareto_tail as tail
+from cytocar.gate._rules.kernels import pareto_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ _STEPS, _HALVINGS, _ENOUGH = 12, 8, 1e-6
 _LEAST_SHAPE = 1e-4
 
 
-def resampled_tail(fitted: tail.Tail, rate: float, rng: np.random.Generator, draws: int) -> Floats:
+def resampled_tail(fitted: pareto_tail.Tail, rate: float, rng: np.random.Generator, draws: int) -> Floats:
     """Return `Tail.quantile` of `draws` bootstrap samples of the cells behind a fitted tail.
 
     A bootstrap sample is a number of copies of each cell; in the tail these are independent Poisson numbers
@@ -48,7 +48,7 @@ def resampled_tail(fitted: tail.Tail, rate: float, rng: np.random.Generator, dra
     return quantiles_of_copies(falling, copies, fitted, rate)
 
 
-def quantiles_of_copies(falling: Floats, copies: Floats, fitted: tail.Tail, rate: float) -> Floats:
+def quantiles_of_copies(falling: Floats, copies: Floats, fitted: pareto_tail.Tail, rate: float) -> Floats:
     """Return the tail quantile of each row of `copies` (draws, cells), how often each of the largest cells is in it."""
     n, k = fitted.ordered.size, fitted.n_excess
     rows = np.arange(copies.shape[0])
@@ -60,24 +60,24 @@ def quantiles_of_copies(falling: Floats, copies: Floats, fitted: tail.Tail, rate
     weight = np.minimum(copies, np.maximum(k - (so_far - copies), 0.0))
     largest = excess[rows, (so_far > 0).argmax(axis=1)]
 
-    censored = min(math.ceil(tail.CENSORED * k), k - 1)
+    censored = min(math.ceil(pareto_tail.CENSORED * k), k - 1)
     edge = excess[rows, (so_far > censored).argmax(axis=1)]
     seen = np.minimum(weight, np.maximum(so_far - censored, 0.0))
     scale, shape = _fit_rows(excess, seen, edge, censored, fitted)
     far = largest / scale
     beyond = np.maximum(1.0 + shape * far, 0.0) ** (-1.0 / shape)
-    stray = -np.expm1(k * np.log1p(-np.minimum(beyond, 0.5))) < tail.IMPOSSIBLE
+    stray = -np.expm1(k * np.log1p(-np.minimum(beyond, 0.5))) < pareto_tail.IMPOSSIBLE
     if not stray.all():
         whole = ~stray
         scale[whole], shape[whole] = _fit_rows(excess[whole], weight[whole], largest[whole], 0, fitted)
     far = scale / shape * ((k / (n * rate)) ** shape - 1.0)
-    return start + np.minimum(far, 2.0 * largest)
+    return np.asarray(start + np.minimum(far, 2.0 * largest))
 
 
 def _fit_rows(
-    excess: Floats, weight: Floats, largest: Floats, censored: int, fitted: tail.Tail
+    excess: Floats, weight: Floats, largest: Floats, censored: int, fitted: pareto_tail.Tail
 ) -> tuple[Floats, Floats]:
-    """Return scale and shape for each row: the fit of `tail.fit_tail`, by Newton's method with halved steps."""
+    """Return scale and shape for each row: the fit of `pareto_tail.fit_tail`, by Newton's method with halved steps."""
     rows = excess.shape[0]
     edge = np.maximum(np.where(weight > 0, excess, 0.0).max(axis=1), largest if censored else 0.0)
     sums = _Sums(excess, weight, largest, float(censored))
@@ -91,7 +91,7 @@ def _fit_rows(
         moved = np.zeros(rows, dtype=bool)
         for _ in range(_HALVINGS):
             tried_scale = log_scale - step_scale
-            tried_shape = _off_zero(np.clip(shape - step_shape, *tail.SHAPE_RANGE))
+            tried_shape = _off_zero(np.clip(shape - step_shape, *pareto_tail.SHAPE_RANGE))
             tried = sums.loss(tried_scale, tried_shape)
             better = (tried < loss) & ~moved
             log_scale, shape = np.where(better, tried_scale, log_scale), np.where(better, tried_shape, shape)
@@ -128,7 +128,9 @@ class _Sums:
         log_sum = np.einsum("ij,ij->i", self.weight, np.log(np.maximum(ends, 1e-300)))
         value = self.weight.sum(axis=1) * log_scale + (1.0 + 1.0 / shape) * log_sum
         value = value + self.censored / shape * np.log(np.maximum(end, 1e-300))
-        return np.where(inside, value + 0.5 * ((shape - tail.SHAPE_MEAN) / tail.SHAPE_SD) ** 2, np.inf)
+        return np.where(
+            inside, value + 0.5 * ((shape - pareto_tail.SHAPE_MEAN) / pareto_tail.SHAPE_SD) ** 2, np.inf
+        )
 
     def step(self, log_scale: Floats, shape: Floats) -> tuple[Floats, Floats]:
         """Return what Newton's method takes off log scale and shape; a step of the gradient where it would climb."""
@@ -157,8 +159,8 @@ class _Sums:
             bend_shape += self.censored * (
                 2 * log_end / shape**3 - 2 * part_end / shape**2 - part_end**2 / shape
             )
-        slope_shape += (shape - tail.SHAPE_MEAN) / tail.SHAPE_SD**2
-        bend_shape += 1.0 / tail.SHAPE_SD**2
+        slope_shape += (shape - pareto_tail.SHAPE_MEAN) / pareto_tail.SHAPE_SD**2
+        bend_shape += 1.0 / pareto_tail.SHAPE_SD**2
         determinant = bend_scale * bend_shape - bend_both**2
         good = (determinant > 0) & (bend_scale > 0)
         safe = np.where(good, determinant, 1.0)
@@ -166,7 +168,7 @@ class _Sums:
         step_shape = (bend_scale * slope_shape - bend_both * slope_scale) / safe
         return (
             np.where(good, step_scale, slope_scale / np.maximum(count, 1.0)),
-            np.where(good, step_shape, slope_shape * tail.SHAPE_SD**2 / 4),
+            np.where(good, step_shape, slope_shape * pareto_tail.SHAPE_SD**2 / 4),
         )
 
 
@@ -203,7 +205,9 @@ def resampled_order(
 
 
 def resampled_edge(values: NDArray[Any], rate: float, rng: np.random.Generator, draws: int) -> Floats:
-    """Return `tail.edge_quantile` of `draws` bootstrap samples of some cells."""
-    inner, outer = resampled_order(np.sort(np.asarray(values, dtype=np.float64)), tail.EDGE, rng, draws).T
-    first, last = (1.0 - share for share in tail.EDGE)
+    """Return `pareto_tail.edge_quantile` of `draws` bootstrap samples of some cells."""
+    inner, outer = resampled_order(
+        np.sort(np.asarray(values, dtype=np.float64)), pareto_tail.EDGE, rng, draws
+    ).T
+    first, last = (1.0 - share for share in pareto_tail.EDGE)
     return np.asarray(outer + (outer - inner) / np.log(first / last) * np.log(last / rate))

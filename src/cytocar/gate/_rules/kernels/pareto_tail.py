@@ -186,6 +186,5 @@ def edge_quantile(x: NDArray[Any], rate: float) -> float:
     two per cent of cells that belong to another population.
     """
     inner, outer = (float(q) for q in np.quantile(np.asarray(x, dtype=np.float64), EDGE))
-    return outer + (outer - inner) / np.log((1.0 - EDGE[0]) / (1.0 - EDGE[1])) * np.log(
-        (1.0 - EDGE[1]) / rate
-    )
+    per_log_share = (outer - inner) / np.log((1.0 - EDGE[0]) / (1.0 - EDGE[1]))
+    return float(outer + per_log_share * np.log((1.0 - EDGE[1]) / rate))

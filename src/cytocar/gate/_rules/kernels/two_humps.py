@@ -104,45 +104,89 @@ def fit_mixture(values: NDArray[Any]) -> FittedMixture | None:
     >>> fit_mixture(rng.normal(1, 0.4, 1000)) is None
     True
     """
-    x = np.asarray(values, dtype=np.float64)
-    zeros = x == 0.0
-    # A few that happen to be 0 are no point mass.
-    n_zeros = int(zeros.sum()) if zeros.mean() > 0.01 else 0
-    rest = x[~zeros] if n_zeros else x
-    if rest.size < 10 or float(np.ptp(rest)) < 4 * BIN:
+    histogram = _Histogram.of(values)
+    if histogram is None:
         return None
-    low, high = float(rest.min()), float(rest.max())
-    bins = int(min(max(np.ceil((high - low) / BIN), 8), _MOST_BINS))
-    counts, edges = np.histogram(rest, bins=bins, range=(low, high))
-    grid = (edges[1:] + edges[:-1]) / 2
-    seen = counts.astype(np.float64)[None, :]
+    grid, n = histogram.grid, histogram.n
+    likelihood, humps = _most_likely(histogram)
+    alone = max(
+        histogram.log_likelihood(shape(grid, *fit(histogram.counts[None, :], grid))[0])
+        for shape, fit in ((_shape, _hump), (_fading, _fade))
+    )
+    if 2 * (likelihood - alone) < 3 * np.log(n) + _GAIN or float(np.ptp(humps.modes)) < _APART:
+        return None
+    value, confidence = _border(humps, grid, n, histogram.zeros)
+    if not np.isfinite(value[0]):
+        return None
+    return FittedMixture(
+        float(value[0]), float(confidence[0]), humps, grid, histogram.counts, float(histogram.zeros)
+    )
 
-    below = np.cumsum(seen[0]) / rest.size
-    cuts = [low + share * (high - low) for share in _STARTS]
-    cuts += [float(grid[np.searchsorted(below, share)]) for share in (0.25, 0.5, 0.75, 0.95)]
-    upper = np.stack([(grid > cut).astype(np.float64) for cut in cuts])
-    upper = upper[[bool(0 < (seen[0] * row).sum() < rest.size) for row in upper]]
-    many = np.broadcast_to(seen, upper.shape)
-    best: tuple[float, _Humps] | None = None
+
+@dataclass(frozen=True, eq=False)
+class _Histogram:
+    """Counts of the cells that are not a point mass at 0, and how many are.
+
+    Parameters
+    ----------
+    grid, counts
+        Centres of the bins, and the cells in each (bins,).
+    n
+        All cells in them.
+    zeros
+        Cells at exactly 0, where they are many.
+    low, high
+        The lowest and the highest value.
+    """
+
+    grid: Floats
+    counts: Floats
+    n: int
+    zeros: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> _Histogram | None:
+        """Return the histogram of some arcsinh values; None where they are too few or too near each other."""
+        x = np.asarray(values, dtype=np.float64)
+        zeros = x == 0.0
+        # A few that happen to be 0 are no point mass.
+        n_zeros = int(zeros.sum()) if zeros.mean() > 0.01 else 0
+        rest = x[~zeros] if n_zeros else x
+        if rest.size < 10 or float(np.ptp(rest)) < 4 * BIN:
+            return None
+        low, high = float(rest.min()), float(rest.max())
+        bins = int(min(max(np.ceil((high - low) / BIN), 8), _MOST_BINS))
+        counts, edges = np.histogram(rest, bins=bins, range=(low, high))
+        grid = (edges[1:] + edges[:-1]) / 2
+        return cls(grid, counts.astype(np.float64), rest.size, n_zeros, low, high)
+
+    def log_likelihood(self, density: Floats) -> float:
+        """Return the log likelihood of the cells under a density at the bins."""
+        return float((self.counts * np.log(np.maximum(density, 1e-300))).sum())
+
+    def starts(self) -> Floats:
+        """Return which share of each bin belongs to the upper hump, for several places to cut them (starts, bins)."""
+        below = np.cumsum(self.counts) / self.n
+        cuts = [self.low + share * (self.high - self.low) for share in _STARTS]
+        cuts += [float(self.grid[np.searchsorted(below, share)]) for share in (0.25, 0.5, 0.75, 0.95)]
+        upper = np.stack([(self.grid > cut).astype(np.float64) for cut in cuts])
+        return upper[[bool(0 < (self.counts * row).sum() < self.n) for row in upper]]
+
+
+def _most_likely(histogram: _Histogram) -> tuple[float, _Humps]:
+    """Return the log likelihood of the two humps that fit best, whatever the shape of the lower one, and the humps."""
+    grid, upper = histogram.grid, histogram.starts()
+    many = np.broadcast_to(histogram.counts, upper.shape)
+    best: list[tuple[float, _Humps]] = []
     for fading in (False, True):
         fitted, likelihood = _iterate(many, grid, _maximise(many, upper, grid, fading), _FIRST_ROUNDS)
         ahead = np.argsort(-likelihood, kind="stable")[:_KEPT]
         fitted, likelihood = _iterate(many[ahead], grid, fitted.rows(ahead), _ROUNDS)
         at = int(np.argmax(likelihood))
-        if best is None or likelihood[at] > best[0]:
-            best = float(likelihood[at]), fitted.rows(slice(at, at + 1))
-    if best is None:  # never: it is set in the first round
-        return None
-    alone = max(
-        float((seen[0] * np.log(np.maximum(shape(grid, *fit(seen, grid))[0], 1e-300))).sum())
-        for shape, fit in ((_shape, _hump), (_fading, _fade))
-    )
-    if 2 * (best[0] - alone) < 3 * np.log(rest.size) + _GAIN or float(np.ptp(best[1].modes)) < _APART:
-        return None
-    value, confidence = _border(best[1], grid, rest.size, n_zeros)
-    if not np.isfinite(value[0]):
-        return None
-    return FittedMixture(float(value[0]), float(confidence[0]), best[1], grid, seen[0], float(n_zeros))
+        best.append((float(likelihood[at]), fitted.rows(slice(at, at + 1))))
+    return max(best, key=lambda likely: likely[0])
 
 
 def resampled_mixture(

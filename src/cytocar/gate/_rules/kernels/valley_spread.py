@@ -72,10 +72,10 @@ def resampled_valley(
     for width in widths:
         sigma = max(width / step, 0.5)
         level = smooth_rows(counts, sigma) * (density.BOX * width / step)
-        for left, trough, right, start, end in _pairs(level[0], events):
+        for _, trough, _, start, end in _pairs(level[0], events):
             if not inside[start : end + 1].any():
                 continue
-            place = _lowest(level[1:, start : end + 1], left - start, trough - start, right - start)
+            place = _lowest(level[1:, start : end + 1], trough - start)
             at = place.at + start
             rows = np.arange(draws)
             sizes = (below[rows, at] - below[:, start], below[:, end + 1] - below[rows, at])
@@ -114,7 +114,7 @@ def smooth_rows(counts: Floats, sigma: float) -> Floats:
     return np.asarray(counts @ lookup[offset])
 
 
-def _lowest(level: Floats, left: int, trough: int, right: int) -> _Place:
+def _lowest(level: Floats, trough: int) -> _Place:
     """Return for each row (rows, bins) the lowest stretch between two humps."""
     rows = np.arange(level.shape[0])
     bins = np.arange(level.shape[1])
