@@ -9,7 +9,7 @@ import typer
 
 from cytocar._core.errors import ParameterError
 from cytocar.cli._app import app
-from cytocar.cli._print import known, print_table, say
+from cytocar.cli._print import number, print_table, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,12 +67,12 @@ def _plan_for_people(rows: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
             "cells needed": f"{row['cells_needed']:,}",
             "events to acquire": f"{row['events_to_acquire']:,}",
             "expected": f"{row['events_expected']:.1f}",
-            "background": known(row["background_events"], ".1f"),
+            "background": number(row["background_events"], ".1f"),
             "LoB / LoD / LoQ": " / ".join(
                 (
-                    known(row["lob_events"], "g"),
-                    known(row["lod_events"], ".1f"),
-                    known(row["loq_events"], ".1f"),
+                    number(row["lob_events"], "g"),
+                    number(row["lod_events"], ".1f"),
+                    number(row["loq_events"], ".1f"),
                 )
             ),
             "probability of being detected": f"{row['probability_detected']:.3f}",

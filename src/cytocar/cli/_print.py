@@ -21,7 +21,7 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
-def known(value: float, form: str) -> str:
+def number(value: float, form: str) -> str:
     """Format a number, or say that it is not known."""
     return f"{value:{form}}" if math.isfinite(value) else "not known"
 

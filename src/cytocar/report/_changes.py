@@ -44,26 +44,26 @@ def change_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
 
 
 def _of_each_patient(judged: pd.DataFrame) -> list[SmallTable]:
-    found = []
+    tables = []
     for comparison in dict.fromkeys(judged["comparison"]):
-        part = judged[judged["comparison"] == comparison]
+        own = judged[judged["comparison"] == comparison]
         if comparison == "car vs host":
-            for timepoint in reversed(list(dict.fromkeys(part[keys.TIMEPOINT]))):
-                at = part[part[keys.TIMEPOINT] == timepoint]
-                found.append(_change_table(f"CAR-T against host T, {timepoint}", at))
+            for timepoint in reversed(list(dict.fromkeys(own[keys.TIMEPOINT]))):
+                at = own[own[keys.TIMEPOINT] == timepoint]
+                tables.append(_change_table(f"CAR-T against host T, {timepoint}", at))
         else:
-            found.append(_change_table(comparison, part))
-    return found
+            tables.append(_change_table(comparison, own))
+    return tables
 
 
 def _across(judged: pd.DataFrame) -> list[SmallTable]:
     """Return a table for each comparison whose unit is the patient."""
-    found = []
-    for (comparison, timepoint), part in judged.groupby(["comparison", keys.TIMEPOINT], sort=False):
+    tables = []
+    for (comparison, timepoint), own in judged.groupby(["comparison", keys.TIMEPOINT], sort=False):
         shown = "CAR-T against host T" if comparison == "car vs host" else str(comparison)
         when = f", {timepoint}" if timepoint else ""
-        found.append(_change_table(f"{shown}{when}, across patients", part, unit="patients"))
-    return found
+        tables.append(_change_table(f"{shown}{when}, across patients", own, unit="patients"))
+    return tables
 
 
 def _markers_of_interest(run: FinishedRun) -> set[str]:
@@ -72,15 +72,15 @@ def _markers_of_interest(run: FinishedRun) -> set[str]:
     return {row["marker"] for row in panel if row["used_for_clustering"]}
 
 
-def _change_table(title: str, part: pd.DataFrame, *, unit: str = "cells") -> SmallTable:
-    several = keys.PATIENT in part and part[keys.PATIENT].nunique() > 1
+def _change_table(title: str, compared: pd.DataFrame, *, unit: str = "cells") -> SmallTable:
+    several = keys.PATIENT in compared and compared[keys.PATIENT].nunique() > 1
     where = [keys.PATIENT, keys.SUBSET] if several else [keys.SUBSET]
-    rows = []
-    for key, group in part.groupby(where, sort=False):
+    lines = []
+    for key, group in compared.groupby(where, sort=False):
         calls = {call: list(group.loc[group["call"] == call, "marker"]) for call in (UP, DOWN, UNCHANGED)}
         unknown = int((group["call"] == INCONCLUSIVE).sum())
         n_a, n_b = (int(group[f"n_{unit}_{side}"].max()) for side in "ab")
-        rows.append(
+        lines.append(
             Row(
                 (
                     " ".join(map(str, key)),
@@ -93,7 +93,7 @@ def _change_table(title: str, part: pd.DataFrame, *, unit: str = "cells") -> Sma
             )
         )
     head = (keys.SUBSET, unit, UP, DOWN, UNCHANGED, INCONCLUSIVE)
-    return SmallTable(head, tuple(rows), "comparisons.csv", numeric_from=len(head), title=title)
+    return SmallTable(head, tuple(lines), "comparisons.csv", numeric_from=len(head), title=title)
 
 
 def _names(markers: Sequence[str]) -> str:

@@ -35,12 +35,12 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
 def _made(run: FinishedRun) -> list[str]:
     """Say how each clustering was made: its settings, and how exact its search and how repeatable its result."""
     uns = run.cells.uns
-    found = []
+    sentences = []
     if keys.PHENOGRAPH in run.methods and "k" in uns.get(keys.PHENOGRAPH, {}):
-        found.append(_phenograph(uns[keys.PHENOGRAPH]))
+        sentences.append(_phenograph(uns[keys.PHENOGRAPH]))
     if keys.FLOWSOM in run.methods and "grid" in uns.get(keys.FLOWSOM, {}):
-        found.append(_flowsom(uns[keys.FLOWSOM]))
-    return found
+        sentences.append(_flowsom(uns[keys.FLOWSOM]))
+    return sentences
 
 
 def _phenograph(kept: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def _reference(table: pd.DataFrame | None) -> list[str]:
     """Say how many cells of each sample fit nowhere in the reference, worst first."""
     if table is None:
         return []
-    found = []
+    sentences = []
     for row in records(table.sort_values("share_outside", ascending=False, kind="stable")):
         share = interval(100 * row.share_outside, 100 * row.low, 100 * row.high)
         text = f"{row.sample_id}: {share} % of {int(row.n):,} cells fit nowhere in the reference"
@@ -96,35 +96,37 @@ def _reference(table: pd.DataFrame | None) -> list[str]:
                 f", more than the {percent(100 * row.expected)} % that cells like its own would give: there are kinds "
                 "of cells that the reference does not have, or the sample was stained or normalised otherwise"
             )
-        found.append(text + ".")
-    return found
+        sentences.append(text + ".")
+    return sentences
 
 
 def _stability(methods: pd.DataFrame | None, clusters: pd.DataFrame | None) -> list[str]:
     """Say how much stays when the seed changes or cells are left out, and which clusters do not."""
     if methods is None or clusters is None:
         return []
-    found = []
-    for method, part in methods.groupby("method", sort=False):
-        words = []
+    sentences = []
+    for method, repeats in methods.groupby("method", sort=False):
+        agreements = []
         for what, text in (("seed", "with other seeds"), ("resample", "on 80 % of the cells")):
-            values = part.loc[part["what"] == what, "ari"]
+            values = repeats.loc[repeats["what"] == what, "ari"]
             if len(values):
-                words.append(f"{values.mean():.2f} {text} ({len(values)} times, lowest {values.min():.2f})")
+                agreements.append(
+                    f"{values.mean():.2f} {text} ({len(values)} times, lowest {values.min():.2f})"
+                )
         own = clusters[clusters["method"] == method]
         by_verdict = {
             word: [str(name) for name in own.loc[own["verdict"] == word, "cluster"]]
             for word in ("dissolved", "uncertain")
         }
         text = (
-            f"{METHODS.get(str(method), method)} found again: adjusted Rand index {' and '.join(words)}; "
+            f"{METHODS.get(str(method), method)} found again: adjusted Rand index {' and '.join(agreements)}; "
             f"{int((own['verdict'] == 'stable').sum())} of {len(own)} clusters are stable"
         )
         for word, names in by_verdict.items():
             if names:
                 text += f", {word}: {', '.join(names)}"
-        found.append(text + ".")
-    return found
+        sentences.append(text + ".")
+    return sentences
 
 
 def _names(run: FinishedRun) -> list[SmallTable]:

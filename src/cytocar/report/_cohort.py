@@ -80,22 +80,22 @@ def sentences(run: FinishedRun) -> list[str]:
     table = run.tables.get("abundance")
     if table is None or table.empty:
         return []
-    found = []
+    texts = []
     for (timepoint, contrast), rows in table.groupby([keys.TIMEPOINT, "contrast"], sort=False):
         said = [
             text
-            for _, part in rows.groupby([keys.COMPARTMENT, "of"], sort=False)
-            if (text := _outcome(run, part))
+            for _, of_kind in rows.groupby([keys.COMPARTMENT, "of"], sort=False)
+            if (text := _outcome(run, of_kind))
         ]
         if not said:
             continue
-        found.append(f"{contrast}{_when(run, str(timepoint))} ({_who(rows)}): " + "; ".join(said) + ".")
+        texts.append(f"{contrast}{_when(run, str(timepoint))} ({_who(rows)}): " + "; ".join(said) + ".")
         least = rows["p_minimum"].min()
         if least > decisions.BETWEEN_PATIENTS_FDR:
-            found[-1] += (
+            texts[-1] += (
                 f" By exchanging labels this design cannot give a p below {_p(least)}: take a small p here as a hint."
             )
-    return found
+    return texts
 
 
 def _outcome(run: FinishedRun, rows: pd.DataFrame) -> str:
@@ -203,7 +203,7 @@ def _questions(run: FinishedRun) -> Iterator[dict[str, Any]]:
 def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
     """Return every share with both groups, their ratio, and p with its n and the least that the design can give."""
     a, b = str(rows["group_a"].iloc[0]), str(rows["group_b"].iloc[0])
-    found = []
+    lines = []
     of_batch = _of_batch(run)
     for row in records(rows):
         *tested, note = _tested(row)
@@ -217,7 +217,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
             *tested,
             note,
         )
-        found.append(Row(cells, "clear" if row.p_adjusted <= decisions.BETWEEN_PATIENTS_FDR else ""))
+        lines.append(Row(cells, "clear" if row.p_adjusted <= decisions.BETWEEN_PATIENTS_FDR else ""))
     head = (
         "share of",
         f"% in {a}" if a else "%",
@@ -225,7 +225,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
         "ratio (95 % interval)",
         *_TESTED,
     )
-    return SmallTable(head, tuple(found), "abundance.csv")
+    return SmallTable(head, tuple(lines), "abundance.csv")
 
 
 _TESTED = ("patients", "p (least possible)", "adjusted p", "note")
@@ -253,7 +253,7 @@ def _short(row: Any) -> str:
 def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
     """Return the markers of clusters with the smallest p."""
     shown = rows.sort_values("p_value", kind="stable").head(SHOWN)
-    found = [
+    lines = [
         Row(
             (
                 _called(run, row),
@@ -274,28 +274,30 @@ def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
         int(rows["p_value"].notna().sum()),
     )
     title = f"{clear} of {tested} markers of clusters differ; those with the smallest p"
-    return SmallTable(head, tuple(found), "state.csv", numeric_from=2, title=title)
+    return SmallTable(head, tuple(lines), "state.csv", numeric_from=2, title=title)
 
 
 def _methods(run: FinishedRun) -> list[str]:
     """Return the models that were fitted, in words."""
-    found: list[str] = []
+    models: list[str] = []
     for name in ("abundance", "state"):
         table = run.tables.get(name)
         if table is not None:
             kinds = {
                 str(model).split(", ")[0] for model in table["model"] if isinstance(model, str) and model
             }
-            found += sorted(kinds)
-    return list(dict.fromkeys(found))
+            models += sorted(kinds)
+    return list(dict.fromkeys(models))
 
 
 def _difference(row: Any) -> str:
     """Say a difference with its interval, as far as they are known."""
     if not np.isfinite(row.effect):
         return ""
-    known = np.isfinite(row.effect_low) and np.isfinite(row.effect_high)
-    return f"{row.effect:+.2f}" + (f" ({row.effect_low:+.2f} to {row.effect_high:+.2f})" if known else "")
+    with_interval = np.isfinite(row.effect_low) and np.isfinite(row.effect_high)
+    return f"{row.effect:+.2f}" + (
+        f" ({row.effect_low:+.2f} to {row.effect_high:+.2f})" if with_interval else ""
+    )
 
 
 def _number(value: float) -> str:

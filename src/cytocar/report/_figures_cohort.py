@@ -55,7 +55,7 @@ def _last_time(run: FinishedRun) -> str:
 
 
 def _sheet(run: FinishedRun) -> pd.DataFrame:
-    """Return what the cells know of their samples, of one timepoint where groups were compared at several."""
+    """Return what the cells say of their samples, of one timepoint where groups were compared at several."""
     obs, time = run.cells.obs, _last_time(run)
     if time:
         obs = obs[(obs[keys.TIMEPOINT].astype(str) == time).to_numpy()]

@@ -49,7 +49,7 @@ class SmallTable:
     title: str = ""
 
 
-def known(value: float, form: str) -> str:
+def number(value: float, form: str) -> str:
     """Format a number, or say that it is not known."""
     return f"{value:{form}}" if np.isfinite(value) else "not known"
 
@@ -83,7 +83,7 @@ def label(timepoint: Any, sample: Any) -> str:
 
 
 def rows(table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return the rows of a table for a template; none where there is no table."""
+    """Return the rows of a table for a template; none without a table."""
     if table is None:
         return []
     return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
@@ -95,13 +95,13 @@ def remarks(table: pd.DataFrame | None) -> list[dict[str, str]]:
     Each is a dict of ``who`` (samples, "" for none, or how many of all), ``which`` (their names, where ``who`` is a
     number) and ``note``.
     """
-    found: dict[str, list[str]] = {}
+    samples_by_note: dict[str, list[str]] = {}
     for row in rows(table):
-        own = row.get(keys.SAMPLE)
-        found.setdefault(str(row["note"]), []).append(own if isinstance(own, str) else "")
-    every = len({name for names in found.values() for name in names if name})
+        sample = row.get(keys.SAMPLE)
+        samples_by_note.setdefault(str(row["note"]), []).append(sample if isinstance(sample, str) else "")
+    every = len({name for names in samples_by_note.values() for name in names if name})
     said = []
-    for note, names in found.items():
+    for note, names in samples_by_note.items():
         samples = [name for name in dict.fromkeys(names) if name]
         few = len(samples) <= _NAMED
         who = ", ".join(samples) if few else f"{len(samples)} samples"

@@ -9,7 +9,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.vocabulary import NOT_DETECTED, QUANTIFIED
 from cytocar.report._figure import FigureOfRun, has
-from cytocar.report._format import CALLS, Row, SmallTable, interval, known, label, percent, records
+from cytocar.report._format import CALLS, Row, SmallTable, interval, label, number, percent, records
 from cytocar.report._kinetics import kinetics_table
 from cytocar.report._samples import sample_tables
 
@@ -44,9 +44,9 @@ def _calls(table: pd.DataFrame) -> SmallTable:
             f"{int(row.n_cd45):,}",
             f"{int(row.n_car):,}",
             interval(row.pct_of_cd45, row.pct_low, row.pct_high),
-            known(row.background_events, ".1f"),
+            number(row.background_events, ".1f"),
             " / ".join(
-                (known(row.lob_events, "g"), known(row.lod_events, ".1f"), known(row.loq_events, ".1f"))
+                (number(row.lob_events, "g"), number(row.lod_events, ".1f"), number(row.loq_events, ".1f"))
             ),
             CALLS.get(row.call, row.call),
         )

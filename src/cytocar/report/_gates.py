@@ -27,22 +27,20 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
 
 
 def _ledger(table: pd.DataFrame) -> dict[str, Any]:
-    """Turn the ledger sideways for reading: a row a population, a column a sample."""
+    """Turn the ledger sideways for reading: one row per population, one column per sample."""
     samples = list(dict.fromkeys(table[keys.SAMPLE]))
     populations = table.sort_values("order", kind="stable")[["population", "parent"]].drop_duplicates(
         "population"
     )
     by_key = table.set_index([keys.SAMPLE, "population"])
-    found = []
+    rows = []
     for name, parent in populations.itertuples(index=False):
         cells: list[tuple[int, float] | None] = []
         for sample in samples:
             if (sample, name) in by_key.index:
-                row = by_key.loc[(sample, name)]
-                cells.append((int(row["events"]), float(row["fraction_of_parent"])))
+                entry = by_key.loc[(sample, name)]
+                cells.append((int(entry["events"]), float(entry["fraction_of_parent"])))
             else:
                 cells.append(None)
-        found.append(
-            {"population": name, "parent": parent if isinstance(parent, str) else "", "cells": cells}
-        )
-    return {"samples": samples, "rows": found}
+        rows.append({"population": name, "parent": parent if isinstance(parent, str) else "", "cells": cells})
+    return {"samples": samples, "rows": rows}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
-from cytocar._core import tables as _tables
+from cytocar._core import tables as csv_tables
 from cytocar._core.errors import Problem, StudyError
 from cytocar._core.vocabulary import CONTROL_ROLE
 
@@ -53,18 +53,18 @@ class FinishedRun:
     def of_patients(self) -> AnnData:
         """The cells of all samples but negative controls."""
         keep = self.cells.obs[keys.ROLE].astype(str) != CONTROL_ROLE
-        part = self.cells[keep.to_numpy()].copy()
-        part.obs[keys.TIMEPOINT] = part.obs[keys.TIMEPOINT].cat.remove_unused_categories()
-        return part
+        cells = self.cells[keep.to_numpy()].copy()
+        cells.obs[keys.TIMEPOINT] = cells.obs[keys.TIMEPOINT].cat.remove_unused_categories()
+        return cells
 
     @cached_property
     def clustered(self) -> AnnData:
         """The cells that carry cluster labels and maps."""
         chosen = self.of_patients.obs[keys.COMPARTMENT].astype(str).isin([keys.CAR, keys.CELLS])
-        part = self.of_patients[chosen.to_numpy()].copy()
+        cells = self.of_patients[chosen.to_numpy()].copy()
         for method in self.methods:
-            part.obs[method] = part.obs[method].cat.remove_unused_categories()
-        return part
+            cells.obs[method] = cells.obs[method].cat.remove_unused_categories()
+        return cells
 
     @cached_property
     def methods(self) -> list[str]:
@@ -140,7 +140,7 @@ def load(folder: Path) -> FinishedRun:
     for path in sorted((folder / "tables").glob("*.csv")):
         if path.stem == "spillover":
             continue  # a matrix, read by its own reader
-        table = _tables.read(folder / "tables", path.stem)
+        table = csv_tables.read(folder / "tables", path.stem)
         if table is not None:
             tables[path.stem] = table
     return FinishedRun(folder, tables, provenance)

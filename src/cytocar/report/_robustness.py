@@ -28,33 +28,33 @@ def robustness(run: FinishedRun) -> dict[str, Any] | None:
     measures = list(dict.fromkeys(moved["measure"]))
     for sample in dict.fromkeys(moved[keys.SAMPLE]):
         for measure in measures:
-            part = moved[(moved[keys.SAMPLE] == sample) & (moved["measure"] == measure)]
-            if part.empty or not np.isfinite(part["result"].iloc[0]):
+            moves = moved[(moved[keys.SAMPLE] == sample) & (moved["measure"] == measure)]
+            if moves.empty or not np.isfinite(moves["result"].iloc[0]):
                 continue
-            most = _most(part)
-            low, high = _ends(part)
+            most = _most(moves)
+            low, high = _ends(moves)
             rules = _rules(other, sample, measure)
             lines.append(
                 Row(
                     (
                         sample,
                         measure,
-                        percent(float(part["result"].iloc[0])),
+                        percent(float(moves["result"].iloc[0])),
                         f"{percent(low)} to {percent(high)}",
                         most or "none",
                         rules,
-                        _false(part),
+                        _false(moves),
                     )
                 )
             )
             if measure == measures[0]:
-                sentences.append(_sentence(sample, measure, part, low, high, most))
+                sentences.append(_sentence(sample, measure, moves, low, high, most))
     if not lines:
         return None
     head = (
         "sample",
         "measure",
-        "found, %",
+        "result, %",
         "thresholds within their uncertainty",
         "most by",
         "other rules",
@@ -66,24 +66,26 @@ def robustness(run: FinishedRun) -> dict[str, Any] | None:
     }
 
 
-def _ends(part: pd.DataFrame) -> tuple[float, float]:
-    results = part[["result_low", "result", "result_high"]].to_numpy(dtype=float)
+def _ends(moves: pd.DataFrame) -> tuple[float, float]:
+    results = moves[["result_low", "result", "result_high"]].to_numpy(dtype=float)
     return float(np.nanmin(results)), float(np.nanmax(results))
 
 
-def _most(part: pd.DataFrame) -> str:
+def _most(moves: pd.DataFrame) -> str:
     """Return the threshold that moves the result most; empty where none matters."""
     span = (
-        (part["result_high"] - part["result"]).abs().combine((part["result_low"] - part["result"]).abs(), max)
+        (moves["result_high"] - moves["result"])
+        .abs()
+        .combine((moves["result_low"] - moves["result"]).abs(), max)
     )
-    if not (span > _MATTERS * part["result"].abs()).any():
+    if not (span > _MATTERS * moves["result"].abs()).any():
         return ""
-    return str(part["threshold"].to_numpy()[int(span.to_numpy().argmax())])
+    return str(moves["threshold"].to_numpy()[int(span.to_numpy().argmax())])
 
 
-def _sentence(sample: str, measure: str, part: pd.DataFrame, low: float, high: float, most: str) -> str:
+def _sentence(sample: str, measure: str, moves: pd.DataFrame, low: float, high: float, most: str) -> str:
     what = measure.replace(" % of ", " cells among ")
-    value = percent(float(part["result"].iloc[0]))
+    value = percent(float(moves["result"].iloc[0]))
     if not most:
         return (
             f"{sample}: {value} % {what}; moving any threshold within its uncertainty changes this by less than "
@@ -98,16 +100,16 @@ def _sentence(sample: str, measure: str, part: pd.DataFrame, low: float, high: f
 def _rules(other: pd.DataFrame | None, sample: str, measure: str) -> str:
     if other is None or other.empty:
         return ""
-    part = other[(other[keys.SAMPLE] == sample) & (other["measure"] == measure)]
-    results = part["result"].dropna()
+    ways = other[(other[keys.SAMPLE] == sample) & (other["measure"] == measure)]
+    results = ways["result"].dropna()
     if len(results) < 2:
         return "no other rule applies"
     return f"{percent(float(results.min()))} to {percent(float(results.max()))} ({len(results)} ways)"
 
 
-def _false(part: pd.DataFrame) -> str:
-    expected = part["expected_false"].iloc[0]
+def _false(moves: pd.DataFrame) -> str:
+    expected = moves["expected_false"].iloc[0]
     if not np.isfinite(expected):
         return "not known"
-    ends = part[["expected_false_low", "expected_false_high"]].to_numpy(dtype=float)
+    ends = moves[["expected_false_low", "expected_false_high"]].to_numpy(dtype=float)
     return f"{expected:.1f} ({np.nanmin(ends):.1f} to {np.nanmax(ends):.1f})"

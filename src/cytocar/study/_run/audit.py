@@ -1,4 +1,4 @@
-"""How far preprocessing moves the CAR-T cells of one file: what spillover explains, and what the clean-up took."""
+"""How far preprocessing moves the CAR-T cells of one file: what spillover explains, and what the clean-up removed."""
 
 from __future__ import annotations
 

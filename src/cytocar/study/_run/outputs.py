@@ -1,4 +1,4 @@
-"""What a run writes that is no chapter of the results: samples, remarks, cells."""
+"""What a run writes besides the tables of results: samples, remarks, cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cytocar.study._tasks import SampleResult
 
 
-# Tables whose notes are told in the report, and the column that says what a note is about.
+# Tables whose notes are in the report, and the column that says what a note is about.
 _NOTED = {"beads": "", "time_quality": "", "cleaning": "criterion", "thresholds": "name"}
 
 
@@ -58,12 +58,12 @@ def notes_table(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.D
                         for pair in zip(table["rule"], table["note"], strict=True)
                     ]
                 )
-            told = dict.fromkeys(
+            notes = dict.fromkeys(
                 f"{row[what] if what else name.replace('_', ' ')}: {row['note']}"
                 for _, row in table.iterrows()
                 if isinstance(row["note"], str) and row["note"]
             )
-            rows += [{keys.SAMPLE: result.sample_id, "note": note} for note in told]
+            rows += [{keys.SAMPLE: result.sample_id, "note": note} for note in notes]
     return pd.DataFrame(rows, columns=[keys.SAMPLE, "note"])
 
 

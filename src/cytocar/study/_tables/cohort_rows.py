@@ -103,18 +103,18 @@ def without_numbers(question: Question, why: str, labels: Sequence[str]) -> pd.D
 
 
 def as_comparisons(
-    found: pd.DataFrame, table: pd.DataFrame, question: Question, margin: float
+    tests: pd.DataFrame, table: pd.DataFrame, question: Question, margin: float
 ) -> pd.DataFrame:
     """Return rows of `tl.state` as rows of ``comparisons.csv``; `table` holds the medians of the samples."""
     sheet = question.sheet
-    asked = {*found["group_a"].astype(str), *found["group_b"].astype(str)}
+    asked = {*tests["group_a"].astype(str), *tests["group_b"].astype(str)}
     columns = [name for name in dict.fromkeys(("group", keys.TIMEPOINT, *sheet)) if name in sheet]
     column = next((name for name in columns if asked <= set(sheet[name].astype(str))), None)
     members: dict[str, set[str]] = {}
     if column is not None:
-        for label, part in sheet.groupby(column):
-            members[str(label)] = set(part[keys.SAMPLE].astype(str))
-    return _rows(found, table, members, margin, timepoint=question.timepoint)
+        for label, own in sheet.groupby(column):
+            members[str(label)] = set(own[keys.SAMPLE].astype(str))
+    return _rows(tests, table, members, margin, timepoint=question.timepoint)
 
 
 def car_vs_host(samples: pd.DataFrame, medians: Medians, margin: float) -> list[pd.DataFrame]:
@@ -126,20 +126,20 @@ def car_vs_host(samples: pd.DataFrame, medians: Medians, margin: float) -> list[
     if not {(keys.CAR, SUBSETS_OF), (keys.HOST, SUBSETS_OF)} <= set(medians.parts):
         return []
     table = pd.concat([_named(medians, name) for name in (keys.CAR, keys.HOST)], ignore_index=True)
-    known = set(table.loc[table["n"] >= MIN_CELLS, keys.SAMPLE])
+    enough = set(table.loc[table["n"] >= MIN_CELLS, keys.SAMPLE])
     patients = samples[samples["role"] != CONTROL_ROLE]
-    found = []
+    compared = []
     for label in timepoint_order(patients):
-        part = patients[patients[keys.TIMEPOINT] == label]
+        at = patients[patients[keys.TIMEPOINT] == label]
         sheet = pd.concat(
             [
-                part[[keys.PATIENT]].assign(
-                    **{keys.COMPARTMENT: name, keys.SAMPLE: part[keys.SAMPLE].astype(str) + f" {name}"}
+                at[[keys.PATIENT]].assign(
+                    **{keys.COMPARTMENT: name, keys.SAMPLE: at[keys.SAMPLE].astype(str) + f" {name}"}
                 )
                 for name in (keys.CAR, keys.HOST)
             ]
         )
-        sheet = sheet[sheet[keys.SAMPLE].isin(known)]
+        sheet = sheet[sheet[keys.SAMPLE].isin(enough)]
         both = sheet.groupby(keys.PATIENT)[keys.COMPARTMENT].nunique()
         sheet = sheet[sheet[keys.PATIENT].isin(both.index[both > 1])].reset_index(drop=True)
         if sheet[keys.PATIENT].nunique() < 2:
@@ -149,8 +149,8 @@ def car_vs_host(samples: pd.DataFrame, medians: Medians, margin: float) -> list[
         )
         members = {str(side): set(names[keys.SAMPLE]) for side, names in sheet.groupby(keys.COMPARTMENT)}
         rows = rows.assign(**{keys.COMPARTMENT: keys.CAR})
-        found.append(_rows(rows, table, members, margin, timepoint=label))
-    return found
+        compared.append(_rows(rows, table, members, margin, timepoint=label))
+    return compared
 
 
 def _named(medians: Medians, compartment: str) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def _named(medians: Medians, compartment: str) -> pd.DataFrame:
 
 
 def _rows(
-    found: pd.DataFrame,
+    tests: pd.DataFrame,
     table: pd.DataFrame,
     members: Mapping[str, set[str]],
     margin: float,
@@ -175,48 +175,48 @@ def _rows(
     sides = {
         side: [
             _of_side(by_row.get((row["cluster"], row["marker"])), members.get(str(row[side]), set()))
-            for _, row in found.iterrows()
+            for _, row in tests.iterrows()
         ]
         for side in ("group_a", "group_b")
     }
     a, b = sides["group_a"], sides["group_b"]
     return pd.DataFrame(
         {
-            "comparison": found["contrast"],
-            keys.COMPARTMENT: found[keys.COMPARTMENT],
+            "comparison": tests["contrast"],
+            keys.COMPARTMENT: tests[keys.COMPARTMENT],
             keys.TIMEPOINT: timepoint,
-            keys.SUBSET: found["cluster"],
-            "marker": found["marker"],
-            "group_a": found["group_a"],
-            "group_b": found["group_b"],
+            keys.SUBSET: tests["cluster"],
+            "marker": tests["marker"],
+            "group_a": tests["group_a"],
+            "group_b": tests["group_b"],
             "n_cells_a": [n for n, _ in a],
             "n_cells_b": [n for n, _ in b],
-            "n_patients_a": found["n_patients_a"],
-            "n_patients_b": found["n_patients_b"],
-            "median_a": found["value_a"],
-            "median_b": found["value_b"],
-            "effect": found["effect"],
-            "effect_low": found["effect_low"],
-            "effect_high": found["effect_high"],
+            "n_patients_a": tests["n_patients_a"],
+            "n_patients_b": tests["n_patients_b"],
+            "median_a": tests["value_a"],
+            "median_b": tests["value_b"],
+            "effect": tests["effect"],
+            "effect_low": tests["effect_low"],
+            "effect_high": tests["effect_high"],
             "cliffs_delta": [_cliffs_delta(x, y) for (_, x), (_, y) in zip(a, b, strict=True)],
-            "unit": found["unit"],
-            "p_value": found["p_value"],
-            "p_adjusted": found["p_adjusted"],
-            "p_minimum": found["p_minimum"],
-            "call": [_call(row, margin) for _, row in found.iterrows()],
+            "unit": tests["unit"],
+            "p_value": tests["p_value"],
+            "p_adjusted": tests["p_adjusted"],
+            "p_minimum": tests["p_minimum"],
+            "call": [_call(row, margin) for _, row in tests.iterrows()],
             keys.PATIENT: "",
             "margin": margin,
-            "note": found["note"],
+            "note": tests["note"],
         }
     )
 
 
-def _of_side(part: pd.DataFrame | None, samples: set[str]) -> tuple[int, np.ndarray]:
+def _of_side(medians: pd.DataFrame | None, samples: set[str]) -> tuple[int, np.ndarray]:
     """Return how many cells the samples of one group have, and their medians."""
-    if part is None:
+    if medians is None:
         return 0, np.empty(0)
-    part = part[part[keys.SAMPLE].isin(samples)]
-    return int(part["n"].sum()), part["median"].to_numpy(dtype=float)
+    medians = medians[medians[keys.SAMPLE].isin(samples)]
+    return int(medians["n"].sum()), medians["median"].to_numpy(dtype=float)
 
 
 def _cliffs_delta(a: np.ndarray, b: np.ndarray) -> float:
