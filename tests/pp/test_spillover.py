@@ -17,7 +17,8 @@ from cytocar import ParameterError, StateError, StudyError
 from cytocar.panel.names import Isotope
 from cytocar.pp import Spillover
 from cytocar.pp._spillover.estimate import trimmed_mean
-from cytocar.pp._spillover.matrix import interaction, load_spillover
+from cytocar.pp._spillover.matrix import interaction
+from cytocar.pp._spillover.read import load_spillover
 
 NAMES = ("Yb171Di", "Yb172Di", "Yb173Di")
 MATRIX = np.array([[1, 0.04, 0.005], [0.01, 1, 0.03], [0, 0.02, 1.0]])
@@ -78,11 +79,11 @@ def test_read_what_was_written(tmp_path_factory: pytest.TempPathFactory, seed: i
 
 
 PROBLEMS = [
-    ("Yb171Di,CD3\n1,0\n0,1\n", "'CD3' is no mass channel"),
+    ("Yb171Di,CD3\n1,0\n0,1\n", "'CD3' is not a mass channel"),
     ("Yb171Di,171Yb\n1,0\n0,1\n", "'171Yb' and 'Yb171Di' are one channel, Yb171"),
     ("Yb171Di,Yb172Di\n1,0\n", "1 rows and 2 columns: it is not square"),
     ("c,Yb171Di,Yb172Di\nYb173Di,1,0\n", "row 'Yb173Di' has no column"),
-    ("c,Yb171Di\nCD3,1\nYb171Di,1\n", "'CD3' is no mass channel"),
+    ("c,Yb171Di\nCD3,1\nYb171Di,1\n", "'CD3' is not a mass channel"),
     ("Yb171Di,Yb172Di\n1,0\n0\n", "1 values, but the header names 2 channels"),
     ("Yb171Di,Yb172Di\n1,1.3\n0,1\n", "Yb171Di into Yb172Di: the value is 1.3"),
     ("Yb171Di,Yb172Di\n1,-0.01\n0,1\n", "Yb171Di into Yb172Di: the value is -0.01"),
@@ -152,7 +153,7 @@ def test_adapt_keeps_what_both_have_and_tells_every_gap() -> None:
     same, none = Spillover(NAMES, MATRIX).adapt(NAMES)
     assert same == Spillover(NAMES, MATRIX)
     assert none == []
-    with pytest.raises(ParameterError, match="'CD3' is no mass channel"):
+    with pytest.raises(ParameterError, match="'CD3' is not a mass channel"):
         spill.adapt(["CD3"])
 
 
@@ -245,7 +246,7 @@ def test_what_was_not_measured_is_said() -> None:
     adata = adata[np.r_[:420, 800:1200]].copy()
     spill = cc.pp.estimate_spillover(adata)
     assert spill.measured == (True, False, True, False)
-    assert "Dy162Di: 20 of 20 events are positive for it alone, 50 are due" in spill.notes[0]
+    assert "Dy162Di: 20 of 20 events are positive for it alone, fewer than 50" in spill.notes[0]
     assert spill.notes[1] == "not stained, so not measured: Y89Di"
     assert cc.pp.estimate_spillover(adata, min_events=20).measured == (True, True, True, False)
     dim = beads()
@@ -294,7 +295,7 @@ def test_estimate_of_tubes_and_folder(tmp_path: Path) -> None:
             lambda: cc.pp.estimate_spillover([beads(), beads()[:, :3].copy()]),
             "tube 1 .*differ in the channels Y89",
         ),
-        (lambda: cc.pp.estimate_spillover("nowhere"), "nowhere is no folder"),
+        (lambda: cc.pp.estimate_spillover("nowhere"), "nowhere is not a folder"),
         (lambda: cc.pp.estimate_spillover(beads(10)), "no channel could be measured: Nd146Di: 10 of 10"),
     ],
 )
@@ -306,7 +307,7 @@ def test_estimate_arguments(make: Callable[[], Spillover], words: str) -> None:
 def test_estimate_refuses_unknown_stains_and_arcsinh() -> None:
     adata = beads()
     adata.obs["stain"] = "CD19"
-    with pytest.raises(ParameterError, match="'CD19', which is no channel"):
+    with pytest.raises(ParameterError, match="'CD19', which is not a channel"):
         cc.pp.estimate_spillover(adata)
     cc.pp.arcsinh(adata, cofactor=5)
     with pytest.raises(StateError, match="needs counts"):

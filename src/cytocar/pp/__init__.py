@@ -16,7 +16,8 @@ from cytocar.pp._spillover.car_audit import car_audit
 from cytocar.pp._spillover.compensate import compensate, spillover_table
 from cytocar.pp._spillover.estimate import estimate_spillover
 from cytocar.pp._spillover.files import compensate_files
-from cytocar.pp._spillover.matrix import Spillover, read_spillover
+from cytocar.pp._spillover.matrix import Spillover
+from cytocar.pp._spillover.read import read_spillover
 from cytocar.pp._time.time_quality import time_quality, time_quality_table
 
 __all__ = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.panel.names import parse_isotope
+from cytocar.panel.names import Isotope, parse_isotope
 from cytocar.pp._spillover.matrix import Spillover
 
 if TYPE_CHECKING:
@@ -82,74 +83,124 @@ def car_audit(
     >>> table[["source", "n_before", "n_after", "n_explained", "expected_counts_explained"]].values.tolist()
     [['all', 2, 1, 1, 60.0], ['Er168Di', 2, 1, 1, 60.0]]
     """
-    import pandas as pd
-
     before, after = np.asarray(before), np.asarray(after)
-    if before.ndim != 2 or before.shape != after.shape or before.shape[1] != len(channels):
-        raise ParameterError(
-            f"before is {before.shape}, after is {after.shape} and {len(channels)} channels are named",
-            fix="all must be the same events and channels",
-        )
-    for name, number in (("threshold", threshold), ("cofactor", cofactor)):
-        if not np.isfinite(number) or (name == "cofactor" and number <= 0):
-            raise ParameterError(
-                f"{name} is {number!r}", fix="it must be a finite number, of the cofactor above 0"
-            )
     chosen = np.ones(len(before), dtype=bool) if among is None else np.asarray(among)
-    if chosen.shape != (len(before),) or chosen.dtype != np.bool_:
-        raise ParameterError(
-            f"among is {chosen.dtype} of shape {chosen.shape}",
-            fix=f"it must be boolean, one value an event ({len(before)})",
-        )
+    _check_arrays(before, after, chosen, len(channels))
+    checks.finite_number(threshold, "threshold")
+    checks.positive_number(cofactor, "cofactor")
     isotopes = [parse_isotope(str(name)) for name in channels]
-    wanted = parse_isotope(str(car))
-    if wanted is None or wanted not in isotopes:
+    of_car = parse_isotope(str(car))
+    if of_car is None or of_car not in isotopes:
         raise ParameterError(
             f"the CAR channel {car!r} is not there", fix=did_you_mean(str(car), map(str, channels))
         )
-    column = isotopes.index(wanted)
-    limit = float(cofactor * np.sinh(threshold))
+    column = isotopes.index(of_car)
     was = _positive(before[chosen, column], threshold, cofactor)
     stays = _positive(after[chosen, column], threshold, cofactor)
-    explained = was & ~stays
-
-    at = {isotope: place for place, isotope in enumerate(spillover.isotopes)}
-    sources = []
-    if wanted in at:
-        for place, isotope in enumerate(isotopes):
-            value = spillover.matrix[at[isotope], at[wanted]] if isotope in at and place != column else 0.0
-            if value > 0:
-                sources.append((place, isotope, float(value)))
+    sources = _sources(spillover, isotopes, of_car)
     expected = np.zeros((int(chosen.sum()), len(sources)))
-    for n, (place, _, value) in enumerate(sources):
-        expected[:, n] = value * np.maximum(after[chosen, place], 0)
-    total = expected.sum(axis=1)
-    main = expected[explained].argmax(axis=1) if sources else np.empty(0, dtype=np.intp)
+    for n, source in enumerate(sources):
+        expected[:, n] = source.spillover * np.maximum(after[chosen, source.column], 0)
+    limit = float(cofactor * np.sinh(threshold))
+    return _table(_Calls(sample_id, of_car.channel, was, stays, limit), sources, expected)
 
-    def row(source: str, value: float, n_main: int, amount: NDArray[np.float64]) -> tuple[object, ...]:
+
+@dataclass(frozen=True)
+class _Source:
+    """A channel that leaks into that of the CAR."""
+
+    column: int
+    channel: str
+    spillover: float
+
+
+def _sources(spillover: Spillover, isotopes: Sequence[Isotope | None], of_car: Isotope) -> list[_Source]:
+    at = {isotope: row for row, isotope in enumerate(spillover.isotopes)}
+    if of_car not in at:
+        return []
+    sources = []
+    for column, isotope in enumerate(isotopes):
+        if isotope is None or isotope not in at or isotope == of_car:
+            continue
+        value = float(spillover.matrix[at[isotope], at[of_car]])
+        if value > 0:
+            sources.append(_Source(column, isotope.channel, value))
+    return sources
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Which events of a sample were CAR+ before compensation, and which are after it."""
+
+    sample_id: str
+    car_channel: str
+    was: NDArray[np.bool_]
+    stays: NDArray[np.bool_]
+    threshold_counts: float
+
+    @property
+    def explained(self) -> NDArray[np.bool_]:
+        """Which events were CAR+ only by what leaked into the channel."""
+        return self.was & ~self.stays
+
+    def row(
+        self, source: str, spillover: float, n_main: int, amount: NDArray[np.float64]
+    ) -> tuple[object, ...]:
+        """Return a row of the table; `amount` is what is expected of the source in each event."""
+        explained = amount[self.explained]
         return (
-            sample_id,
-            wanted.channel if wanted else car,
+            self.sample_id,
+            self.car_channel,
             source,
-            value,
-            int(was.sum()),
-            int(stays.sum()),
-            int(explained.sum()),
-            int((stays & ~was).sum()),
+            spillover,
+            int(self.was.sum()),
+            int(self.stays.sum()),
+            int(self.explained.sum()),
+            int((self.stays & ~self.was).sum()),
             n_main,
             float(amount.mean()) if amount.size else float("nan"),
-            float(np.median(amount[explained])) if explained.any() else float("nan"),
-            limit,
+            float(np.median(explained)) if explained.size else float("nan"),
+            self.threshold_counts,
         )
 
-    rows = [row(ALL_SOURCES, sum(value for _, _, value in sources), int(explained.sum()), total)]
-    found = [
-        row(isotope.channel, value, int((main == n).sum()), expected[:, n])
-        for n, (_, isotope, value) in enumerate(sources)
-        if isotope is not None
-    ]
-    order = sorted(range(len(found)), key=lambda n: -expected[:, n].sum())
-    return pd.DataFrame([*rows, *(found[n] for n in order)], columns=list(COLUMNS))
+
+def _table(calls: _Calls, sources: Sequence[_Source], expected: NDArray[np.float64]) -> pd.DataFrame:
+    """Return one row for all sources together and one for each, the largest share first.
+
+    Parameters
+    ----------
+    calls
+        Of the events.
+    sources
+        Channels that leak into that of the CAR.
+    expected
+        Counts of each source in the CAR channel, events x sources.
+    """
+    import pandas as pd
+
+    n_explained = int(calls.explained.sum())
+    total = sum(source.spillover for source in sources)
+    rows = [calls.row(ALL_SOURCES, total, n_explained, expected.sum(axis=1))]
+    main = expected[calls.explained].argmax(axis=1) if sources else np.empty(0, dtype=np.intp)
+    for n in sorted(range(len(sources)), key=lambda n: -expected[:, n].sum()):
+        n_main = int(np.count_nonzero(main == n))
+        rows.append(calls.row(sources[n].channel, sources[n].spillover, n_main, expected[:, n]))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _check_arrays(
+    before: NDArray[np.floating], after: NDArray[np.floating], chosen: NDArray[np.bool_], n_channels: int
+) -> None:
+    if before.ndim != 2 or before.shape != after.shape or before.shape[1] != n_channels:
+        raise ParameterError(
+            f"before is {before.shape}, after is {after.shape} and {n_channels} channels are named",
+            fix="all must be the same events and channels",
+        )
+    if chosen.shape != (len(before),) or chosen.dtype != np.bool_:
+        raise ParameterError(
+            f"among is {chosen.dtype} of shape {chosen.shape}",
+            fix=f"it must be boolean, one value per event ({len(before)})",
+        )
 
 
 def _positive(counts: NDArray[np.floating], threshold: float, cofactor: float) -> NDArray[np.bool_]:

@@ -17,7 +17,8 @@ from cytocar._core.errors import ParameterError, StateError, did_you_mean
 from cytocar._core.samples import own, sample_positions
 from cytocar.panel.names import Isotope, parse_isotope
 from cytocar.pp._channels import counts_in_x
-from cytocar.pp._spillover.matrix import Spillover, read_spillover
+from cytocar.pp._spillover.matrix import Spillover
+from cytocar.pp._spillover.read import read_spillover
 
 if TYPE_CHECKING:
     import pandas as pd

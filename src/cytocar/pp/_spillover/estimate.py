@@ -30,8 +30,8 @@ _CLEAR: Final = 1.6
 _SURE: Final = 0.3
 
 
-def trimmed_mean(values: NDArray[np.floating], part: float = _TRIM) -> float:
-    """Return the mean without the lowest and highest `part`; 0 of none.
+def trimmed_mean(values: NDArray[np.floating], share: float = _TRIM) -> float:
+    """Return the mean without the lowest and highest `share`; 0 of none.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def trimmed_mean(values: NDArray[np.floating], part: float = _TRIM) -> float:
     """
     if not values.size:
         return 0.0
-    cut = int(part * values.size)
+    cut = int(share * values.size)
     ordered = np.partition(values, [cut, values.size - cut - 1])
     return float(ordered[cut : values.size - cut].mean(dtype=np.float64))
 
@@ -68,17 +68,10 @@ def estimate(
     matrix = np.full((n, n), np.nan)
     notes = []
     stains = [int(stain) for stain in np.unique(stained) if stain >= 0]
-    background = np.zeros(n)
-    for channel in range(n):
-        # Events of a stain that can leak into the channel are no negatives of it.
-        negative = [
-            stain for stain in (-1, *stains) if stain < 0 or not (leaks[stain, channel] or stain == channel)
-        ]
-        background[channel] = trimmed_mean(counts[np.isin(stained, negative), channel])
+    background = _background(counts, stained, leaks, stains)
     limit = np.full(n, np.inf)
     for stain in stains:
-        own = counts[stained == stain, stain]
-        limit[stain] = _limit(own, background[stain])
+        limit[stain] = _limit(counts[stained == stain, stain], background[stain])
     for stain in stains:
         name = isotopes[stain].channel
         rows = np.flatnonzero(stained == stain)
@@ -94,7 +87,7 @@ def estimate(
         chosen = rows[single]
         if chosen.size < min_events:
             notes.append(
-                f"{name}: {chosen.size} of {rows.size} events are positive for it alone, {min_events} are due, not "
+                f"{name}: {chosen.size} of {rows.size} events are positive for it alone, fewer than {min_events}: not "
                 "measured"
             )
             continue
@@ -105,6 +98,17 @@ def estimate(
             received = np.maximum(counts[chosen, receiver].astype(np.float64) - background[receiver], 0.0)
             matrix[stain, receiver] = min(float(np.median(received / signal)), 1.0)
     return matrix, notes
+
+
+def _background(
+    counts: NDArray[np.float32], stained: NDArray[np.intp], leaks: NDArray[np.bool_], stains: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the trimmed mean of the negatives of each channel; events of a stain that can leak into it are not."""
+    background = np.zeros(counts.shape[1])
+    for channel in range(background.size):
+        unable = [stain for stain in stains if not leaks[stain, channel] and stain != channel]
+        background[channel] = trimmed_mean(counts[np.isin(stained, [-1, *unable]), channel])
+    return background
 
 
 def _limit(own: NDArray[np.float32], background: float) -> float:
@@ -155,7 +159,7 @@ def estimate_spillover(
     Raises
     ------
     ParameterError
-        There are no events, the channels of the tubes differ, a stain is no channel of the data, or no row could
+        There are no events, the channels of the tubes differ, a stain is not a channel of the data, or no row could
         be measured.
     StateError
         ``X`` holds arcsinh values.
@@ -174,59 +178,73 @@ def estimate_spillover(
     0.04
     """
     checks.whole_number(min_events, "min_events", 1)
-    parts = _parts(data)
-    first = isotopes_of(parts[0])
-    measured = [isotope for isotope in first if isotope is not None]
+    tubes = _tubes(data)
+    measured = [isotope for isotope in isotopes_of(tubes[0]) if isotope is not None]
     counts, codes, notes = [], [], []
-    for number, part in enumerate(parts):
-        provenance.require_state(part, keys.STATE_COUNTS, "pp.estimate_spillover")
-        here = isotopes_of(part)
-        if set(filter(None, here)) != set(measured):
-            differ = sorted(str(isotope) for isotope in set(filter(None, here)) ^ set(measured))
-            raise ParameterError(
-                f"tube {number} ({_name(part)}) and the first differ in the channels {', '.join(differ)}",
-                fix="the single stains of one matrix are measured on the same channels",
-            )
-        values = counts_in_x(part)[:, [here.index(isotope) for isotope in measured]]
-        if not np.isfinite(values).all():
-            raise ParameterError(
-                f"tube {number} ({_name(part)}) holds counts that are not finite", fix="remove them"
-            )
-        markers = [str(name) for name in part.var_names]
-        known = {marker_key(markers[n]): isotope for n, isotope in enumerate(here) if isotope is not None}
-        code, note = _stained(part, values, measured, known, stain)
+    for number, tube in enumerate(tubes):
+        provenance.require_state(tube, keys.STATE_COUNTS, "pp.estimate_spillover")
+        isotopes = isotopes_of(tube)
+        values = _measured_counts(tube, isotopes, measured, f"tube {number} ({_name(tube)})")
+        markers = {
+            marker_key(str(name)): isotope
+            for name, isotope in zip(tube.var_names, isotopes, strict=True)
+            if isotope is not None
+        }
+        code, guesses = _stained(tube, values, measured, markers, stain)
         counts.append(values)
         codes.append(code)
-        notes += note
+        notes += guesses
     if not sum(map(len, counts)):
         raise ParameterError("there are no events, so that no spillover can be measured")
-    matrix, more = estimate(np.concatenate(counts), np.concatenate(codes), measured, int(min_events))
-    notes += more
+    matrix, unmeasured = estimate(np.concatenate(counts), np.concatenate(codes), measured, int(min_events))
+    notes += unmeasured
     if np.isnan(matrix).all():
         raise ParameterError("no channel could be measured: " + ("; ".join(notes) or "no event is stained"))
-    never = [i.channel for i, row in zip(measured, matrix, strict=True) if np.isnan(row).all()]
-    silent = [name for name in never if not any(note.startswith(f"{name}:") for note in notes)]
+    silent = _without_a_note(measured, matrix, notes)
     if silent:
         notes.append(f"not stained, so not measured: {', '.join(silent)}")
     return Spillover(tuple(isotope.channel for isotope in measured), matrix, tuple(notes))
 
 
-def _parts(data: Any) -> list[AnnData]:
+def _measured_counts(
+    tube: AnnData, isotopes: Sequence[Isotope | None], measured: Sequence[Isotope], where: str
+) -> NDArray[np.float32]:
+    """Return the counts of the channels in the order of the first tube."""
+    differ = set(filter(None, isotopes)) ^ set(measured)
+    if differ:
+        raise ParameterError(
+            f"{where} and the first differ in the channels {', '.join(sorted(map(str, differ)))}",
+            fix="the single stains of one matrix are measured on the same channels",
+        )
+    values = counts_in_x(tube)[:, [isotopes.index(isotope) for isotope in measured]]
+    if not np.isfinite(values).all():
+        raise ParameterError(f"{where} holds counts that are not finite", fix="remove them")
+    return values
+
+
+def _without_a_note(
+    measured: Sequence[Isotope], matrix: NDArray[np.float64], notes: Sequence[str]
+) -> list[str]:
+    never = [i.channel for i, row in zip(measured, matrix, strict=True) if np.isnan(row).all()]
+    return [name for name in never if not any(note.startswith(f"{name}:") for note in notes)]
+
+
+def _tubes(data: Any) -> list[AnnData]:
     if isinstance(data, (str, os.PathLike)):
         from cytocar.io import read_fcs
 
         folder = Path(data)
         files = sorted(path for path in folder.glob("*") if path.suffix.casefold() == ".fcs")
         if not files:
-            what = "holds no FCS files" if folder.is_dir() else "is no folder"
-            raise ParameterError(f"{folder} {what}", fix="give a folder of FCS files, one a single stain")
+            what = "holds no FCS files" if folder.is_dir() else "is not a folder"
+            raise ParameterError(f"{folder} {what}", fix="give a folder of FCS files, one per single stain")
         return [read_fcs(file) for file in files]
-    parts = list(data) if isinstance(data, Iterable) and not hasattr(data, "obs") else [data]
-    if not parts:
+    tubes = list(data) if isinstance(data, Iterable) and not hasattr(data, "obs") else [data]
+    if not tubes:
         raise ParameterError(
             "there are no single stains", fix="give at least one AnnData, or a folder of FCS files"
         )
-    return parts
+    return tubes
 
 
 def _name(adata: AnnData) -> str:
@@ -243,25 +261,9 @@ def _stained(
     stain: str,
 ) -> tuple[NDArray[np.intp], list[str]]:
     """Return the stained channel of every event, and notes on what was guessed."""
-    at = {isotope: place for place, isotope in enumerate(measured)}
+    at = {isotope: column for column, isotope in enumerate(measured)}
     if stain in adata.obs:
-        values = adata.obs[stain]
-        names = ["" if missing else str(name) for name, missing in zip(values, values.isna(), strict=True)]
-        code_of: dict[str, int] = {}
-        for name in dict.fromkeys(names):
-            isotope = parse_isotope(name) or markers.get(marker_key(name))
-            if name in ("", "0"):
-                code_of[name] = -1
-            elif isotope in at and isotope is not None:
-                code_of[name] = at[isotope]
-            else:
-                raise ParameterError(
-                    f"obs[{stain!r}] is {name!r}, which is no channel of these data",
-                    fix=(
-                        f"name the stained channel, such as {measured[0].channel!r}, and unstained events ''"
-                    ),
-                )
-        return np.array([code_of[name] for name in names], dtype=np.intp), []
+        return _stained_by_column(adata, at, markers, stain), []
     if not len(counts):
         return np.empty(0, dtype=np.intp), []
     file = _name(adata)
@@ -277,6 +279,27 @@ def _stained(
     return np.full(len(counts), at[named or brightest], dtype=np.intp), notes
 
 
+def _stained_by_column(
+    adata: AnnData, at: dict[Isotope, int], markers: dict[str, Isotope], stain: str
+) -> NDArray[np.intp]:
+    """Return the stained channel of every event as a column of ``obs`` names it."""
+    values = adata.obs[stain]
+    names = ["" if missing else str(name) for name, missing in zip(values, values.isna(), strict=True)]
+    code_of: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        isotope = parse_isotope(name) or markers.get(marker_key(name))
+        if name in ("", "0"):
+            code_of[name] = -1
+        elif isotope in at and isotope is not None:
+            code_of[name] = at[isotope]
+        else:
+            raise ParameterError(
+                f"obs[{stain!r}] is {name!r}, which is not a channel of these data",
+                fix=f"name the stained channel, such as {next(iter(at)).channel!r}, and unstained events ''",
+            )
+    return np.array([code_of[name] for name in names], dtype=np.intp)
+
+
 def _is_unstained(file: str) -> bool:
     return re.search(r"unstained|blank|negative", file, re.IGNORECASE) is not None
 
@@ -284,8 +307,8 @@ def _is_unstained(file: str) -> bool:
 def _in_name(file: str, measured: Sequence[Isotope], markers: dict[str, Isotope]) -> Isotope | None:
     """Return the channel that a file name names by metal and mass, else by its marker; None where not one."""
     words = [word for word in re.split(r"[\s_.,;()\[\]]+", re.sub(r"\.fcs$", "", file, flags=re.I)) if word]
-    pairs = [*words, *(part for word in words for part in word.split("-"))]
-    found = {isotope for word in pairs if (isotope := parse_isotope(word)) in measured}
-    if not found:
-        found = {markers[marker_key(word)] for word in pairs if marker_key(word) in markers}
-    return next(iter(found)) if len(found) == 1 else None
+    candidates = [*words, *(piece for word in words for piece in word.split("-"))]
+    named = {isotope for word in candidates if (isotope := parse_isotope(word)) in measured}
+    if not named:
+        named = {markers[marker_key(word)] for word in candidates if marker_key(word) in markers}
+    return next(iter(named)) if len(named) == 1 else None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.pp._spillover.compensate import compensate
-from cytocar.pp._spillover.matrix import Spillover, read_spillover
+from cytocar.pp._spillover.matrix import Spillover
+from cytocar.pp._spillover.read import read_spillover
 
 
 def compensate_files(

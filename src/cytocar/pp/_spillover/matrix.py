@@ -1,20 +1,17 @@
-"""Which channel leaks into which: the matrix, its file, and its fit to another panel."""
+"""Which channel leaks into which: the matrix, and its fit to another panel."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.errors import ParameterError, Problem, StudyError
+from cytocar._core.errors import ParameterError, Problem
 from cytocar._core.files import write_text
 from cytocar.panel.names import ISOTOPES, Isotope, parse_isotope
 
@@ -85,25 +82,25 @@ class Spillover:
     def __post_init__(self) -> None:
         channels = tuple(str(name) for name in self.channels)
         matrix = np.array(self.matrix, dtype=np.float64)
-        isotopes, problems = _isotopes(channels, "channels")
+        isotopes, problems = distinct_isotopes(channels, "channels")
         if matrix.shape != (len(channels), len(channels)):
             what = f"the shape is {matrix.shape}, but {len(channels)} channels are named"
             problems.append(Problem("matrix", what, "give a row and a column for each channel"))
         else:
-            problems += check(channels, matrix, "")
+            problems += check_matrix(channels, matrix, "")
         if problems:
-            raise ParameterError("\n".join(str(problem) for problem in problems))
-        rows = np.array([_never_measured(row, place) for place, row in enumerate(matrix)], dtype=bool)
+            raise ParameterError(problems=problems)
+        rows = np.array([_never_measured(row, diagonal) for diagonal, row in enumerate(matrix)], dtype=bool)
         matrix[rows] = np.eye(len(channels))[rows]
         np.fill_diagonal(matrix, 1.0)
         matrix.flags.writeable = False
-        known = ~rows
+        measured = ~rows
         if len(self.measured) == len(channels):
-            known &= np.array(self.measured, dtype=bool)
+            measured &= np.array(self.measured, dtype=bool)
         object.__setattr__(self, "channels", tuple(i.channel for i in isotopes if i is not None))
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "notes", tuple(str(note) for note in self.notes))
-        object.__setattr__(self, "measured", tuple(bool(value) for value in known))
+        object.__setattr__(self, "measured", tuple(bool(value) for value in measured))
 
     def __len__(self) -> int:
         return len(self.channels)
@@ -124,8 +121,8 @@ class Spillover:
     @property
     def isotopes(self) -> tuple[Isotope, ...]:
         """The channels as metal and mass."""
-        found = (parse_isotope(name) for name in self.channels)
-        return tuple(isotope for isotope in found if isotope is not None)
+        isotopes = (parse_isotope(name) for name in self.channels)
+        return tuple(isotope for isotope in isotopes if isotope is not None)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -153,8 +150,8 @@ class Spillover:
         Yb172Di,,
         """
         lines = [",".join([keys.CHANNEL, *self.channels])]
-        for name, row, known in zip(self.channels, self.matrix, self.measured, strict=True):
-            cells = [f"{float(value)!r}".removesuffix(".0") if known else "" for value in row]
+        for name, row, measured in zip(self.channels, self.matrix, self.measured, strict=True):
+            cells = [f"{float(value)!r}".removesuffix(".0") if measured else "" for value in row]
             lines.append(",".join([name, *cells]))
         text = "\n".join(lines) + "\n"
         if path is not None:
@@ -179,7 +176,7 @@ class Spillover:
         Raises
         ------
         ParameterError
-            A name is no mass channel, or two name the same.
+            A name is not a mass channel, or two name the same.
 
         Examples
         --------
@@ -188,44 +185,50 @@ class Spillover:
         >>> other.matrix[0].tolist(), notes[0]
         ([1.0, 0.0], 'Yb172Di into Yb173Di (mass +1): Yb173Di is not in the matrix, taken as 0')
         """
-        wanted, problems = _isotopes(tuple(str(name) for name in channels), "channels")
+        wanted, problems = distinct_isotopes(tuple(str(name) for name in channels), "channels")
         if problems:
-            raise ParameterError("\n".join(str(problem) for problem in problems))
+            raise ParameterError(problems=problems)
         asked = [isotope for isotope in wanted if isotope is not None]
-        at = {isotope: place for place, isotope in enumerate(self.isotopes)}
+        at = {isotope: row for row, isotope in enumerate(self.isotopes)}
         matrix = np.eye(len(asked))
-        both = [place for place, isotope in enumerate(asked) if isotope in at]
-        source = [at[asked[place]] for place in both]
+        both = [row for row, isotope in enumerate(asked) if isotope in at]
+        source = [at[asked[row]] for row in both]
         matrix[np.ix_(both, both)] = self.matrix[np.ix_(source, source)]
-        known = [isotope in at and self.measured[at[isotope]] for isotope in asked]
-        notes = []
-        for emitter, emits in zip(asked, known, strict=True):
-            for receiver in asked:
-                kind = interaction(emitter, receiver)
-                if not kind or (emits and receiver in at):
-                    continue
-                why = (
-                    f"{receiver.channel} is not in the matrix"
-                    if emits
-                    else f"{emitter.channel} was not measured"
-                )
-                notes.append(f"{emitter.channel} into {receiver.channel} ({kind}): {why}, taken as 0")
+        measured = [isotope in at and self.measured[at[isotope]] for isotope in asked]
         names = tuple(isotope.channel for isotope in asked)
-        return Spillover(names, matrix, self.notes, tuple(known)), notes
+        return Spillover(names, matrix, self.notes, tuple(measured)), _gaps(asked, measured, at)
 
 
-def _never_measured(row: NDArray[np.float64], place: int) -> bool:
+def _gaps(asked: Sequence[Isotope], measured: Sequence[bool], there: Container[Isotope]) -> list[str]:
+    """Return a note on each interaction that is possible but was not measured."""
+    notes = []
+    for emitter, emits in zip(asked, measured, strict=True):
+        for receiver in asked:
+            kind = interaction(emitter, receiver)
+            if not kind or (emits and receiver in there):
+                continue
+            why = (
+                f"{receiver.channel} is not in the matrix" if emits else f"{emitter.channel} was not measured"
+            )
+            notes.append(f"{emitter.channel} into {receiver.channel} ({kind}): {why}, taken as 0")
+    return notes
+
+
+def _never_measured(row: NDArray[np.float64], diagonal: int) -> bool:
     """Whether nothing but, at most, the diagonal of a row is a number."""
     empty = np.isnan(row)
     if row.size == 1:
         return bool(empty.all())
-    return bool(np.delete(empty, place).all() and (empty[place] or row[place] == 1.0))
+    return bool(np.delete(empty, diagonal).all() and (empty[diagonal] or row[diagonal] == 1.0))
 
 
-def _isotopes(names: Sequence[str], where: str) -> tuple[list[Isotope | None], list[Problem]]:
+def distinct_isotopes(names: Sequence[str], where: str) -> tuple[list[Isotope | None], list[Problem]]:
+    """Return metal and mass of channels, `None` where a name says neither, and what is wrong with the names."""
     isotopes = [parse_isotope(name) for name in names]
     problems = [
-        Problem(where, f"{name!r} is no mass channel", "name it by metal and mass, such as Yb171Di or 171Yb")
+        Problem(
+            where, f"{name!r} is not a mass channel", "name it by metal and mass, such as Yb171Di or 171Yb"
+        )
         for name, isotope in zip(names, isotopes, strict=True)
         if isotope is None
     ]
@@ -242,11 +245,11 @@ def _isotopes(names: Sequence[str], where: str) -> tuple[list[Isotope | None], l
     return isotopes, problems
 
 
-def check(channels: Sequence[str], matrix: NDArray[np.float64], where: str) -> list[Problem]:
+def check_matrix(channels: Sequence[str], matrix: NDArray[np.float64], where: str) -> list[Problem]:
     """Return everything that is wrong with the values of a square matrix."""
     problems = []
 
-    def place(row: int, column: int) -> str:
+    def pair(row: int, column: int) -> str:
         return f"{where}{', ' if where else ''}{channels[row]} into {channels[column]}"
 
     usable = matrix.copy()
@@ -257,18 +260,18 @@ def check(channels: Sequence[str], matrix: NDArray[np.float64], where: str) -> l
         for column, value in enumerate(values):
             if math.isnan(value):
                 fix = "give a value, or leave the whole row empty if this channel was never measured"
-                problems.append(Problem(place(row, column), "the value is missing", fix))
+                problems.append(Problem(pair(row, column), "the value is missing", fix))
             elif row == column:
                 if abs(value - 1) > _DIAGONAL_TOLERANCE:
                     fix = "the diagonal is 1: divide the row by it"
                     if abs(value - 100) < 1:
                         fix = "the matrix looks like percent: divide everything by 100"
-                    problems.append(Problem(place(row, column), f"the diagonal is {value:g}", fix))
+                    problems.append(Problem(pair(row, column), f"the diagonal is {value:g}", fix))
             elif not 0 <= value <= 1:
-                fix = "a part of the signal is due, from 0 to 1"
+                fix = "expected a part of the signal, from 0 to 1"
                 if value > 1:
                     fix += "; percent are to be divided by 100"
-                problems.append(Problem(place(row, column), f"the value is {value:g}", fix))
+                problems.append(Problem(pair(row, column), f"the value is {value:g}", fix))
     if not problems and len(channels):
         condition = float(np.linalg.cond(usable))
         if not condition < _WORST_CONDITION:
@@ -276,138 +279,6 @@ def check(channels: Sequence[str], matrix: NDArray[np.float64], where: str) -> l
             what = f"the matrix is singular or nearly so (condition {condition:.3g})"
             problems.append(Problem(where or "matrix", what, fix))
     return problems
-
-
-def load_spillover(path: str | os.PathLike[str]) -> tuple[Spillover | None, list[Problem]]:
-    r"""Read a spillover matrix and collect everything that is wrong with it.
-
-    Parameters
-    ----------
-    path
-        CSV as `read_spillover` takes it.
-
-    Returns
-    -------
-    The matrix and no problems, or None and all problems.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> file = pathlib.Path(tempfile.mkdtemp()) / "spill.csv"
-    >>> _ = file.write_text("Yb171Di,CD3\n1,0.2\n0,1\n")
-    >>> load_spillover(file)[1][0].what
-    "'CD3' is no mass channel"
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return None, [
-            Problem(str(path), "there is no such file", "give the path of a spillover matrix (CSV)")
-        ]
-    except (OSError, UnicodeDecodeError) as error:
-        return None, [Problem(str(path), f"it cannot be read: {error}", "give a CSV file in UTF-8")]
-    first = text.split("\n", 1)[0]
-    separator = max(",;\t", key=first.count)
-    lines = [
-        [cell.strip() for cell in line]
-        for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        if len(line) > 1 or any(cell.strip() for cell in line)
-    ]
-    if not lines or len(lines) < 2:
-        return None, [Problem(str(path), "there is no row below the header", "give a row for each emitter")]
-    return _from_lines(path, lines)
-
-
-def _from_lines(path: Path, lines: list[list[str]]) -> tuple[Spillover | None, list[Problem]]:
-    header, body = lines[0], lines[1:]
-    indexed = parse_isotope(header[0]) is None and any(parse_isotope(row[0]) is not None for row in body)
-    # R leaves out the name of the index column, so that the header is one shorter than the rows.
-    shifted = not indexed and all(len(row) == len(header) + 1 for row in body)
-    names = header[1:] if indexed else header
-    # Without names a row of separators alone is one that was never measured; beyond the last it is nothing.
-    while body and not any(body[-1]) and (indexed or shifted or len(body) > len(names)):
-        body.pop()
-    isotopes, problems = _isotopes(names, f"{path}, header")
-    values = []
-    emitters: list[str] = []
-    for number, row in enumerate(body, start=2):
-        cells = row[1:] if indexed or shifted else row
-        emitters.append(
-            row[0] if indexed or shifted else names[number - 2] if number - 2 < len(names) else ""
-        )
-        if len(cells) != len(names):
-            what = f"{len(cells)} values, but the header names {len(names)} channels"
-            problems.append(Problem(f"{path}, line {number}", what, "give a value for each channel"))
-            continue
-        values.append([_number(cell, f"{path}, line {number}", problems) for cell in cells])
-    by_name = indexed or shifted
-    if not by_name and len(body) != len(names):
-        what = f"{len(body)} rows and {len(names)} columns: it is not square, and no column names the rows"
-        problems.append(Problem(str(path), what, "put the emitting channel first in each row"))
-    rows: list[Isotope | None] = list(isotopes)
-    if by_name:
-        rows, more = _isotopes(emitters, f"{path}, first column")
-        problems += more
-        for name, isotope in zip(emitters, rows, strict=True):
-            if isotope is not None and isotope not in isotopes:
-                what = f"row {name!r} has no column"
-                problems.append(Problem(str(path), what, "every emitter also receives: add its column"))
-    if problems:
-        return None, problems
-    known = [isotope for isotope in isotopes if isotope is not None]
-    at = {isotope: place for place, isotope in enumerate(known)}
-    matrix = np.full((len(known), len(known)), np.nan)
-    for row_isotope, row_values in zip(rows, values, strict=True):
-        if row_isotope is not None:
-            matrix[at[row_isotope]] = row_values
-    channels = [isotope.channel for isotope in known]
-    problems = check(channels, matrix, str(path))
-    return (None, problems) if problems else (Spillover(tuple(channels), matrix), [])
-
-
-def _number(cell: str, where: str, problems: list[Problem]) -> float:
-    if cell.casefold() in ("", "na", "nan"):
-        return math.nan
-    try:
-        return float(cell)
-    except ValueError:
-        problems.append(Problem(where, f"{cell!r} is not a number", "write 0.012, with a point"))
-        return math.nan
-
-
-def read_spillover(path: str | os.PathLike[str]) -> Spillover:
-    r"""Read a spillover matrix from CSV: columns receive, rows emit.
-
-    Parameters
-    ----------
-    path
-        The header names the receiving channels in any spelling (``Yb171Di``, ``171Yb``). A first column with
-        the emitting channels is optional where the matrix is square; rows may be fewer than columns, and a row
-        that is missing or empty was never measured. Values are parts of 1, the diagonal is 1.
-
-    Returns
-    -------
-    `Spillover`.
-
-    Raises
-    ------
-    StudyError
-        With every problem: a channel that is none or that is there twice, a value that is missing or not from
-        0 to 1, a diagonal that is not 1, a matrix that is not square or singular.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> file = pathlib.Path(tempfile.mkdtemp()) / "spill.csv"
-    >>> _ = file.write_text(",Yb171Di,Yb172Di\n171Yb,1,0.04\n")
-    >>> read_spillover(file)
-    Spillover of 2 channels, 1 measured, 1 pairs above 0
-    """
-    found, problems = load_spillover(path)
-    if found is None:
-        raise StudyError(problems)
-    return found
 
 
 def as_text(value: Any) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def load_spillover_matrix(parts: StudyParts) -> tuple[Spillover | None, list[Problem]]:
     """Read the spillover matrix that the settings name; of a folder of single stains only that there are some."""
-    from cytocar.pp._spillover.matrix import load_spillover
+    from cytocar.pp._spillover.read import load_spillover
 
     if parts.config is None or parts.config.compensation == "off":
         return None, []
