@@ -472,7 +472,7 @@ def test_channels_of_the_key_that_are_not_in_the_data() -> None:
         pp.debarcode(pool, key)
     assert "'103': no channel of the data has this mass" in str(caught.value)
     assert "102, 104, 105, 106, 108, 110" in str(caught.value)
-    assert "'BC9': is no channel of the data" in str(caught.value)
+    assert "'BC9': is not a channel of the data" in str(caught.value)
     with pytest.raises(PanelError, match="'Ag 107': no channel of the data has this mass"):
         pp.debarcode(pool, doublet_filter_key().rename(columns={102: "Ag 107"}))
     assert "barcode" not in pool.obs

@@ -151,9 +151,9 @@ def test_time_that_cannot_be_used(run: anndata.AnnData) -> None:
     [
         ({"mad": 0}, "mad is 0; it must be above 0"),
         ({"it_limit": 1.5}, "it_limit is 1.5; it must be above 0 and at most 1"),
-        ({"consecutive_bins": -1}, "consecutive_bins is -1; it must be at least 0"),
-        ({"events_per_bin": 149}, "events_per_bin is 149; it must be at least 150"),
-        ({"on_missing": "warn"}, "on_missing is 'warn'; it must be 'raise' or 'skip'"),
+        ({"consecutive_bins": -1}, "consecutive_bins is -1; it must be a whole number of at least 0"),
+        ({"events_per_bin": 149}, "events_per_bin is 149; it must be a whole number of at least 150"),
+        ({"on_missing": "warn"}, "on_missing is 'warn'; known: raise, skip"),
         ({"sample_key": "tube"}, "obs has no column 'tube'"),
     ],
 )

@@ -44,7 +44,7 @@ class Table:
         return value if value - value == 0 and "_" not in text else None
 
 
-def _decode(raw: bytes) -> str:
+def decode(raw: bytes) -> str:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16")
     try:
@@ -85,7 +85,7 @@ def load_table(
     if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return None, [Problem(str(path), "this is a workbook, not text", "save the sheet as CSV")]
     try:
-        text = _decode(raw)
+        text = decode(raw)
     except UnicodeDecodeError:
         return None, [Problem(str(path), "this is not a text file", "save the table as CSV in UTF-8")]
     if "\0" in text:

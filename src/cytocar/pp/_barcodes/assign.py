@@ -59,7 +59,7 @@ def assign(
     bit = np.left_shift(np.int64(1), np.arange(m, dtype=np.int64))
     code_bits = codes.astype(np.int64) @ bit
     by_bits = np.argsort(code_bits)
-    known = code_bits[by_bits]
+    sorted_bits = code_bits[by_bits]
     population = np.full(n, -1, dtype=np.int32)
     gap = np.full(n, np.nan)
     for start in range(0, n, _ROWS):
@@ -68,10 +68,10 @@ def assign(
         ranked = np.take_along_axis(values[block], order, axis=1)
         top = np.cumsum(bit[order], axis=1)
         for size in np.unique(codes.sum(axis=1)).tolist():
-            place = np.minimum(np.searchsorted(known, top[:, size - 1]), known.size - 1)
+            nearest = np.minimum(np.searchsorted(sorted_bits, top[:, size - 1]), sorted_bits.size - 1)
             step = ranked[:, size - 1] - ranked[:, size]
-            valid = (known[place] == top[:, size - 1]) & (step > 0)
-            population[block][valid] = by_bits[place[valid]]
+            valid = (sorted_bits[nearest] == top[:, size - 1]) & (step > 0)
+            population[block][valid] = by_bits[nearest[valid]]
             gap[block][valid] = step[valid]
     return population, gap, values
 
@@ -149,9 +149,9 @@ def estimate_cutoff(remaining: NDArray[np.int64]) -> Estimate | None:
     slope, height = np.polyfit(x, y, 1)
     rss_curve = float(((y - curve(x, b, d, e)) ** 2).sum())
     rss_line = float(((y - (height + slope * x)) ** 2).sum())
-    found = _leaves_plateau(float(b), float(e))
+    fall = _leaves_plateau(float(b), float(e))
     if slope >= 0 or rss_curve + rss_line == 0:
-        return Estimate(found, found, float("nan"), 0.0)
+        return Estimate(fall, fall, float("nan"), 0.0)
     line = float(np.clip(-height / (2 * slope), 0.0, 1.0))
     weight = rss_curve / (rss_curve + rss_line)
-    return Estimate((1 - weight) * found + weight * line, found, line, weight)
+    return Estimate((1 - weight) * fall + weight * line, fall, line, weight)

@@ -127,7 +127,7 @@ def debarcode(
     by_name = np.argsort(channels)
     codes = checked.codes[:, by_name]
     population, gap, values = assign(counts[:, by_name], codes)
-    found = np.full(adata.n_obs, -1, dtype=np.int32)
+    assigned = np.full(adata.n_obs, -1, dtype=np.int32)
     distance = np.full(adata.n_obs, np.nan)
     kept: dict[str, Any] = {}
     for number, name in enumerate(checked.names):
@@ -146,7 +146,7 @@ def debarcode(
                 filter(None, [note, f"{int(core.sum())} events are too few for a Mahalanobis distance"])
             )
         near = core if squared is None else core & (squared <= limit)
-        found[rows[near]] = number
+        assigned[rows[near]] = number
         kept[name] = {
             "positives": [checked.columns[i] for i in np.flatnonzero(checked.codes[number])],
             "events": int(rows.size),
@@ -166,7 +166,7 @@ def debarcode(
     # -1 is the last of the categories, which stands for no sample
     names = [*checked.names, UNASSIGNED]
     adata.obs[BARCODE] = pd.Categorical.from_codes(
-        np.where(found < 0, len(names) - 1, found), dtype=pd.CategoricalDtype(names)
+        np.where(assigned < 0, len(names) - 1, assigned), dtype=pd.CategoricalDtype(names)
     )
     adata.obs[SEPARATION] = gap
     adata.obs[DISTANCE] = distance
@@ -238,10 +238,10 @@ def _finite_counts(adata: AnnData, columns: list[int]) -> NDArray[np.float32]:
     counts = counts_in_x(adata)[:, columns]
     bad = ~np.isfinite(counts)
     if bad.any():
-        event, place = np.argwhere(bad)[0]
+        event, column = np.argwhere(bad)[0]
         raise ParameterError(
-            f"{np.count_nonzero(bad)} counts in barcode channels are not finite, the first is {counts[event, place]} "
-            f"of {adata.var_names[columns[place]]} in event {event}",
+            f"{np.count_nonzero(bad)} counts in barcode channels are not finite, the first is {counts[event, column]} "
+            f"of {adata.var_names[columns[column]]} in event {event}",
             fix="remove these events or read the file again",
         )
     return counts
@@ -252,8 +252,8 @@ def kept(adata: AnnData) -> dict[str, Any]:
     text = adata.uns.get(keys.UNS, {}).get(DEBARCODE)
     if text is None:
         raise StateError("these events have not been debarcoded", fix="run cytocar.pp.debarcode first")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    entries: dict[str, Any] = json.loads(text)
+    return entries
 
 
 def barcode_table(adata: AnnData) -> pd.DataFrame:

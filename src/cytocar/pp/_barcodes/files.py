@@ -43,7 +43,7 @@ def debarcode_file(
     mahalanobis: float = 30.0,
     deidentify: bool = False,
 ) -> pd.DataFrame:
-    """Part an FCS file of a barcoded pool into one FCS file a sample, and one for the events in no sample.
+    """Split an FCS file of a barcoded pool into one FCS file per sample, and one for the events in no sample.
 
     The files are called ``<file>_<sample>.fcs`` and ``<file>_unassigned.fcs``; together they hold every event of the
     pool once, with all its channels and keywords, in the order of the pool. The sample stands in the keyword
@@ -111,21 +111,20 @@ def debarcode_file(
     with tempfile.TemporaryDirectory(prefix=".debarcode.", dir=out) as hidden:
         for name, target in targets.items():
             rows = np.flatnonzero(of_events == name)
-            part = pool[rows].copy()
-            texts = json.loads(part.uns[keys.UNS][KEYWORDS])
+            events = pool[rows].copy()
+            texts = json.loads(events.uns[keys.UNS][KEYWORDS])
             # TEXT of FCS has no empty values
             texts[BARCODE_KEYWORD] = name or UNASSIGNED_FILE
-            part.uns[keys.UNS][KEYWORDS] = json.dumps(texts)
-            write_fcs(part, Path(hidden) / target.name, deidentify=deidentify)
+            events.uns[keys.UNS][KEYWORDS] = json.dumps(texts)
+            write_fcs(events, Path(hidden) / target.name, deidentify=deidentify)
             written[name] = rows.size
         for target in targets.values():
             (Path(hidden) / target.name).replace(target)
 
-    found = kept(pool)
     rest = {
         BARCODE: UNASSIGNED,
         "positives": "",
-        "events": found["without_code"],
+        "events": kept(pool)["without_code"],
         "assigned": 0,
         "note": "events without a code of the key, in `events`; in no sample, in `written`",
     }
@@ -153,8 +152,8 @@ def _targets(file: Path, out: Path, names: tuple[str, ...]) -> dict[str, Path]:
     taken: dict[str, str] = {}
     problems = []
     for name in [*names, UNASSIGNED]:
-        word = _UNFIT.sub("_", name) if name else UNASSIGNED_FILE
-        target = out.resolve() / f"{file.stem}_{word}.fcs"
+        ending = _UNFIT.sub("_", name) if name else UNASSIGNED_FILE
+        target = out.resolve() / f"{file.stem}_{ending}.fcs"
         # Some file systems do not tell A from a.
         folded = target.name.casefold()
         if folded in taken:
@@ -170,5 +169,5 @@ def _targets(file: Path, out: Path, names: tuple[str, ...]) -> dict[str, Path]:
         taken[folded] = name
         targets[name] = target
     if problems:
-        raise ParameterError("\n".join(str(problem) for problem in problems))
+        raise ParameterError(problems=problems)
     return targets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import PanelError, Problem, did_you_mean
-from cytocar._core.hand_tables import _decode
+from cytocar._core.hand_tables import decode
 from cytocar.panel.names import ISOTOPES, Isotope, channel_isotope, marker_key, parse_isotope
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SEPARATORS: Final = (",", ";", "\t")
 _MASS: Final = re.compile(r"X?([0-9]{2,3})(?:\.0+)?")
 _GAPS: Final = re.compile(r"[\s-]+")
 _VALUES: Final = {"0": False, "1": True, "0.0": False, "1.0": True, "False": False, "True": True}
-_MASSES: Final = frozenset(mass for known in ISOTOPES.values() for mass in known)
+_MASSES: Final = frozenset(mass for masses in ISOTOPES.values() for mass in masses)
 # One bit a channel in a 64-bit number, and room for the sign.
 _MOST_CHANNELS: Final = 62
 
@@ -45,7 +45,7 @@ def read_barcode_key(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     The header names the barcode channels, by mass (``102``) or as channels or markers (``Pd102Di``, ``BC102``);
     every further row is a sample: its name, and 1 (positive) or 0 for each channel. The file may be UTF-8, UTF-16
-    or Latin-1, its lines may end in LF, CRLF or CR, and its cells be parted by comma, semicolon or tab. Samples may
+    or Latin-1, its lines may end in LF, CRLF or CR, and its cells be separated by comma, semicolon or tab. Samples may
     have the same number of positives (as in the doublet-filtering scheme of Zunder et al. 2015, Nat Protoc 10:316,
     doi 10.1038/nprot.2015.020) or not.
 
@@ -99,7 +99,7 @@ def as_key(key: pd.DataFrame | str | os.PathLike[str]) -> Key:
     where = "the key"
     names = [str(name).strip() for name in key.index]
     rows = [
-        (f"{where}, sample {name!r}", name, [_plain(cell) for cell in cells])
+        _Row(f"{where}, sample {name!r}", name, [_plain(cell) for cell in cells])
         for name, cells in zip(names, key.to_numpy(dtype=object).tolist(), strict=True)
     ]
     return _checked(where, [str(column).strip() for column in key.columns], rows)
@@ -109,51 +109,61 @@ def _plain(cell: Any) -> str:
     return str(float(cell)) if isinstance(cell, (float, np.floating)) else str(cell)
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One sample of a key as written: where it stands, its name, and a cell for each channel."""
+
+    where: str
+    name: str
+    cells: list[str]
+
+
 def _read(path: Path) -> Key:
+    header, rows = _lines_of(path, _text_of(path))
+    # Spreadsheets leave empty columns at the end.
+    while (
+        len(header) > 1 and not header[-1] and not any("".join(row.cells[len(header) - 2 :]) for row in rows)
+    ):
+        header.pop()
+    width = len(header) - 1
+    rows = [row if any(row.cells[width:]) else replace(row, cells=row.cells[:width]) for row in rows]
+    return _checked(str(path), header[1:], rows)
+
+
+def _text_of(path: Path) -> str:
+    not_text = PanelError("this is not a text file", where=str(path), fix="save the key as CSV")
     try:
-        text = _decode(path.read_bytes())
+        text = decode(path.read_bytes())
     except UnicodeDecodeError:
-        raise PanelError("this is not a text file", where=str(path), fix="save the key as CSV") from None
+        raise not_text from None
     except OSError as error:
-        why = (
-            "there is no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"cannot be read: {error.strerror}"
-        )
+        missing = isinstance(error, FileNotFoundError)
+        why = "there is no such file" if missing else f"cannot be read: {error.strerror}"
         raise PanelError(why, where=str(path), fix="name the CSV file of the key") from None
     if "\0" in text or text.startswith("PK\x03\x04"):
-        raise PanelError("this is not a text file", where=str(path), fix="save the key as CSV")
+        raise not_text
+    return text
+
+
+def _lines_of(path: Path, text: str) -> tuple[list[str], list[_Row]]:
+    """Return the header and the rows below it, without comments and empty lines."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     separator = max(_SEPARATORS, key=first.count)
-    header: list[str] | None = None
-    rows: list[tuple[str, str, list[str]]] = []
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
+    rows: list[_Row] = []
     try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if not any(cells) or cells[0].startswith("#"):
-                continue
-            if header is None:
-                header = cells
-            else:
-                rows.append((f"{path}, line {reader.line_num}", cells[0], cells[1:]))
+        for line in reader:
+            cells = [cell.strip() for cell in line]
+            if any(cells) and not cells[0].startswith("#"):
+                rows.append(_Row(f"{path}, line {reader.line_num}", cells[0], cells[1:]))
     except csv.Error as error:
         raise PanelError(
             f"is not CSV: {error}", where=f"{path}, line {reader.line_num}", fix="check the double quotes"
         ) from None
-    if header is None:
+    if not rows:
         raise PanelError("the key is empty", where=str(path), fix="give a header line and one row per sample")
-    # Spreadsheets leave empty columns at the end.
-    while (
-        len(header) > 1
-        and not header[-1]
-        and not any("".join(cells[len(header) - 2 :]) for *_, cells in rows)
-    ):
-        header.pop()
-    width = len(header) - 1
-    rows = [(where, name, cells[:width] if not any(cells[width:]) else cells) for where, name, cells in rows]
-    return _checked(str(path), header[1:], rows)
+    return [rows[0].name, *rows[0].cells], rows[1:]
 
 
 def mass_of(column: str) -> int | None:
@@ -174,7 +184,7 @@ def _column_problems(where: str, columns: list[str]) -> list[Problem]:
             Problem(
                 where,
                 f"{len(columns)} channels are named",
-                "at least two are due, one positive and one negative",
+                "name at least two, one positive and one negative",
             )
         )
     if len(columns) > _MOST_CHANNELS:
@@ -182,9 +192,9 @@ def _column_problems(where: str, columns: list[str]) -> list[Problem]:
             Problem(where, f"{len(columns)} channels are named", f"at most {_MOST_CHANNELS} can be read")
         )
     seen: dict[object, str] = {}
-    for place, column in enumerate(columns, start=2):
+    for number, column in enumerate(columns, start=2):
         if not column:
-            problems.append(Problem(where, f"column {place} has no name", "name its mass or channel"))
+            problems.append(Problem(where, f"column {number} has no name", "name its mass or channel"))
             continue
         mass = mass_of(column)
         if mass is not None and mass not in _MASSES:
@@ -205,54 +215,50 @@ def _column_problems(where: str, columns: list[str]) -> list[Problem]:
     return problems
 
 
-def _checked(where: str, columns: list[str], rows: list[tuple[str, str, list[str]]]) -> Key:
+def _checked(where: str, columns: list[str], rows: list[_Row]) -> Key:
     problems = _column_problems(where, columns)
     if not rows:
-        problems.append(Problem(where, "the key has no rows", "give a row a sample"))
+        problems.append(Problem(where, "the key has no rows", "give one row per sample"))
     names: dict[str, str] = {}
     codes: dict[str, tuple[bool, ...]] = {}
-    for at, name, cells in rows:
-        if not name:
-            problems.append(Problem(at, "the sample has no name", "put it into the first column"))
-        elif name in names:
-            problems.append(
-                Problem(at, f"the name {name!r} is there twice", "give every sample its own name")
-            )
-        if len(cells) != len(columns):
-            problems.append(
-                Problem(
-                    at, f"{len(cells)} values for {len(columns)} channels", "give 0 or 1 for each channel"
-                )
-            )
+    for row in rows:
+        if not row.name:
+            problems.append(Problem(row.where, "the sample has no name", "put it into the first column"))
+        elif row.name in names:
+            what = f"the name {row.name!r} is there twice"
+            problems.append(Problem(row.where, what, "give every sample its own name"))
+        wrong_cells = _cell_problem(row, columns)
+        if wrong_cells is not None:
+            problems.append(wrong_cells)
             continue
-        wrong = [
-            f"{cell!r} in {column}"
-            for cell, column in zip(cells, columns, strict=True)
-            if cell not in _VALUES
-        ]
-        if wrong:
-            problems.append(Problem(at, f"{', '.join(wrong)}: not 0 or 1", "1 is positive, 0 is negative"))
-            continue
-        code = tuple(_VALUES[cell] for cell in cells)
+        code = tuple(_VALUES[cell] for cell in row.cells)
         if len(columns) > 1 and len(set(code)) == 1:
-            problems.append(
-                Problem(
-                    at,
-                    f"{name!r} is {'positive' if code[0] else 'negative'} in every channel",
-                    "a code needs a positive and a negative channel to compare",
-                )
-            )
-        elif name and name not in names:
-            codes[name] = code
-        names.setdefault(name, at)
+            what = f"{row.name!r} is {'positive' if code[0] else 'negative'} in every channel"
+            fix = "a code needs a positive and a negative channel to compare"
+            problems.append(Problem(row.where, what, fix))
+        elif row.name and row.name not in names:
+            codes[row.name] = code
+        names.setdefault(row.name, row.where)
     problems += _code_problems(names, codes)
     if problems:
         raise PanelError(problems=problems)
     return Key(tuple(codes), tuple(columns), np.array(list(codes.values()), dtype=np.bool_))
 
 
+def _cell_problem(row: _Row, columns: list[str]) -> Problem | None:
+    """Return what is wrong with the cells of a row: too few or many, or other than 0 and 1."""
+    if len(row.cells) != len(columns):
+        what = f"{len(row.cells)} values for {len(columns)} channels"
+        return Problem(row.where, what, "give 0 or 1 for each channel")
+    cells = zip(row.cells, columns, strict=True)
+    wrong = [f"{cell!r} in {column}" for cell, column in cells if cell not in _VALUES]
+    if wrong:
+        return Problem(row.where, f"{', '.join(wrong)}: not 0 or 1", "1 is positive, 0 is negative")
+    return None
+
+
 def _code_problems(names: dict[str, str], codes: dict[str, tuple[bool, ...]]) -> list[Problem]:
-    """Return the pairs of samples that cannot be told apart."""
+    """Return the pairs of samples that cannot be distinguished."""
     problems = []
     positive = {name: frozenset(i for i, on in enumerate(code) if on) for name, code in codes.items()}
     for name, mine in positive.items():
@@ -292,51 +298,51 @@ def match_channels(key: Key, adata: AnnData) -> list[int]:
     """
     channels = _channel_names(adata)
     markers = [str(name) for name in adata.var_names]
-    isotopes: list[Isotope | None] = [
-        channel_isotope(channel, marker) for channel, marker in zip(channels, markers, strict=True)
-    ]
-    given = adata.var[keys.MASS].to_numpy() if keys.MASS in adata.var else [0] * len(channels)
-    # A channel that sums several masses is none of them.
-    masses = [
-        0 if isotope and isotope.span else int(mass) if mass > 0 else isotope.mass if isotope else 0
-        for mass, isotope in zip(given, isotopes, strict=True)
-    ]
-    problems, found = [], []
+    masses = _masses_of(adata, channels, markers)
+    problems: list[Problem] = []
+    matched = []
     for column in key.columns:
         hits = _hits(column, channels, markers, masses)
         if len(hits) > 1:
             hits = _barcodes_among(adata, hits) or hits
-        found.append(hits[0] if hits else -1)
-        if len(hits) > 1:
-            fits = ", ".join(channels[hit] for hit in hits)
-            problems.append(
-                Problem(f"key, column {column!r}", f"fits {len(hits)} channels ({fits})", "name one")
-            )
-        elif not hits and (mass_of(column) is not None or _isotope_of(column) is not None):
-            there = ", ".join(str(mass) for mass in sorted(set(masses) - {0})) or "none"
-            problems.append(
-                Problem(
-                    f"key, column {column!r}",
-                    "no channel of the data has this mass",
-                    f"masses of the data: {there}. A panel without the barcode channels leaves them out on reading",
-                )
-            )
-        elif not hits:
-            problems.append(
-                Problem(
-                    f"key, column {column!r}", "is no channel of the data", did_you_mean(column, channels)
-                )
-            )
-    for place in sorted({hit for hit in found if hit >= 0 and found.count(hit) > 1}):
-        shared = [column for column, hit in zip(key.columns, found, strict=True) if hit == place]
-        problems.append(
-            Problem(
-                f"key, columns {', '.join(shared)}", f"are all channel {channels[place]}", "keep one of them"
-            )
-        )
+        matched.append(hits[0] if hits else -1)
+        if len(hits) != 1:
+            problems.append(_not_one_channel(column, [channels[hit] for hit in hits], channels, masses))
+    for hit in sorted({hit for hit in matched if hit >= 0 and matched.count(hit) > 1}):
+        shared = [column for column, other in zip(key.columns, matched, strict=True) if other == hit]
+        where = f"key, columns {', '.join(shared)}"
+        problems.append(Problem(where, f"are all channel {channels[hit]}", "keep one of them"))
     if problems:
         raise PanelError(problems=problems)
-    return found
+    return matched
+
+
+def _masses_of(adata: AnnData, channels: list[str], markers: list[str]) -> list[int]:
+    """Return the mass of each channel, 0 where it has none."""
+    stated = adata.var[keys.MASS].to_numpy() if keys.MASS in adata.var else [0] * len(channels)
+    masses = []
+    for mass, channel, marker in zip(stated, channels, markers, strict=True):
+        isotope = channel_isotope(channel, marker)
+        # A channel that sums several masses is none of them.
+        if isotope is not None and isotope.span:
+            masses.append(0)
+        elif mass > 0:
+            masses.append(int(mass))
+        else:
+            masses.append(isotope.mass if isotope is not None else 0)
+    return masses
+
+
+def _not_one_channel(column: str, fits: list[str], channels: list[str], masses: list[int]) -> Problem:
+    """Return the problem of a column of the key that fits no channel, or several."""
+    where = f"key, column {column!r}"
+    if fits:
+        return Problem(where, f"fits {len(fits)} channels ({', '.join(fits)})", "name one")
+    if mass_of(column) is None and _isotope_of(column) is None:
+        return Problem(where, "is not a channel of the data", did_you_mean(column, channels))
+    there = ", ".join(str(mass) for mass in sorted(set(masses) - {0})) or "none"
+    fix = f"masses of the data: {there}. A panel without the barcode channels leaves them out on reading"
+    return Problem(where, "no channel of the data has this mass", fix)
 
 
 def _hits(column: str, channels: list[str], markers: list[str], masses: list[int]) -> list[int]:

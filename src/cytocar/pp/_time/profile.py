@@ -42,7 +42,7 @@ class TimeBins:
     active_s
         Length of each bin without pauses, in seconds; NaN where there is no time.
     notes
-        What is odd, by bin; -1 for the whole file.
+        What is unusual, by bin; -1 for the whole file.
     """
 
     index: NDArray[np.intp]
@@ -140,8 +140,8 @@ def _bead_columns(adata: AnnData) -> list[int]:
 def _cd45_column(adata: AnnData) -> int | None:
     from cytocar.panel.names import marker_key
 
-    found = [i for i, name in enumerate(adata.var_names) if marker_key(str(name)) == marker_key("CD45")]
-    return found[0] if found else None
+    wanted = marker_key("CD45")
+    return next((i for i, name in enumerate(adata.var_names) if marker_key(str(name)) == wanted), None)
 
 
 def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
@@ -190,8 +190,8 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
     bins = min(bins, max(n // _LEAST_A_BIN, 1)) if n else 0
     clock = technical(adata, "time")
     time = adata.obs[clock].to_numpy(dtype=np.float64) if clock is not None else None
-    found = time_bins(time, n, bins) if n else _by_order(0, 0, "there are no events")
-    events = np.bincount(found.index, minlength=bins)
+    over_time = time_bins(time, n, bins) if n else _by_order(0, 0, "there are no events")
+    events = np.bincount(over_time.index, minlength=bins)
     nothing = np.full(bins, np.nan)
 
     is_cell = np.ones(n, dtype=bool)
@@ -203,31 +203,30 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
             (classes == CELL).to_numpy(dtype=bool),
             (classes == BEAD).to_numpy(dtype=bool),
         )
-        cells = np.bincount(found.index[is_cell], minlength=bins)
+        cells = np.bincount(over_time.index[is_cell], minlength=bins)
         cell_fraction = np.divide(cells, events, out=nothing.copy(), where=events > 0)
 
     def median(columns: list[int], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
         if not columns or not chosen.any():
             return nothing
         return _grouped_median(
-            np.mean([counts[chosen, column] for column in columns], axis=0), found.index[chosen], bins
+            np.mean([counts[chosen, column] for column in columns], axis=0), over_time.index[chosen], bins
         )
 
     names = {str(adata.var_names[column]): column for column in with_role(adata, "dna")}
     dna = strongest({name: counts[:, column] for name, column in names.items()}, list(names))
     cd45 = _cd45_column(adata)
-    general = found.notes.get(-1, "")
+    general = over_time.notes.get(-1, "")
     notes = [
-        "; ".join(part for part in (general if i == 0 else "", found.notes.get(i, "")) if part)
-        for i in range(bins)
+        "; ".join(filter(None, (general if i == 0 else "", over_time.notes.get(i, "")))) for i in range(bins)
     ]
     return pd.DataFrame(
         {
             "bin": np.arange(bins),
-            "start_s": found.start_s,
-            "end_s": found.end_s,
+            "start_s": over_time.start_s,
+            "end_s": over_time.end_s,
             "events": events,
-            "events_per_s": events / found.active_s,
+            "events_per_s": events / over_time.active_s,
             "cell_fraction": cell_fraction,
             "dna_median": median([] if dna is None else [names[dna]], is_cell),
             "bead_median": median(_bead_columns(adata), is_bead),

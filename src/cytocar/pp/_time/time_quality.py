@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import keep_events, own, sample_positions
 from cytocar.pp._arcsinh.arcsinh import arcsinh_values
-from cytocar.pp._channels import counts_in_x, technical
+from cytocar.pp._channels import counts_in_x, require_finite_channels, technical
 from cytocar.pp._cleaning.limit import COFACTOR
 from cytocar.pp._time.judge import (
     FEWEST_BINS,
     FEWEST_EVENTS,
     RATE,
+    Stability,
     bins_of,
     event_rate,
     hump_medians,
@@ -47,7 +50,7 @@ def _seconds(adata: AnnData) -> NDArray[np.float64] | None:
     return None if clock is None else adata.obs[clock].to_numpy(dtype=np.float64) / 1000.0
 
 
-def _trouble(seconds: NDArray[np.float64] | None, sample: str) -> str:
+def _time_fault(seconds: NDArray[np.float64] | None, sample: str) -> str:
     """Return what is wrong with Time, ``""`` if nothing is."""
     where = f" of sample {sample!r}" if sample else ""
     if seconds is None:
@@ -65,23 +68,25 @@ def _trouble(seconds: NDArray[np.float64] | None, sample: str) -> str:
     return ""
 
 
-def _check(
-    mad: float, it_limit: float, consecutive_bins: int, events_per_bin: int | None, missing: str
-) -> None:
-    if not mad > 0:
-        raise ParameterError(f"mad is {mad}", fix="it must be above 0, usually 6")
-    if not 0 < it_limit <= 1:
-        raise ParameterError(f"it_limit is {it_limit}", fix="it must be above 0 and at most 1, usually 0.6")
-    if consecutive_bins < 0:
-        raise ParameterError(
-            f"consecutive_bins is {consecutive_bins}", fix="it must be at least 0, usually 5"
-        )
-    if events_per_bin is not None and events_per_bin < FEWEST_EVENTS:
-        raise ParameterError(
-            f"events_per_bin is {events_per_bin}", fix=f"it must be at least {FEWEST_EVENTS}"
-        )
-    if missing not in ("raise", "skip"):
-        raise ParameterError(f"on_missing is {missing!r}", fix="it must be 'raise' or 'skip'")
+@dataclass(frozen=True)
+class _Settings:
+    """What `time_quality` was told, checked."""
+
+    mad: float
+    it_limit: float
+    consecutive_bins: int
+    events_per_bin: int | None
+
+    def __post_init__(self) -> None:
+        if not self.mad > 0:
+            raise ParameterError(f"mad is {self.mad}", fix="it must be above 0, usually 6")
+        if not 0 < self.it_limit <= 1:
+            raise ParameterError(
+                f"it_limit is {self.it_limit}", fix="it must be above 0 and at most 1, usually 0.6"
+            )
+        checks.whole_number(self.consecutive_bins, "consecutive_bins", 0, usual="usually 5")
+        if self.events_per_bin is not None:
+            checks.whole_number(self.events_per_bin, "events_per_bin", FEWEST_EVENTS)
 
 
 def time_quality(
@@ -161,73 +166,36 @@ def time_quality(
     True
     """
     provenance.require_state(adata, keys.STATE_COUNTS, "pp.time_quality")
-    _check(mad, it_limit, consecutive_bins, events_per_bin, on_missing)
+    settings = _Settings(mad, it_limit, consecutive_bins, events_per_bin)
+    checks.one_of(on_missing, "on_missing", ("raise", "skip"))
     counts = counts_in_x(adata)
     seconds = _seconds(adata)
-    followed = _followed(adata)
-    names = [str(name) for name in adata.var_names]
     samples = sample_positions(adata, sample_key)
-    troubles = {name: _trouble(None if seconds is None else seconds[rows], name) for name, rows in samples}
-    for trouble in troubles.values():
-        if trouble and on_missing == "raise":
-            raise ParameterError(
-                f"pp.time_quality needs the time of every event in the order of the file, but {trouble}",
-                fix=(
-                    "put the "
-                    "events into the order of acquisition, give joined files a sample each, or pass on_missing='skip'"
-                ),
-            )
+    faults = {name: _time_fault(None if seconds is None else seconds[rows], name) for name, rows in samples}
+    if on_missing == "raise":
+        _require_time(faults)
 
     stable = np.ones(adata.n_obs, dtype=bool)
     kept: dict[str, Any] = {}
     for sample, rows in samples:
-        note = troubles[sample]
-        if note or seconds is None or not rows.size:
-            kept[sample] = {
-                "events": int(rows.size),
-                "note": f"not judged: {note or 'no events'}",
-                "bins": [],
-            }
+        if faults[sample] or seconds is None or not rows.size:
+            note = f"not judged: {faults[sample] or 'no events'}"
+            kept[sample] = {"events": int(rows.size), "note": note, "bins": []}
             continue
-        edges = bins_of(rows.size, events_per_bin)
-        bins = edges.size - 1
-        of_bin = np.repeat(np.arange(bins, dtype=np.intp), np.diff(edges))
-        time_s = seconds[rows]
-        series, of_series = [event_rate(time_s, edges)], [RATE]
-        whole = rows.size == counts.shape[0]
-        for column in followed:
-            values = counts[:, column] if whole else counts[rows, column]
-            if not np.isfinite(values).all():
-                event = int(np.flatnonzero(~np.isfinite(values))[0])
-                raise ParameterError(
-                    f"{names[column]} is {values[event]} in event {event}", fix="values must be finite"
-                )
-            signal = arcsinh_values(values[:, None], np.array([COFACTOR], dtype=np.float32))[:, 0]
-            humps = hump_medians(signal, of_bin, bins)
-            series += humps
-            of_series += [names[column]] * len(humps)
-        found = judge(
-            np.stack(series, axis=1), of_series, mad=mad, it_limit=it_limit, consecutive_bins=consecutive_bins
+        course = _course(adata, counts, rows, seconds[rows], events_per_bin)
+        verdict = judge(
+            np.stack(course.series, axis=1),
+            course.names,
+            mad=settings.mad,
+            it_limit=settings.it_limit,
+            consecutive_bins=settings.consecutive_bins,
         )
-        stable[rows] = found.stable[of_bin]
-        if bins < FEWEST_BINS:
-            note = f"not judged: {bins} bins are fewer than {FEWEST_BINS}"
+        stable[rows] = verdict.stable[course.of_bin]
+        few = course.n_bins < FEWEST_BINS
         kept[sample] = {
             "events": int(rows.size),
-            "note": note,
-            "bins": [
-                [
-                    i,
-                    float(time_s[edges[i]]),
-                    float(time_s[edges[i + 1] - 1]),
-                    int(edges[i + 1] - edges[i]),
-                    bool(found.stable[i]),
-                    found.by[i],
-                    of_series[found.worst[i]],
-                    round(float(found.shift[i]), 4),
-                ]
-                for i in range(bins)
-            ],
+            "note": f"not judged: {course.n_bins} bins are fewer than {FEWEST_BINS}" if few else "",
+            "bins": _bin_rows(course, seconds[rows], verdict),
         }
 
     adata = adata.copy() if copy else own(adata)
@@ -239,16 +207,91 @@ def time_quality(
         adata,
         "pp.time_quality",
         {
-            "mad": mad,
-            "it_limit": it_limit,
-            "consecutive_bins": consecutive_bins,
-            "events_per_bin": events_per_bin,
+            **asdict(settings),
             "remove": remove,
             "on_missing": on_missing,
             "sample_key": sample_key,
         },
     )
     return adata if copy else None
+
+
+def _require_time(faults: Mapping[str, str]) -> None:
+    for fault in faults.values():
+        if fault:
+            raise ParameterError(
+                f"pp.time_quality needs the time of every event in the order of the file, but {fault}",
+                fix="put the events into the order of acquisition, give joined files a sample each, or pass "
+                "on_missing='skip'",
+            )
+
+
+@dataclass(frozen=True)
+class _Course:
+    """Signals of one sample over bins of time.
+
+    Parameters
+    ----------
+    edges
+        Where each bin begins, and the end of the last.
+    of_bin
+        Bin of each event.
+    series
+        One value per bin: the rate of events, and the humps of every channel.
+    names
+        What each series is of.
+    """
+
+    edges: NDArray[np.intp]
+    of_bin: NDArray[np.intp]
+    series: list[NDArray[np.float64]]
+    names: list[str]
+
+    @property
+    def n_bins(self) -> int:
+        """Return the number of bins."""
+        return self.edges.size - 1
+
+
+def _course(
+    adata: AnnData,
+    counts: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    time_s: NDArray[np.float64],
+    events_per_bin: int | None,
+) -> _Course:
+    edges = bins_of(rows.size, events_per_bin)
+    n_bins = edges.size - 1
+    of_bin = np.repeat(np.arange(n_bins, dtype=np.intp), np.diff(edges))
+    series, names = [event_rate(time_s, edges)], [RATE]
+    whole = rows.size == counts.shape[0]
+    for column in _followed(adata):
+        name = str(adata.var_names[column])
+        values = counts[:, column] if whole else counts[rows, column]
+        require_finite_channels({name: values})
+        signal = arcsinh_values(values[:, None], np.array([COFACTOR], dtype=np.float32))[:, 0]
+        humps = hump_medians(signal, of_bin, n_bins)
+        series += humps
+        names += [name] * len(humps)
+    return _Course(edges, of_bin, series, names)
+
+
+def _bin_rows(course: _Course, time_s: NDArray[np.float64], verdict: Stability) -> list[list[Any]]:
+    """Return what the table tells of each bin."""
+    edges = course.edges
+    return [
+        [
+            i,
+            float(time_s[edges[i]]),
+            float(time_s[edges[i + 1] - 1]),
+            int(edges[i + 1] - edges[i]),
+            bool(verdict.stable[i]),
+            verdict.by[i],
+            course.names[verdict.worst[i]],
+            round(float(verdict.shift[i]), 4),
+        ]
+        for i in range(course.n_bins)
+    ]
 
 
 def time_quality_table(adata: AnnData) -> pd.DataFrame:
