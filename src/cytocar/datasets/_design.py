@@ -66,7 +66,7 @@ EVENT_PERCENT: Final = {
 
 @dataclass(frozen=True)
 class Populations:
-    """What each population expresses: one row a population, one column a marker.
+    """What each population expresses: one row per population, one column per marker.
 
     Parameters
     ----------
@@ -102,6 +102,23 @@ class Populations:
     def is_host_t(self) -> np.ndarray:
         """Return for each population whether it is one of host T cells."""
         return np.array([name in HOST_SUBSET for name in self.names])
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the simulated study as they were handed in."""
+
+    cells: int
+    seed: int
+    spill: bool
+    drift: bool
+    host_dn: float
+    false_positive_rate: float
+    car_fraction: Mapping[str, float] | None
+    staining_shift: float
+    equal_truth: bool
+    timepoints: Sequence[str] | None
+    negative_control: bool
 
 
 @dataclass(frozen=True)
@@ -160,25 +177,25 @@ def populations() -> Populations:
     names = tuple(str(name) for name in table["population"])
     parents = [str(parent) for parent in table["parent"]]
     markers = tuple(column.removesuffix("_ppos") for column in table.columns if column.endswith("_ppos"))
-    car = [name.startswith("CAR_") for name in names]
+    labels = [_labels(name, parent) for name, parent in zip(names, parents, strict=True)]
+    lineage, subset, cluster = zip(*labels, strict=True)
     return Populations(
         names=names,
-        lineage=tuple(
-            "T" if is_car or parent == "hostT" else parent
-            for is_car, parent in zip(car, parents, strict=True)
-        ),
-        subset=tuple(
-            parent if is_car else HOST_SUBSET.get(name, "")
-            for is_car, parent, name in zip(car, parents, names, strict=True)
-        ),
-        cluster=tuple(
-            name.removeprefix("CAR_") if is_car else "" for is_car, name in zip(car, names, strict=True)
-        ),
+        lineage=lineage,
+        subset=subset,
+        cluster=cluster,
         markers=markers,
         probability=table[[f"{marker}_ppos" for marker in markers]].to_numpy(dtype=np.float64),
         mean=table[[f"{marker}_mu" for marker in markers]].to_numpy(dtype=np.float64),
         sd=table[[f"{marker}_sd" for marker in markers]].to_numpy(dtype=np.float64),
     )
+
+
+def _labels(name: str, parent: str) -> tuple[str, str, str]:
+    """Return the lineage of a population, its subset ("" unless T cells) and its cluster ("" unless CAR-T cells)."""
+    if name.startswith("CAR_"):
+        return "T", parent, name.removeprefix("CAR_")
+    return "T" if parent == "hostT" else parent, HOST_SUBSET.get(name, ""), ""
 
 
 def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -193,54 +210,40 @@ def apportion(total: int, shares: Mapping[str, float]) -> dict[str, int]:
     if whole <= 0:
         return dict.fromkeys(shares, 0)
     exact = {name: total * share / whole for name, share in shares.items()}
-    found = {name: math.floor(value) for name, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: found[name] - exact[name])
-    for name in by_remainder[: total - sum(found.values())]:
-        found[name] += 1
-    return found
+    whole_of = {name: math.floor(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: whole_of[name] - exact[name])
+    for name in by_remainder[: total - sum(whole_of.values())]:
+        whole_of[name] += 1
+    return whole_of
 
 
-def settings(
-    *,
-    cells: int,
-    seed: int,
-    spill: bool,
-    drift: bool,
-    host_dn: float,
-    false_positive_rate: float,
-    car_fraction: Mapping[str, float] | None,
-    staining_shift: float,
-    equal_truth: bool,
-    timepoints: Sequence[str] | None,
-    negative_control: bool,
-) -> Settings:
+def checked(options: Options) -> Settings:
     """Check every option and return them, or raise `ParameterError`."""
-    checks.whole_number(cells, "cells", 1)
-    checks.whole_number(seed, "seed", 0)
-    for name, flag in (
-        ("spill", spill),
-        ("drift", drift),
-        ("equal_truth", equal_truth),
-        ("negative_control", negative_control),
-    ):
+    checks.whole_number(options.cells, "cells", 1)
+    checks.whole_number(options.seed, "seed", 0)
+    for name in ("spill", "drift", "equal_truth", "negative_control"):
+        flag = getattr(options, name)
         if not isinstance(flag, (bool, np.bool_)):
             raise ParameterError(f"{name} is {flag!r}", fix="it must be True or False")
-    _number("host_dn", host_dn, 1, "a fraction of the host T cells, such as 0.02 for 2 %")
-    _number("false_positive_rate", false_positive_rate, 1, "a fraction of the host T cells, such as 5e-5")
-    _number("staining_shift", staining_shift, math.inf, "a standard deviation in arcsinh units, such as 0.1")
-    chosen = _timepoints(timepoints)
+    of_host = "a fraction of the host T cells, such as"
+    _number("host_dn", options.host_dn, 1, f"{of_host} 0.02 for 2 %")
+    _number("false_positive_rate", options.false_positive_rate, 1, f"{of_host} 5e-5")
+    shift = options.staining_shift
+    _number("staining_shift", shift, math.inf, "a standard deviation in arcsinh units, such as 0.1")
+    chosen = _timepoints(options.timepoints)
+    equal_truth = bool(options.equal_truth)
     return Settings(
-        cells=int(cells),
-        seed=int(seed),
-        spill=bool(spill),
-        drift=bool(drift),
-        host_dn=float(host_dn),
-        false_positive_rate=float(false_positive_rate),
-        car_fraction=_car_fraction(car_fraction, chosen, equal_truth=bool(equal_truth)),
-        staining_shift=float(staining_shift),
-        equal_truth=bool(equal_truth),
+        cells=int(options.cells),
+        seed=int(options.seed),
+        spill=bool(options.spill),
+        drift=bool(options.drift),
+        host_dn=float(options.host_dn),
+        false_positive_rate=float(options.false_positive_rate),
+        car_fraction=_car_fraction(options.car_fraction, chosen, equal_truth=equal_truth),
+        staining_shift=float(shift),
+        equal_truth=equal_truth,
         timepoints=chosen,
-        negative_control=bool(negative_control),
+        negative_control=bool(options.negative_control),
     )
 
 

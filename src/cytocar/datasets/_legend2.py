@@ -46,7 +46,7 @@ import numpy as np
 from cytocar._core import keys, provenance
 from cytocar._core.errors import Problem, StudyError
 from cytocar.datasets import _truth
-from cytocar.datasets._design import Settings, Tube, settings, tubes
+from cytocar.datasets._design import Options, Settings, Tube, checked, tubes
 from cytocar.datasets._layout import AFTER, BEFORE, Layout, layout
 from cytocar.datasets._simulate import SimulatedFile, simulate
 from cytocar.datasets._single_stains import as_measured
@@ -155,18 +155,20 @@ def legend2(
     >>> adata.obs.groupby("timepoint", observed=True)["truth_is_car"].sum().to_dict()
     {'2mo': 30, '5yr': 2}
     """
-    options = settings(
-        cells=cells,
-        seed=seed,
-        spill=spill,
-        drift=drift,
-        host_dn=host_dn,
-        false_positive_rate=false_positive_rate,
-        car_fraction=car_fraction,
-        staining_shift=staining_shift,
-        equal_truth=equal_truth,
-        timepoints=timepoints,
-        negative_control=negative_control,
+    options = checked(
+        Options(
+            cells=cells,
+            seed=seed,
+            spill=spill,
+            drift=drift,
+            host_dn=host_dn,
+            false_positive_rate=false_positive_rate,
+            car_fraction=car_fraction,
+            staining_shift=staining_shift,
+            equal_truth=equal_truth,
+            timepoints=timepoints,
+            negative_control=negative_control,
+        )
     )
     return _as_anndata(tubes(options), options, layout())
 
@@ -222,18 +224,20 @@ negative_control
     >>> sorted(path.name for path in folder.iterdir())
     ['fcs', 'panel.csv', 'samples.csv', 'spillover.csv', 'study.yaml', 'truth']
     """
-    options = settings(
-        cells=cells,
-        seed=seed,
-        spill=spill,
-        drift=drift,
-        host_dn=host_dn,
-        false_positive_rate=false_positive_rate,
-        car_fraction=car_fraction,
-        staining_shift=staining_shift,
-        equal_truth=equal_truth,
-        timepoints=timepoints,
-        negative_control=negative_control,
+    options = checked(
+        Options(
+            cells=cells,
+            seed=seed,
+            spill=spill,
+            drift=drift,
+            host_dn=host_dn,
+            false_positive_rate=false_positive_rate,
+            car_fraction=car_fraction,
+            staining_shift=staining_shift,
+            equal_truth=equal_truth,
+            timepoints=timepoints,
+            negative_control=negative_control,
+        )
     )
     final = Path(out)
     _require_free(final)

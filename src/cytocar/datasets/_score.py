@@ -237,7 +237,8 @@ def _cells_with_truth(study: Path, out: Path, samples: list[str]) -> pd.DataFram
         for label in labels:
             rows[label] = part[label].astype(str).to_numpy(dtype=object)
         parts.append(rows)
-    return pd.concat(parts, ignore_index=True)
+    clusters: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return clusters
 
 
 def _part(part: float, whole: float) -> float:

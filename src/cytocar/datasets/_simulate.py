@@ -68,7 +68,7 @@ class SimulatedFile:
     @property
     def is_car(self) -> np.ndarray:
         """Return which events are one live CAR-T cell and nothing else."""
-        return (self.kind == 0) & populations().is_car[self.first]
+        return np.asarray((self.kind == 0) & populations().is_car[self.first])
 
 
 def simulate(tube: Tube, options: Settings, layout: Layout) -> SimulatedFile:
@@ -182,7 +182,7 @@ def _false_positives(
     sd = np.hypot(people.sd[like, marker], CELL_SD)
     level = people.mean[like, marker] + sd * rng.standard_normal(len(source))
     antigens[marker, misread] = 5 * np.sinh(np.maximum(level[misread], 0))
-    return misread
+    return np.asarray(misread)
 
 
 def _nucleus(cycling: np.ndarray, rng: np.random.Generator) -> np.ndarray:

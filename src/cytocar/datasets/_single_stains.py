@@ -111,4 +111,4 @@ def as_measured(channels: Layout, seed: int, *, events: int = EVENTS) -> np.ndar
     measured = np.clip(true + error * rng.standard_normal(true.shape), 0.0, 1.0).round(5)
     np.fill_diagonal(measured, 1.0)
     measured[~np.isin(np.arange(len(true)), channels.markers)] = np.nan
-    return measured
+    return np.asarray(measured)

@@ -51,4 +51,4 @@ def spread(signal: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     received = signal * np.diag(matrix).astype(signal.dtype)[:, None]
     for emitter, receiver in np.argwhere(matrix - np.diag(np.diag(matrix)) != 0):
         received[receiver] += signal.dtype.type(matrix[emitter, receiver]) * signal[emitter]
-    return received
+    return np.asarray(received)

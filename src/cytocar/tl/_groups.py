@@ -40,11 +40,12 @@ def majority(values: NDArray[np.str_]) -> str:
     named, counts = np.unique(values[values != ""], return_counts=True)
     if not len(named):
         return ""
-    order = {name: place for place, name in enumerate(keys.SUBSETS)}
-    return min(
+    order = {name: rank for rank, name in enumerate(keys.SUBSETS)}
+    first, _ = min(
         zip(named.tolist(), counts.tolist(), strict=True),
         key=lambda pair: (-pair[1], order.get(pair[0], len(order)), pair[0]),
-    )[0]
+    )
+    return str(first)
 
 
 def has_subsets(adata: AnnData) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
-from cytocar.tl._clinical.survival import _scores, _times
+from cytocar.tl._clinical.survival import event_times, log_rank_scores
 from cytocar.tl._statistics import floors
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def cox(
     if isinstance(covariates, str) or not covariates:
         raise ParameterError(f"covariates is {covariates!r}", fix="give a list of columns, such as ['age']")
     checks.proportion(level, "level")
-    months, seen, kept, left_out = _times(table, time, event, covariates)
+    months, seen, kept, left_out = event_times(table, time, event, covariates)
     terms, design = _design(kept, covariates)
     _require_full_rank(design, terms)
     centre, scale = design.mean(axis=0), design.std(axis=0)
@@ -98,7 +98,7 @@ def cox(
             beta, se = fit[0][place] / scale[place], np.sqrt(fit[1][place, place]) / scale[place]
             ends = np.exp([beta, beta - z_level * se, beta + z_level * se])
             numbers = np.array([beta, se, *ends, beta / se, 2 * norm.sf(abs(beta / se))])
-            floor = floors.of_pairs(_scores(months, seen), design[:, place])
+            floor = floors.of_pairs(log_rank_scores(months, seen), design[:, place])
             if seen.sum() < 10 * len(terms):
                 why = f"{int(seen.sum())} events for {len(terms)} terms: fewer than ten a term"
         columns = ("coefficient", "se", "hazard_ratio", "low", "high", "z", "p_value")

@@ -39,7 +39,7 @@ def pooled_proportions(
     Parameters
     ----------
     table
-        One row a study.
+        One row per study.
     events, n
         Columns of patients with the event, and of all patients.
     study
@@ -79,23 +79,23 @@ def pooled_proportions(
         raise ParameterError(f"{_WHAT} has no rows")
     name = _counts.text(table, study)
     x, whole = _counts.whole(table, events, _WHAT), _counts.whole(table, n, _WHAT)
-    for place, text in enumerate(name):
+    for row, text in enumerate(name):
         if (name == text).sum() > 1:
             raise ParameterError(f"{_WHAT}: study {text!r} has more than one row", fix="sum it up first")
-        if whole[place] == 0 or x[place] > whole[place]:
+        if whole[row] == 0 or x[row] > whole[row]:
             raise ParameterError(
-                f"{_WHAT}: study {text!r} has {x[place]:g} events among {whole[place]:g} patients",
+                f"{_WHAT}: study {text!r} has {x[row]:g} events among {whole[row]:g} patients",
                 fix="events are part of at least one patient",
             )
-    part = np.full(len(name), "", dtype=object) if subgroup is None else _counts.text(table, subgroup)
+    group_of = np.full(len(name), "", dtype=object) if subgroup is None else _counts.text(table, subgroup)
     low, high = (np.atleast_1d(limit) for limit in clopper_pearson(x, whole, level))
     pool = _pool(x, whole, level)
     weight = 100 * pool["weights"] / pool["weights"].sum()
     rows: list[dict[str, object]] = []
     logits = []
-    groups = list(dict.fromkeys(part))
+    groups = list(dict.fromkeys(group_of))
     for group in groups:
-        mine = np.flatnonzero(part == group)
+        mine = np.flatnonzero(group_of == group)
         rows += [
             {
                 "kind": STUDY, "study": name[i], "subgroup": group, "n_studies": 1, "events": int(x[i]),
@@ -118,7 +118,7 @@ def pooled_proportions(
         y, v = np.array(logits).T
         q = _q(y, 1 / v)[0]
         p = float(chi2.sf(q, len(groups) - 1))
-        floor = min(1.0, floors.of_labels([int((part == g).sum()) for g in groups]))
+        floor = min(1.0, floors.of_labels([int((group_of == g).sum()) for g in groups]))
         last |= {"p_subgroups": p, "p_subgroups_minimum": floor}
         last["note"] = floors.p_note(p, floor, "study", str(last["note"]))
     frame = pd.DataFrame([*rows, last])

@@ -73,7 +73,7 @@ def kaplan_meier(
     from scipy.special import ndtri
 
     checks.proportion(level, "level")
-    months, seen, kept, left_out = _times(table, time, event, () if groups is None else (groups,))
+    months, seen, kept, left_out = event_times(table, time, event, () if groups is None else (groups,))
     label = np.full(len(months), "all", dtype=object) if groups is None else _counts.text(kept, groups)
     z = float(ndtri((1 + level) / 2))
     parts = []
@@ -249,7 +249,7 @@ def log_rank(
     import pandas as pd
     from scipy.stats import chi2
 
-    months, seen, kept, left_out = _times(table, time, event, (groups,))
+    months, seen, kept, left_out = event_times(table, time, event, (groups,))
     label = _counts.text(kept, groups)
     names = _order(label)
     code = np.array([names.index(name) for name in label])
@@ -280,12 +280,12 @@ def log_rank(
     else:
         statistic = float(difference[:-1] @ np.linalg.solve(covariance[:-1, :-1], difference[:-1]))
         row["statistic"], row["p_value"] = statistic, float(chi2.sf(statistic, len(names) - 1))
-        row["p_minimum"] = floors.of_groups(_scores(months, seen), code)
+        row["p_minimum"] = floors.of_groups(log_rank_scores(months, seen), code)
     row["note"] = floors.p_note(float(str(row["p_value"])), float(str(row["p_minimum"])), unit, left_out, why)
     return pd.DataFrame([row])
 
 
-def _scores(months: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def log_rank_scores(months: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return seen less expected events of each patient were all alike: the scores behind log-rank and Cox."""
     times, at_risk, d, _ = _life_table(months, seen)
     hazard = np.cumsum(d / at_risk)
@@ -302,7 +302,7 @@ def _life_table(
     return times, at_risk, d, leaving - d
 
 
-def _times(
+def event_times(
     table: pd.DataFrame, time: str, event: str, more: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, pd.DataFrame, str]:
     """Return times, events, the rows that have them, and a note on those that do not."""

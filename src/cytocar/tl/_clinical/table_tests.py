@@ -145,7 +145,7 @@ def _exact_shares(counts: np.ndarray) -> tuple[float, float] | None:
     rows, columns = counts.sum(axis=1), counts.sum(axis=0)
     seen = -float(_log_factorials(counts.ravel()))
 
-    def score(column: np.ndarray, place: int) -> np.ndarray:
+    def score(column: np.ndarray, _: int) -> np.ndarray:
         return -_log_factorials(column)
 
     halves = _halves(rows, columns, score, largest_only=False)

@@ -74,7 +74,8 @@ def _labels(adata: AnnData, key: str) -> pd.Series:
             f"obs has no column {key!r}",
             fix=did_you_mean(key, [str(column) for column in adata.obs.columns]),
         )
-    return adata.obs[key]
+    labels: pd.Series = adata.obs[key]
+    return labels
 
 
 def contingency_table(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FLOWSOM) -> pd.DataFrame:

@@ -47,7 +47,7 @@ class Consensus:
         """
         upper = np.triu_indices(self.matrices.shape[1], 1)
         pairs = self.matrices[:, upper[0], upper[1]]
-        return ((pairs > 0.1) & (pairs < 0.9)).mean(axis=1)
+        return np.asarray(((pairs > 0.1) & (pairs < 0.9)).mean(axis=1))
 
     def area(self) -> NDArray[np.float64]:
         """Return for each number of clusters the area under the cumulative distribution of the consensus.

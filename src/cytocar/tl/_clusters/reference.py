@@ -280,7 +280,7 @@ def _maps_of(adata: AnnData, chosen: NDArray[np.intp]) -> dict[str, NDArray[np.f
 def _cofactors(adata: AnnData, names: Sequence[str]) -> NDArray[np.float64]:
     if keys.COFACTOR not in adata.var:
         return np.full(len(names), np.nan)
-    return adata.var.loc[list(names), keys.COFACTOR].to_numpy(np.float64)
+    return np.asarray(adata.var.loc[list(names), keys.COFACTOR].to_numpy(np.float64))
 
 
 def _codes(

@@ -84,7 +84,8 @@ class SelfOrganisingMap:
 def chebyshev(grid: tuple[int, int]) -> NDArray[np.float64]:
     """Return the Chebyshev distances between the nodes of a grid, counted row by row."""
     rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
-    return np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns)).astype(np.float64)
+    apart = np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns))
+    return np.asarray(apart.astype(np.float64))
 
 
 def shrunk(grid: tuple[int, int], n_cells: int) -> tuple[int, int]:
@@ -217,7 +218,7 @@ def first_codes(x: NDArray[np.float32], nodes: int, generator: np.random.Generat
         if len(first) >= nodes:
             return x[some[np.sort(first)[:nodes]]].astype(np.float64)
     again = generator.integers(0, len(first), nodes - len(first))
-    return x[order[np.concatenate([np.sort(first), first[again]])]].astype(np.float64)
+    return np.asarray(x[order[np.concatenate([np.sort(first), first[again]])]].astype(np.float64))
 
 
 def _online(

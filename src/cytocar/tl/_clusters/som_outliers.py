@@ -38,7 +38,7 @@ def _distances(adata: AnnData, key: str) -> NDArray[np.float64]:
     column = f"{key}_distance"
     if column not in adata.obs:
         raise ParameterError(f"obs has no column {column!r}", fix="run cytocar.tl.flowsom again")
-    distance = adata.obs[column].to_numpy().astype(np.float64)
+    distance = np.asarray(adata.obs[column].to_numpy().astype(np.float64))
     if not np.isfinite(distance).all():
         raise ParameterError(
             f"obs[{column!r}] has values that are not finite", fix="run cytocar.tl.flowsom again"
@@ -152,7 +152,7 @@ def flowsom_outliers(
     cells = cells[sample != ""]
     within = {"node": ["node", "cluster"], "cluster": ["cluster"], "sample": []}[by]
     grouped = cells.groupby([keys.SAMPLE, *within], sort=False)["outlier"]
-    table = grouped.agg(cells="size", outliers="sum").reset_index()
+    table: pd.DataFrame = grouped.agg(cells="size", outliers="sum").reset_index()
     # samples in the order in which they come, the rest by number
     place = {name: number for number, name in enumerate(dict.fromkeys(sample.tolist()))}
     table = table.iloc[np.lexsort([*(table[name] for name in within[::-1]), table[keys.SAMPLE].map(place)])]

@@ -133,7 +133,7 @@ def layout(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> ND
             if change < SETTLED:
                 break
     # the last digits depend on the linear algebra of the machine
-    return np.round(places - places.mean(axis=0), 4) + 0.0
+    return np.asarray(np.round(places - places.mean(axis=0), 4) + 0.0)
 
 
 def flowsom_tree(adata: AnnData, *, key: str = keys.FLOWSOM) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -315,7 +315,7 @@ def _run_again(
 
     if asked == "auto":
         run()
-        return part.obs["again"].astype(str).to_numpy(object).astype(str)
+        return np.asarray(part.obs["again"].astype(str).to_numpy(object).astype(str))
     # all numbers up to 20 are kept, as far as the nodes of these cells carry them
     run(metaclusters="auto")
     number = min(int(asked), largest_cut(int((part.uns["again"]["node_cells"] > 0).sum())))

@@ -52,11 +52,11 @@ class Family:
         """Return the information about eta: slope^2 / variance."""
         if self.kind == "nb":
             return mu / (1.0 + self.dispersion * mu)
-        return self.slope(mu) / self._inflation()
+        return self.slope(mu) / self.inflation()
 
     def deviance(self, y: Floats, mu: Floats) -> Floats:
         """Return the deviance of each row."""
-        return self.unit_deviance(y, mu).sum(axis=1)
+        return np.asarray(self.unit_deviance(y, mu).sum(axis=1))
 
     def unit_deviance(self, y: Floats, mu: Floats) -> Floats:
         """Return the deviance of each count."""
@@ -71,13 +71,14 @@ class Family:
                 # A trial step may go so far that 0 of it is -1 to the last digit.
                 change = np.maximum(d * (y - mu) / (1.0 + d * mu), -1.0 + 2.0**-53)
                 unit = xlogy(y, y / mu) - (y + 1.0 / d) * np.log1p(change)
-            return np.maximum(2.0 * unit, 0.0)
+            return np.asarray(np.maximum(2.0 * unit, 0.0))
         rest, n = np.maximum(self.totals - mu, 1e-300), self.totals
         unit = xlogy(y, y / mu) + xlogy(n - y, (n - y) / rest)
-        return np.maximum(2.0 * unit, 0.0) / self._inflation()
+        return np.asarray(np.maximum(2.0 * unit, 0.0) / self.inflation())
 
-    def _inflation(self) -> Floats:
-        return np.maximum(1.0 + self.dispersion * self.spread * (self.totals - 1.0), 1e-12)
+    def inflation(self) -> Floats:
+        """Return how much more the counts of a cluster vary than binomial ones."""
+        return np.asarray(np.maximum(1.0 + self.dispersion * self.spread * (self.totals - 1.0), 1e-12))
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,8 @@ def quasi_test(
 
 def _poisson_floor(mu: Floats, family: Family) -> Floats:
     """Return the quasi-dispersion below which counts would vary less than chance alone makes them."""
-    inflation = 1.0 + family.dispersion * mu if family.kind == "nb" else family._inflation()
-    return 1.0 / np.maximum(inflation.max(axis=1), 1.0)
+    inflation = 1.0 + family.dispersion * mu if family.kind == "nb" else family.inflation()
+    return np.asarray(1.0 / np.maximum(inflation.max(axis=1), 1.0))
 
 
 def _steadied(y: Floats, ordered: Floats, offset: Floats, family: Family) -> Floats:

@@ -144,7 +144,7 @@ def restricted_log_likelihood(
     diagonal = white if white.ndim == 1 else np.diag(white)
     squares = max(float(residual @ residual), 1e-300)
     half_det = float(np.log(np.abs(diagonal)).sum() - np.log(np.abs(np.diag(triangle)) + 1e-300).sum())
-    return half_det - 0.5 * df * float(np.log(squares))
+    return float(half_det - 0.5 * df * float(np.log(squares)))
 
 
 def block_correlation(

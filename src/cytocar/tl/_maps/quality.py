@@ -30,18 +30,18 @@ def neighbours_kept(
     on_map = _others(places, judges, k, n_jobs)
     # the same cell in both lists stands twice in a row of the sorted union
     both = np.sort(np.concatenate([near, on_map], axis=1), axis=1)
-    return (both[:, 1:] == both[:, :-1]).sum(axis=1) / k
+    return np.asarray((both[:, 1:] == both[:, :-1]).sum(axis=1) / k)
 
 
 def _others(x: NDArray[np.float32], judges: NDArray[np.intp], k: int, n_jobs: int) -> NDArray[np.int32]:
     """Return the `k` nearest cells of each judge, itself left out by its number."""
     if len(judges) == len(x):
         return _neighbours.nearest_neighbours(x, k, n_jobs=n_jobs)[0]
-    found = _neighbours.nearest_to(x[judges], x, k + 1, n_jobs=n_jobs)
-    own = found == judges[:, None]
+    near = _neighbours.nearest_to(x[judges], x, k + 1, n_jobs=n_jobs)
+    own = near == judges[:, None]
     # where copies of a cell push it out of its own list, the last of them goes
     own[~own.any(axis=1), -1] = True
-    return found[~own].reshape(len(judges), k)
+    return np.asarray(near[~own].reshape(len(judges), k))
 
 
 def facts(

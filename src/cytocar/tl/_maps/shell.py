@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import checks, keys, seeds
+from cytocar._core import checks, keys, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _input, _neighbours
 
@@ -42,8 +44,8 @@ def cells_to_fit(
     elif equal_by == keys.SAMPLE:
         groups = np.zeros(n, np.int64)
     else:
-        known = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"equal_by: obs has no column {equal_by!r}", fix=did_you_mean(equal_by, known))
+        present = [str(column) for column in adata.obs.columns]
+        raise ParameterError(f"equal_by: obs has no column {equal_by!r}", fix=did_you_mean(equal_by, present))
     sizes = np.bincount(groups)
     limit = max_per_sample
     if limit is None:
@@ -86,7 +88,7 @@ def principal_axes(x: NDArray[np.float32]) -> NDArray[np.float64]:
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1.0, 1.0)
     scores = np.zeros((len(x), 2))
     scores[:, : axes.shape[1]] = centred @ axes
-    return scores / scores[:, 0].std()
+    return np.asarray(scores / scores[:, 0].std())
 
 
 class Neighbourhoods:
@@ -109,7 +111,20 @@ class Neighbourhoods:
         return neighbours, _neighbours.distances(query, self.data, neighbours)
 
 
-def store(adata: AnnData, key: str, coordinates: Any, fitted: NDArray[np.bool_]) -> None:
-    """Write the coordinates of all cells and which of them were fitted."""
-    adata.obsm[key] = np.ascontiguousarray(coordinates, dtype=np.float32)
-    adata.obs[f"{key}_fitted"] = fitted
+@dataclass(frozen=True)
+class Map:
+    """A map of the cells: their coordinates, which of them were fitted, facts about it, and the markers it is of."""
+
+    coordinates: NDArray[np.float64]
+    fitted: NDArray[np.bool_]
+    facts: dict[str, Any]
+    markers: list[str]
+
+
+def store(adata: AnnData, step: str, key: str, made: Map, *, equal_by: str | None) -> None:
+    """Write a map under `key`, and the step that made it into the history."""
+    adata.obsm[key] = np.ascontiguousarray(made.coordinates, dtype=np.float32)
+    adata.obs[f"{key}_fitted"] = made.fitted
+    adata.uns[key] = {**made.facts, "markers": json.dumps(made.markers)}
+    settings = {"equal_by": equal_by, "markers": made.markers, "key_added": key}
+    provenance.record(adata, step, {**made.facts, **settings})

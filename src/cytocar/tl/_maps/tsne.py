@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import checks, keys, provenance, seeds
+from cytocar._core import checks, keys, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _threads
-from cytocar.tl._maps import quality as _quality
-from cytocar.tl._maps import shell as _maps
+from cytocar.tl._maps import quality
+from cytocar.tl._maps.shell import (
+    Map,
+    Neighbourhoods,
+    cells_to_fit,
+    principal_axes,
+    require_differences,
+    store,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -50,7 +56,7 @@ def embed(
     base = np.ascontiguousarray(x[fitted])
     n = len(base)
     number = seeds.integer_seed(seed, "tsne")
-    index = _maps.Neighbourhoods(base, min(n - 1, int(3 * perplexity)), n_jobs)
+    index = Neighbourhoods(base, min(n - 1, int(3 * perplexity)), n_jobs)
     threads = checks.n_threads(n_jobs)
     affinities = PerplexityBasedNN(
         knn_index=index, perplexity=perplexity, n_jobs=threads, random_state=number
@@ -59,7 +65,7 @@ def embed(
     coordinates = np.empty((len(x), 2))
     with _threads.standing(threads) as blocks:
         embedding = openTSNE.TSNEEmbedding(
-            START * _maps.principal_axes(base),
+            START * principal_axes(base),
             affinities,
             negative_gradient_method=partial(exact_gradient, blocks=blocks) if n <= EXACT_UP_TO else "fft",
             random_state=number,
@@ -108,9 +114,9 @@ def exact_gradient(
         totals[:] = totals.sum() - n
     else:
         np.maximum(totals, np.finfo(np.float64).tiny, out=totals)
-    indptr, indices, p = P.indptr, P.indices, P.data
-    blocks(lambda a, b: attraction(indptr, indices, p, at, to, a, b, totals, gradient), n)
-    error = divergence(indptr, indices, p, at, to, totals) if should_eval_error else 0.0
+    graph = (P.indptr, P.indices, P.data)
+    blocks(lambda a, b: attraction(graph, at, to, a, b, totals, gradient), n)
+    error = divergence(*graph, at, to, totals) if should_eval_error else 0.0
     return float(error), gradient
 
 
@@ -207,23 +213,19 @@ def tsne(
     if wanted <= 1:
         raise ParameterError(f"perplexity is {perplexity!r}", fix="it must be above 1, and 5 to 50 is usual")
     checks.n_threads(n_jobs)
-    fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
-    _maps.require_differences(x[fitted], "tl.tsne")
+    fitted = cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
+    require_differences(x[fitted], "tl.tsne")
     n_fitted = int(fitted.sum())
     used = used_perplexity(wanted, n_fitted)
     coordinates, divergence = embed(x, fitted, perplexity=used, seed=seed, n_jobs=n_jobs)
-    result = adata.copy() if copy else adata
-    _maps.store(result, key_added, coordinates, fitted)
     facts = {
         "perplexity": used,
         "learning_rate": max(LEAST_LEARNING_RATE, n_fitted / EXAGGERATION),
         "kl_divergence": divergence,
         "n_fitted": n_fitted,
         "seed": int(seed),
-        **_quality.facts(x, coordinates, seed=seed, task="tsne", n_jobs=n_jobs),
+        **quality.facts(x, coordinates, seed=seed, task="tsne", n_jobs=n_jobs),
     }
-    result.uns[key_added] = {**facts, "markers": json.dumps(names)}
-    provenance.record(
-        result, "tl.tsne", {**facts, "equal_by": equal_by, "markers": names, "key_added": key_added}
-    )
+    result = adata.copy() if copy else adata
+    store(result, "tl.tsne", key_added, Map(coordinates, fitted, facts, names), equal_by=equal_by)
     return result if copy else None

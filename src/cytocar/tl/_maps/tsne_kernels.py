@@ -41,13 +41,13 @@ def repulsion(x: Any, y: Any, to_x: Any, to_y: Any, start: int, stop: int, force
 
 
 @compiled()
-def attraction(
-    indptr: Any, indices: Any, p: Any, at: Any, to: Any, start: int, stop: int, totals: Any, gradient: Any
-) -> None:
+def attraction(graph: Any, at: Any, to: Any, start: int, stop: int, totals: Any, gradient: Any) -> None:
     """Turn the sums of `repulsion` in `gradient` into the gradient: ``sum p w (a - b) - sums / totals``.
 
-    `at` and `to` are float64 coordinates (cells, 2) of the cells and of their neighbours.
+    `graph` is starts of rows, columns and p; `at` and `to` are float64 coordinates (cells, 2) of the cells and of their
+    neighbours.
     """
+    indptr, indices, p = graph
     for i in range(start, stop):
         along_x = 0.0
         along_y = 0.0

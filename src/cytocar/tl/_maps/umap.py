@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from cytocar._core import checks, keys, provenance, seeds
+from cytocar._core import checks, keys, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours
-from cytocar.tl._maps import quality as _quality
-from cytocar.tl._maps import shell as _maps
+from cytocar.tl._maps import quality
+from cytocar.tl._maps.shell import Map, cells_to_fit, principal_axes, require_differences, store
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -46,8 +45,10 @@ def embed(
     # the cell itself is the first of its k neighbours
     neighbours, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
     lengths = _neighbours.distances(base, base, neighbours)
-    layout = _compiled if engine == "cytocar" else _published
-    mapped = layout(base, neighbours, lengths, min_dist=min_dist, seed=seed, n_jobs=n_jobs)
+    if engine == "cytocar":
+        mapped = _compiled(base, neighbours, lengths, min_dist=min_dist, seed=seed, n_jobs=n_jobs)
+    else:
+        mapped = _published(base, neighbours, lengths, min_dist=min_dist, seed=seed)
     coordinates = np.empty((len(x), 2))
     coordinates[fitted] = mapped
     if not fitted.all():
@@ -71,11 +72,11 @@ def _compiled(
 
     graph = fuzzy_graph(neighbours, lengths, n_jobs=n_jobs)
     epochs = EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY
-    start = _maps.principal_axes(base)
+    start = principal_axes(base)
     width = np.ptp(start, axis=0)
     mapped = np.ascontiguousarray(SIDE * (start - start.min(axis=0)) / np.where(width > 0, width, 1.0))
-    a, b = curve(min_dist)
-    lay_out(mapped, *pulls(graph, epochs), a, b, epochs, NEGATIVES, seeds.integer_seed(seed, "umap"))
+    edges = pulls(graph, epochs)
+    lay_out(mapped, edges, curve(min_dist), epochs, NEGATIVES, seeds.integer_seed(seed, "umap"))
     return mapped
 
 
@@ -86,7 +87,6 @@ def _published(
     *,
     min_dist: float,
     seed: int,
-    n_jobs: int,
 ) -> NDArray[np.float64]:
     """Let umap-learn make the graph of the neighbours and lay it out; a seed takes one thread of it."""
     # it says at import that TensorFlow, which only its parametric variant needs, is not installed, and when it
@@ -96,16 +96,16 @@ def _published(
         from umap import UMAP
 
         # its lists of neighbours start with the cell itself
-        found = np.column_stack([np.arange(len(base), dtype=np.int32), neighbours])
+        index = np.column_stack([np.arange(len(base), dtype=np.int32), neighbours])
         apart = np.column_stack([np.zeros(len(base)), lengths]).astype(np.float32)
         reducer = UMAP(
-            n_neighbors=found.shape[1],
+            n_neighbors=index.shape[1],
             min_dist=min_dist,
             n_epochs=EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY,
             negative_sample_rate=NEGATIVES,
-            init=_maps.principal_axes(base).astype(np.float32),
+            init=principal_axes(base).astype(np.float32),
             random_state=seeds.integer_seed(seed, "umap"),
-            precomputed_knn=(found, apart, None),
+            precomputed_knn=(index, apart, None),
             n_jobs=1,
         )
         return np.asarray(reducer.fit_transform(base), np.float64)
@@ -201,22 +201,18 @@ def umap(
     if engine not in get_args(Engine):
         raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'umap-learn'")
     checks.n_threads(n_jobs)
-    fitted = _maps.cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
-    _maps.require_differences(x[fitted], "tl.umap")
+    fitted = cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
+    require_differences(x[fitted], "tl.umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
     coordinates = embed(x, fitted, k=k, min_dist=apart, engine=engine, seed=seed, n_jobs=n_jobs)
-    result = adata.copy() if copy else adata
-    _maps.store(result, key_added, coordinates, fitted)
     facts = {
         "n_neighbors": k,
         "min_dist": apart,
         "n_fitted": int(fitted.sum()),
         "engine": engine,
         "seed": int(seed),
-        **_quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=n_jobs),
+        **quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=n_jobs),
     }
-    result.uns[key_added] = {**facts, "markers": json.dumps(names)}
-    provenance.record(
-        result, "tl.umap", {**facts, "equal_by": equal_by, "markers": names, "key_added": key_added}
-    )
+    result = adata.copy() if copy else adata
+    store(result, "tl.umap", key_added, Map(coordinates, fitted, facts, names), equal_by=equal_by)
     return result if copy else None

@@ -63,14 +63,15 @@ def _clipped(value: float) -> float:
 
 
 @compiled()
-def lay_out(
-    places: Any, head: Any, tail: Any, every: Any, a: float, b: float, epochs: int, negatives: int, seed: int
-) -> None:
+def lay_out(places: Any, edges: Any, curve: Any, epochs: int, negatives: int, seed: int) -> None:
     """Move the cells in `places` (cells, 2; float64) for so many epochs, in place.
 
-    Edge e pulls its two cells together in every ``every[e]``-th epoch, and each pull is followed by `negatives` pushes
-    of its first cell away from cells drawn at random. The step falls from 1 to 0.
+    `edges` holds the two cells of each edge and ``every``, `curve` holds a and b. Edge e pulls its two cells together
+    in every ``every[e]``-th epoch, and each pull is followed by `negatives` pushes of its first cell away from cells
+    drawn at random. The step falls from 1 to 0.
     """
+    head, tail, every = edges
+    a, b = curve
     n = places.shape[0]
     state = np.empty(1, np.uint64)
     state[0] = np.uint64(seed)

@@ -131,7 +131,7 @@ class Cells:
     def measured_in_host(self, patient: str, *labels: str) -> np.ndarray:
         """Return for each marker whether every host T cell of these tubes has a value."""
         hosts = [self.group(patient, label, keys.HOST, keys.ALL) for label in labels]
-        return np.all([np.isfinite(host).all(axis=1) for host in hosts], axis=0)
+        return np.asarray(np.all([np.isfinite(host).all(axis=1) for host in hosts], axis=0))
 
 
 def measured_or_zero(values: np.ndarray) -> np.ndarray:

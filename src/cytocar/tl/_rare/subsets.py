@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,7 @@ def subsets(
     Returns
     -------
     DataFrame
-        One row a sample, compartment and subset, subsets that are absent with n = 0:
+        One row per sample, compartment and subset, subsets that are absent with n = 0:
         ``sample_id, compartment, subset, n, fraction, low, high``; ``n_total``; ``background_n`` (events) and
         ``background_share`` (of this subset, up to 1) for the compartment ``car``, else NaN; ``smallest_detectable``:
         the smallest share that this many cells show with probability 95 % in more cells than the background
@@ -69,44 +69,20 @@ def subsets(
     """
     import pandas as pd
 
-    if _counts.is_table(data):
-        table = data
-    else:
-        table = _counted(data)
-        if background is None and keys.GATES in data.obsm:
-            from cytocar.tl._rare.detection import detection
-
-            background = detection(data)
-    _counts.require_columns(table, (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET, "n"), _WHAT)
-    sample, compartment, subset = (
-        _counts.text(table, column) for column in (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET)
-    )
-    n = _counts.whole(table, "n", _WHAT)
-    counts: dict[tuple[str, str, str], float] = {}
-    for key, value in zip(zip(sample, compartment, subset, strict=True), n, strict=True):
-        if key in counts:
-            raise ParameterError(
-                f"{_WHAT}: {' / '.join(key)} has more than one row", fix="one row a combination"
-            )
-        counts[key] = value
-    events = _background_events(background)
-
-    names = [name for name in keys.SUBSETS if name in subset]
-    names += [name for name in dict.fromkeys(subset) if name not in names]
-    groups = list(dict.fromkeys(zip(sample, compartment, strict=True)))
+    table, background = _table_and_background(data, background)
+    counts = _by_combination(table)
+    names = _in_order(subset for _, _, subset in counts)
+    groups = list(dict.fromkeys((sample, compartment) for sample, compartment, _ in counts))
     keys_of_rows = [(*group, name) for group in groups for name in names]
     count = np.array([counts.get(key, 0.0) for key in keys_of_rows])
     totals = {group: sum(counts.get((*group, name), 0.0) for name in names) for group in groups}
     total = np.array([totals[key[:2]] for key in keys_of_rows])
-    false = np.full(len(count), np.nan)
-    for row, (name, place, part) in enumerate(keys_of_rows):
-        hosts = totals.get((name, keys.HOST), 0.0)
-        if place == keys.CAR and hosts > 0:
-            false[row] = events.get(name, np.nan) * counts.get((name, keys.HOST, part), 0.0) / hosts
-    known = total > 0
-    low, high = (np.where(known, limit, np.nan) for limit in clopper_pearson(count, total, level))
+    events = _background_events(background)
+    false = np.array([_false_cells(key, counts, totals, events) for key in keys_of_rows])
+    measured = total > 0
+    low, high = (np.where(measured, limit, np.nan) for limit in clopper_pearson(count, total, level))
     with np.errstate(invalid="ignore", divide="ignore"):
-        fraction = np.where(known, count / total, np.nan)
+        fraction = np.where(measured, count / total, np.nan)
         share = np.where(count > 0, np.minimum(false / count, 1.0), np.nan)
     return pd.DataFrame(
         {
@@ -123,6 +99,54 @@ def subsets(
             "smallest_detectable": _smallest_detectable(total, false),
         }
     )
+
+
+def _table_and_background(
+    data: AnnData | pd.DataFrame, background: Mapping[str, float] | pd.DataFrame | None
+) -> tuple[pd.DataFrame, Mapping[str, float] | pd.DataFrame | None]:
+    """Return the counts, and the background as stated or, of an AnnData with gates, as `detection` finds it."""
+    if _counts.is_table(data):
+        return data, background
+    if background is None and keys.GATES in data.obsm:
+        from cytocar.tl._rare.detection import detection
+
+        background = detection(data)
+    return _counted(data), background
+
+
+def _in_order(subsets_there: Iterable[str]) -> list[str]:
+    """Return each subset once: those of T cells in their order, then others as they come."""
+    present = dict.fromkeys(subsets_there)
+    names: list[str] = [name for name in keys.SUBSETS if name in present]
+    return names + [name for name in present if name not in names]
+
+
+def _by_combination(table: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Return the cells of each sample, compartment and subset, or raise where one stands twice."""
+    _counts.require_columns(table, (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET, "n"), _WHAT)
+    columns = (_counts.text(table, column) for column in (keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET))
+    counts: dict[tuple[str, str, str], float] = {}
+    for key, value in zip(zip(*columns, strict=True), _counts.whole(table, "n", _WHAT), strict=True):
+        if key in counts:
+            raise ParameterError(
+                f"{_WHAT}: {' / '.join(key)} has more than one row", fix="one row per combination"
+            )
+        counts[key] = value
+    return counts
+
+
+def _false_cells(
+    key: tuple[str, str, str],
+    counts: dict[tuple[str, str, str], float],
+    totals: dict[tuple[str, str], float],
+    events: dict[str, float],
+) -> float:
+    """Return how many background events a subset of CAR-T cells is expected to hold; NaN of other compartments."""
+    sample, compartment, subset = key
+    hosts = totals.get((sample, keys.HOST), 0.0)
+    if compartment != keys.CAR or hosts <= 0:
+        return np.nan
+    return events.get(sample, np.nan) * counts.get((sample, keys.HOST, subset), 0.0) / hosts
 
 
 def subset_trend(
@@ -149,7 +173,7 @@ def subset_trend(
     Returns
     -------
     DataFrame
-        One row a patient and subset: ``patient_id, subset, n_samples, first, last`` (shares), ``s, s_max, tau``
+        One row per patient and subset: ``patient_id, subset, n_samples, first, last`` (shares), ``s, s_max, tau``
         (S by the number of pairs), ``slope_per_year`` (Theil-Sen, share per 12 months), ``trend``
         (``rises`` or ``falls`` where every pair agrees, else ``mixed``, ``flat``), ``p_value, p_minimum``, and the
         ``unit`` that is counted, a sample of this patient.

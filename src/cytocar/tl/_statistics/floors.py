@@ -108,7 +108,7 @@ def _corner(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     ends_r, ends_c = np.cumsum(rows), np.cumsum(columns)
     top = np.minimum(ends_r[:, None], ends_c[None, :])
     bottom = np.maximum((ends_r - rows)[:, None], (ends_c - columns)[None, :])
-    return np.maximum(top - bottom, 0)
+    return np.asarray(np.maximum(top - bottom, 0))
 
 
 def _log_share(table: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
