@@ -94,54 +94,73 @@ def load_table(
 
 
 def _parse(path: Path, text: str, aliases: dict[str, str]) -> tuple[Table | None, list[Problem]]:
-    lines = text.split("\n")
     # A comment or an empty line stays a line, so that the numbers are those of an editor.
-    lines = ["" if line.lstrip().startswith("#") or not line.strip() else line for line in lines]
+    lines = ["" if line.lstrip().startswith("#") or not line.strip() else line for line in text.split("\n")]
     first = next((index for index, line in enumerate(lines) if line), None)
     if first is None:
-        return None, [Problem(str(path), "the table is empty", "give a header line and a row a line")]
+        return None, [Problem(str(path), "the table is empty", "give a header line and one line per row")]
+    separator = _separator(lines, first)
+    records, broken = _records(path, lines, separator)
+    if not records:
+        return None, broken or [_no_rows(path)]
+    (header_line, header), *body = records
+    columns = _columns(header, aliases)
+    problems = _repeated(path, header_line, columns)
+    rows = []
+    for line, cells in body:
+        if any(cells[len(columns) :]):
+            problems.append(
+                Problem(
+                    f"{path}, line {line}",
+                    f"{len(cells)} cells, but the header names {len(columns)} columns",
+                    f"put a cell that holds {separator!r} in double quotes",
+                )
+            )
+        else:
+            rows.append(Row(line, dict(zip(columns, cells, strict=False))))
+    problems += broken
+    if not rows and not problems:
+        problems.append(_no_rows(path))
+    return (None, problems) if problems else (Table(columns, tuple(rows), decimal_comma=separator != ","), [])
+
+
+def _separator(lines: list[str], first: int) -> str:
+    """Return what separates cells; a line that says so is emptied."""
     if lines[first].casefold() in [f"sep={separator}" for separator in _SEPARATORS]:
-        # Spreadsheets write and read this line to say how cells are parted.
-        separator, lines[first] = lines[first][4], ""
-    else:
-        separator = max(_SEPARATORS, key=lines[first].count)
+        # Spreadsheets write and read this line.
+        stated, lines[first] = lines[first][4], ""
+        return stated
+    return max(_SEPARATORS, key=lines[first].count)
+
+
+def _records(
+    path: Path, lines: list[str], separator: str
+) -> tuple[list[tuple[int, list[str]]], list[Problem]]:
+    """Return the first line and the cells of each record that holds anything, up to where it is no longer CSV."""
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
-    columns: tuple[str, ...] = ()
-    rows: list[Row] = []
-    problems: list[Problem] = []
+    records: list[tuple[int, list[str]]] = []
     last = 0
     try:
         for cells in reader:
             line, last = last + 1, reader.line_num
             cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if not columns:
-                names = [aliases.get(cell.casefold(), cell.casefold()) for cell in cells]
-                while names and not names[-1]:
-                    names.pop()
-                columns = tuple(names)
-                problems += _repeated(path, line, columns)
-                continue
-            if any(cells[len(columns) :]):
-                problems.append(
-                    Problem(
-                        f"{path}, line {line}",
-                        f"{len(cells)} cells, but the header names {len(columns)} columns",
-                        f"put a cell that holds {separator!r} in double quotes",
-                    )
-                )
-                continue
-            rows.append(Row(line, dict(zip(columns, cells, strict=False))))
+            if any(cells):
+                records.append((line, cells))
     except csv.Error as error:
-        problems.append(
-            Problem(f"{path}, line {last + 1}", f"is not CSV: {error}", "check the double quotes")
-        )
-    if not rows and not problems:
-        problems.append(Problem(str(path), "the table has a header but no rows", "give a row a line"))
-    if problems:
-        return None, problems
-    return Table(columns, tuple(rows), decimal_comma=separator != ","), []
+        where = f"{path}, line {last + 1}"
+        return records, [Problem(where, f"is not CSV: {error}", "check the double quotes")]
+    return records, []
+
+
+def _columns(header: list[str], aliases: dict[str, str]) -> tuple[str, ...]:
+    names = [aliases.get(cell.casefold(), cell.casefold()) for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)
+
+
+def _no_rows(path: Path) -> Problem:
+    return Problem(str(path), "the table has a header but no rows", "give one line per row")
 
 
 def _repeated(path: Path, line: int, columns: tuple[str, ...]) -> list[Problem]:

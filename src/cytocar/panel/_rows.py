@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,124 +52,130 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
             )
     if problems:
         return [], problems
-    rows = [_complete(path, table, row, cofactor, problems) for row in table.rows]
+    rows = [
+        _RowReader(f"{path}, line {row.line}", row, table, problems).complete(cofactor) for row in table.rows
+    ]
     problems += _duplicates(path, table.rows, rows)
     return rows, problems
 
 
-def _complete(path: Path, table: Table, row: Row, cofactor: float, problems: list[Problem]) -> dict[str, Any]:
-    """Return one row with all columns; append what is wrong with it to `problems`."""
-    where = f"{path}, line {row.line}"
-    channel, marker = row.get(keys.CHANNEL), row.get(keys.MARKER)
-    if not channel:
-        problems.append(
-            Problem(where, f"channel of marker {marker!r} is empty", "give $PnN, such as Yb171Di")
-        )
-    if not marker:
-        problems.append(
-            Problem(where, f"marker of channel {channel!r} is empty", "give a name, or remove the row")
-        )
-    if "/" in marker:
-        problems.append(
-            Problem(
-                where, f"marker {marker!r} has a slash", "write an underscore: files cannot hold the name"
+@dataclass(frozen=True)
+class _RowReader:
+    """One row of a panel file; what is wrong with it goes to the problems of the file."""
+
+    where: str
+    row: Row
+    table: Table
+    problems: list[Problem]
+
+    def complete(self, cofactor: float) -> dict[str, Any]:
+        """Return the row with all columns; what it does not say is derived from its names."""
+        channel, marker = self._names()
+        isotope = self._isotope(channel)
+        role = self._role(channel, marker, isotope)
+        marker_class = self._one_of(keys.MARKER_CLASS, CLASSES) or guess_class(marker, role)
+        clustering = self._clustering(channel, has_mass=isotope is not None or role in MASS_ROLES)
+        value = self._cofactor(cofactor)
+        return {
+            keys.CHANNEL: channel,
+            keys.MARKER: marker,
+            keys.MARKER_CLASS: marker_class,
+            keys.ROLE: role,
+            keys.METAL: isotope.symbol if isotope else "",
+            keys.MASS: isotope.mass if isotope else None,
+            keys.CLUSTERING: role == "marker" and marker_class != "none"
+            if clustering is None
+            else clustering,
+            keys.COFACTOR: value if isotope else float("nan"),
+        }
+
+    def _wrong(self, what: str, fix: str) -> None:
+        self.problems.append(Problem(self.where, what, fix))
+
+    def _one_of(self, column: str, choices: tuple[str, ...]) -> str:
+        text = self.row.get(column).casefold()
+        if text and text not in choices:
+            self._wrong(f"{column} is {self.row.get(column)!r}", did_you_mean(text, choices))
+            return ""
+        return text
+
+    def _names(self) -> tuple[str, str]:
+        channel, marker = self.row.get(keys.CHANNEL), self.row.get(keys.MARKER)
+        if not channel:
+            self._wrong(f"channel of marker {marker!r} is empty", "give $PnN, such as Yb171Di")
+        if not marker:
+            self._wrong(f"marker of channel {channel!r} is empty", "give a name, or remove the row")
+        if "/" in marker:
+            self._wrong(f"marker {marker!r} has a slash", "write an underscore: files cannot hold the name")
+        return channel, marker
+
+    def _isotope(self, channel: str) -> Isotope | None:
+        """Return the isotope from the channel, or from the columns metal and mass; both have to agree."""
+        in_channel, stated = parse_isotope(channel), self._stated_isotope()
+        if stated is None:
+            return in_channel
+        symbol, mass = stated
+        if in_channel is None:
+            return Isotope(symbol, mass) if symbol and mass else None
+        if (symbol or in_channel.symbol, mass or in_channel.mass) != (in_channel.symbol, in_channel.mass):
+            self._wrong(
+                f"channel {channel!r} is {in_channel}, but metal and mass say "
+                f"{symbol or in_channel.symbol}{mass or in_channel.mass}",
+                "correct the one that is wrong, or leave metal and mass empty",
             )
-        )
-    isotope = _row_isotope(where, row, channel, problems)
-    role = _one_of(where, row, keys.ROLE, ROLES, problems) or guess_role(channel, marker, isotope)
-    if isotope is None and channel and (role in MASS_ROLES or (role == "none" and not row.get(keys.ROLE))):
-        problems.append(
-            Problem(
-                where,
+        return in_channel
+
+    def _stated_isotope(self) -> tuple[str, int] | None:
+        """Return the symbol ("" for none) and mass (0 for none) of the columns, None where they cannot be read."""
+        metal, mass = self.row.get(keys.METAL), self.row.get(keys.MASS)
+        number = mass.removesuffix(".0")
+        if number and not number.isdecimal():
+            self._wrong(f"mass is {mass!r}", "give a whole number such as 171, or leave it empty")
+            return None
+        isotope = parse_isotope(metal)
+        symbol = isotope.symbol if isotope else metal
+        if symbol and symbol not in ISOTOPES and symbol not in NOT_ELEMENTS:
+            self._wrong(f"metal is {metal!r}", "give the symbol of an element such as Yb, or leave it empty")
+            return None
+        return symbol, int(number or 0) or (isotope.mass if isotope else 0)
+
+    def _role(self, channel: str, marker: str, isotope: Isotope | None) -> str:
+        role = self._one_of(keys.ROLE, ROLES) or guess_role(channel, marker, isotope)
+        needs_mass = role in MASS_ROLES or (role == "none" and not self.row.get(keys.ROLE))
+        if isotope is None and channel and needs_mass:
+            self._wrong(
                 f"channel {channel!r} ({marker}) names no isotope",
                 "write it as the file does, such as Yb171Di, (Yb171)Dd or 171Yb, or give the columns metal and mass",
             )
-        )
-    if isotope is not None and role not in MASS_ROLES:
-        problems.append(
-            Problem(
-                where,
+        if isotope is not None and role not in MASS_ROLES:
+            self._wrong(
                 f"channel {channel!r} has a mass, but its role is {role!r}",
                 f"use one of {', '.join(MASS_ROLES)}",
             )
-        )
-    marker_class = _one_of(where, row, keys.MARKER_CLASS, CLASSES, problems) or guess_class(marker, role)
-    clustering = role == "marker" and marker_class != "none"
-    if text := row.get(keys.CLUSTERING):
-        given = _YES_NO.get(text.casefold())
-        if given is None:
-            problems.append(Problem(where, f"{keys.CLUSTERING} is {text!r}", "write 1 or 0"))
-        else:
-            clustering = given
-            if given and isotope is None and role not in MASS_ROLES:
-                problems.append(
-                    Problem(
-                        where,
-                        f"channel {channel!r} is used for clustering, but it has no mass",
-                        "write 0: only mass channels can be clustered",
-                    )
-                )
-    value = cofactor
-    if text := row.get(keys.COFACTOR):
-        number = table.number(text)
+        return role
+
+    def _clustering(self, channel: str, *, has_mass: bool) -> bool | None:
+        """Return whether the row says that its channel is used for clustering; None where it does not say."""
+        text = self.row.get(keys.CLUSTERING)
+        stated = _YES_NO.get(text.casefold())
+        if text and stated is None:
+            self._wrong(f"{keys.CLUSTERING} is {text!r}", "write 1 or 0")
+        if stated and not has_mass:
+            self._wrong(
+                f"channel {channel!r} is used for clustering, but it has no mass",
+                "write 0: only mass channels can be clustered",
+            )
+        return stated
+
+    def _cofactor(self, default: float) -> float:
+        text = self.row.get(keys.COFACTOR)
+        if not text:
+            return default
+        number = self.table.number(text)
         if number is None or number <= 0:
-            problems.append(
-                Problem(where, f"cofactor is {text!r}", "give a number above 0, such as 5, or leave it empty")
-            )
-        else:
-            value = number
-    return {
-        keys.CHANNEL: channel,
-        keys.MARKER: marker,
-        keys.MARKER_CLASS: marker_class,
-        keys.ROLE: role,
-        keys.METAL: isotope.symbol if isotope else "",
-        keys.MASS: isotope.mass if isotope else None,
-        keys.CLUSTERING: clustering,
-        keys.COFACTOR: value if isotope else float("nan"),
-    }
-
-
-def _one_of(where: str, row: Row, column: str, known: tuple[str, ...], problems: list[Problem]) -> str:
-    text = row.get(column).casefold()
-    if text and text not in known:
-        problems.append(Problem(where, f"{column} is {row.get(column)!r}", did_you_mean(text, known)))
-        return ""
-    return text
-
-
-def _row_isotope(where: str, row: Row, channel: str, problems: list[Problem]) -> Isotope | None:
-    """Return the isotope of a row from its channel, or from its columns metal and mass; both have to agree."""
-    in_channel = parse_isotope(channel)
-    metal, mass = row.get(keys.METAL), row.get(keys.MASS)
-    both = parse_isotope(metal)
-    number = mass.removesuffix(".0")
-    if number and not number.isdecimal():
-        problems.append(
-            Problem(where, f"mass is {mass!r}", "give a whole number such as 171, or leave it empty")
-        )
-        return in_channel
-    symbol = both.symbol if both else metal
-    if symbol and symbol not in ISOTOPES and symbol not in NOT_ELEMENTS:
-        problems.append(
-            Problem(
-                where, f"metal is {metal!r}", "give the symbol of an element such as Yb, or leave it empty"
-            )
-        )
-        return in_channel
-    given = int(number) if number and int(number) else (both.mass if both else 0)
-    if in_channel is None:
-        return Isotope(symbol, given) if symbol and given else None
-    if (symbol and symbol != in_channel.symbol) or (given and given != in_channel.mass):
-        problems.append(
-            Problem(
-                where,
-                f"channel {channel!r} is {in_channel}, but metal and mass say "
-                f"{symbol or in_channel.symbol}{given or in_channel.mass}",
-                "correct the one that is wrong, or leave metal and mass empty",
-            )
-        )
-    return in_channel
+            self._wrong(f"cofactor is {text!r}", "give a number above 0, such as 5, or leave it empty")
+            return default
+        return number
 
 
 def _duplicates(path: Path, rows: tuple[Row, ...], complete: list[dict[str, Any]]) -> list[Problem]:
@@ -202,7 +209,7 @@ def _duplicates(path: Path, rows: tuple[Row, ...], complete: list[dict[str, Any]
                     Problem(
                         where,
                         f"channel {channel!r} ({marker}) is {same}",
-                        "one row a channel: keep the antibody, since beads are known by their masses",
+                        "one row per channel: keep the antibody, since beads are known by their masses",
                     )
                 )
     return problems
