@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar.pl._gates import biaxial
 from cytocar.pl._gates.gating import SAMPLES_PER_PAGE
-from cytocar.pl._gates.gating_rows import lay_out
+from cytocar.pl._gates.gating_rows import draw_rows
+from cytocar.pl._gates.run_page import Biaxial, RunTables, SampleRow, arrange
 from cytocar.pl._gates.strategy import PIXELS, one_sample, page_of, steps_of
 from cytocar.pl._page import fitted_text, inputs, style
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from cytocar.gate import Strategy
 
@@ -27,7 +30,7 @@ _POINT, _GATE = style.VERMILION, style.INK
 
 
 @style.styled
-def backgating(
+def backgating(  # the documented settings of the method
     adata: AnnData,
     *,
     population: str | None = None,
@@ -57,7 +60,7 @@ def backgating(
     sample
         Which sample of `adata`; it has to be named where there are several.
     plots, thresholds, ledger, strategy, outlines, samples, page, per_page
-        For a run: as `cytocar.pl.gating` takes them. One row a sample.
+        For a run: as `cytocar.pl.gating` takes them. One row per sample.
 
     Returns
     -------
@@ -87,9 +90,8 @@ def backgating(
                 "plots come with the tables thresholds and ledger of the same run", fix="pass all three"
             )
         return _of_run(
-            adata, plots, thresholds, ledger, strategy=strategy, outlines=outlines, samples=samples, page=page,
-            per_page=per_page,
-        )  # fmt: skip
+            adata, RunTables(plots, thresholds, ledger, strategy, outlines), samples, page, per_page
+        )
     from cytocar.gate._results.ledger import gating, strategy_of
 
     name = one_sample(sample, list(gating(adata)["samples"]))
@@ -112,15 +114,15 @@ def backgating(
         if step.x_values is not None and step.y_values is not None:
             biaxial.draw_cells(axes, step.x_values, step.y_values, _POINT, _size(len(step.x_values)))
 
-    words = f"{fitted_text.label(population, 24)} ({n} cells) over the density of all cells of the panel"
-    return page_of(steps, name, words, draw, colour=_POINT)
+    note = f"{fitted_text.label(population, 24)} ({n} cells) over the density of all cells of the panel"
+    return page_of(steps, name, note, draw, colour=_POINT)
 
 
 def _ends_in(adata: AnnData, parent: str, population: str) -> bool:
     """Return whether a population is the other or lies below it."""
     from cytocar.gate import strategy_of
 
-    above = {one.name: one.parent for one in strategy_of(adata).expanded()}
+    above = {each.name: each.parent for each in strategy_of(adata).expanded()}
     name = population
     while name != parent and name in above:
         name = above[name]
@@ -128,50 +130,61 @@ def _ends_in(adata: AnnData, parent: str, population: str) -> bool:
 
 
 def _of_run(
-    cells: AnnData, plots: pd.DataFrame, thresholds: pd.DataFrame, ledger: pd.DataFrame, **page: Any
+    cells: AnnData, tables: RunTables, samples: Sequence[str] | None, page: int, per_page: int
 ) -> Figure:
-    chosen = inputs.of_interest(cells)
-    whose = inputs.column(cells, keys.SAMPLE)
-    named: dict[str, Any] = {}
-    positions = {str(name): place for place, name in enumerate(cells.var_names)}
-    inputs.require(plots, (keys.SAMPLE, "parent", "x_marker", "y_marker"), "the table of gating plots")
-    last = _name_of_cars(ledger, page.get("strategy"))
-    parents = plots["parent"].astype(str)
+    inputs.require(tables.plots, (keys.SAMPLE, "parent", "x_marker", "y_marker"), "the table of gating plots")
+    last = car_population(tables)
+    parents = inputs.texts(tables.plots, "parent")
     # the table has a row for each pixel
-    above = {parent for parent in parents.unique() if _before(parent, last, ledger)}
-    plots = plots[parents.isin(above)]
+    above = {parent for parent in parents.unique() if _before(parent, last, tables.ledger)}
+    plots = tables.plots[parents.isin(above)]
     if not len(plots):
         raise ParameterError(f"no plot comes before {last!r}, so there is nothing to draw")
+    shown = arrange(replace(tables, plots=plots), samples, page, per_page)
+    points = CarCells(cells)
 
-    def values(marker: str, rows: Any) -> Any:
-        if marker not in named:
-            named[marker] = np.asarray(inputs.expression(cells, [marker]))[:, 0]
-        return named[marker][rows]
+    def over(axes: Axes, sample: str, panel: Biaxial) -> None:
+        x, y = points.at(sample, panel.x), points.at(sample, panel.y)
+        if x is not None and y is not None:
+            biaxial.draw_cells(axes, x, y, _POINT, _size(len(x)))
 
-    def over(axes: Axes, sample: str, panel: dict[str, Any]) -> None:
-        rows = np.flatnonzero(chosen & (whose == sample))
-        if panel["x"] in positions and panel["y"] in positions:
-            x, y = (values(panel[side], rows) for side in "xy")
-            biaxial.draw_cells(axes, x, y, _POINT, _size(rows.size))
-
-    def heads(panel: dict[str, Any], counts: dict[str, float], side: float) -> str:
-        whole = fitted_text.fit(panel["parent"], side, style.SMALL)
-        parent, of_interest = (fitted_text.count(counts.get(name, 0.0)) for name in (panel["parent"], last))
+    def heading(panel: Biaxial, row: SampleRow, side: float) -> str:
+        whole = fitted_text.fit(panel.parent, side, style.SMALL)
+        parent, of_interest = (fitted_text.count(row.counts.get(name, 0.0)) for name in (panel.parent, last))
         return f"{whole}\nn = {parent}\nin colour {of_interest}"
 
-    words = f"in colour: {fitted_text.label(last, 24)}; grey: all cells of the panel"
-    return lay_out(plots, thresholds, ledger, words=words, over=over, heads=heads, **page)
+    note = f"in colour: {fitted_text.label(last, 24)}; grey: all cells of the panel"
+    return draw_rows(shown, note, over=over, heading=heading)
 
 
-def _name_of_cars(ledger: pd.DataFrame, strategy: Strategy | str | None) -> str:
+class CarCells:
+    """Values of the CAR-T cells of a run, by sample and marker; each marker is read once."""
+
+    def __init__(self, cells: AnnData) -> None:
+        self._cells = cells
+        self._rows = inputs.of_interest(cells)
+        self._samples = inputs.column(cells, keys.SAMPLE)
+        self._names = set(map(str, cells.var_names))
+        self._values: dict[str, NDArray[np.float32]] = {}
+
+    def at(self, sample: str, marker: str) -> NDArray[np.float32] | None:
+        """Return the values of the cells of a sample; None for a marker that the cells do not have."""
+        if marker not in self._names:
+            return None
+        if marker not in self._values:
+            self._values[marker] = np.asarray(inputs.expression(self._cells, [marker]))[:, 0]
+        return np.asarray(self._values[marker][self._rows & (self._samples == sample)])
+
+
+def car_population(tables: RunTables) -> str:
     """Return the population of the ledger that holds the CAR-T cells.
 
     It is that of the strategy; where that is not known, the one with the usual name, else the last one.
     """
     from cytocar.gate._exchange.stored import read_stored
 
-    names = list(dict.fromkeys(ledger["population"].astype(str)))
-    applied = read_stored(strategy)
+    names = inputs.distinct(tables.ledger, "population")
+    applied = read_stored(tables.strategy)
     stated = None if applied is None else applied.compartments.get(keys.CAR)
     if stated in names:
         return str(stated)
@@ -180,7 +193,9 @@ def _name_of_cars(ledger: pd.DataFrame, strategy: Strategy | str | None) -> str:
 
 def _before(parent: str, population: str, ledger: pd.DataFrame) -> bool:
     rows = ledger.drop_duplicates("population")
-    above = dict(zip(rows["population"].astype(str), rows["parent"].astype(str), strict=True))
+    above: dict[str, str] = dict(
+        zip(inputs.texts(rows, "population"), inputs.texts(rows, "parent"), strict=True)
+    )
     name = above.get(population, "")
     while name and name != parent and name in above:
         name = above[name]

@@ -1,4 +1,4 @@
-"""One step of a gating strategy: the density of its cells over two axes, its gates, and what part goes where."""
+"""One step of a gating strategy: the density of its cells over two axes, its gates, and the share in each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_POINTS = 3000
 HELD = (0.5, 0.8, 0.95)
 TICKS = (0, 2, 4, 6, 8, 10, 12)
 _ROOM = 0.02
-"""Distance of words from the side of their gate, as a share of the panel."""
+"""Distance of a name from the side of its gate, as a share of the panel."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Box:
             ([left, right], [self.y_low] * 2, self.y_low),
             ([left, right], [self.y_high] * 2, self.y_high),
         ]
-        return [np.array([x, y], dtype=float).T for x, y, place in sides if place is not None]
+        return [np.array([x, y], dtype=float).T for x, y, end in sides if end is not None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Outline:
 
     points: NDArray[np.float64]
 
-    def lines(self, axis_x: Axis, axis_y: Axis) -> list[NDArray[np.float64]]:
+    def lines(self, _x: Axis, _y: Axis) -> list[NDArray[np.float64]]:
         """Return its outline."""
         return [np.vstack([self.points, self.points[:1]])]
 
@@ -94,10 +94,10 @@ class Step:
 def arcsinh_axis(name: str, values: Sequence[NDArray[np.floating]], lines: Sequence[float]) -> Axis:
     """Return an axis in arcsinh units that shows nearly all of some values, and thresholds on it."""
     low, high = raster.ends_of(np.concatenate(values) if values else np.zeros(0), least=4.0)
-    known = [line for line in lines if np.isfinite(line)]
+    finite = [line for line in lines if np.isfinite(line)]
     low, high = (
-        min(low, *(line - 0.4 for line in known), -0.3),
-        max(high, *(line + 0.6 for line in known), 4.0),
+        min(low, *(line - 0.4 for line in finite), -0.3),
+        max(high, *(line + 0.6 for line in finite), 4.0),
     )
     return Axis(name, low, high, {tick: f"{tick:g}" for tick in TICKS if low <= tick <= high})
 
@@ -114,7 +114,7 @@ def draw(axes: Axes, step: Step, *, shade: str = "log", grey: bool = False, line
     shade
         See `cytocar.pl._page.raster.shade`.
     grey
-        Draw the density as a background for something else, without words in it.
+        Draw the density as a background for something else, without names in it.
     line
         Colour of the gates.
     """
@@ -224,11 +224,10 @@ def _name(axes: Axes, step: Step, region: Region, taken: list[NDArray[np.float64
 def _quietest(
     shape: Box | Outline, step: Step, size: NDArray[np.float64], taken: Sequence[NDArray[np.float64]]
 ) -> tuple[float, float]:
-    """Return the middle of the words of a gate, as shares of the panel: that corner of the gate with fewest cells.
+    """Return the middle of the name of a gate, as shares of the panel: the corner of the gate with the fewest cells.
 
-    Words of other gates are kept clear of, as far as can be; of corners with as few cells, it is the one farthest from
-    the middle of the panel. The words of a closed outline may
-    stand above and below it as well.
+    The names of other gates are avoided as far as possible; of corners with equally few cells, it is the one farthest
+    from the middle of the panel. The name of a closed outline may stand above and below it as well.
     """
     half = size / 2 + _ROOM
     if isinstance(shape, Box):
@@ -262,7 +261,7 @@ def _quietest(
 
 
 def _covered(step: Step, spot: tuple[float, float], size: NDArray[np.float64]) -> float:
-    """Return the shades that words at a place of the panel would cover, in hundredths of the panel."""
+    """Return the shades that a name at a spot of the panel would cover, in hundredths of the panel."""
     bins = len(step.counts)
     (left, right), (bottom, top) = (
         np.clip(np.round((middle + np.array([-0.5, 0.5]) * width) * bins).astype(int), 0, bins)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,13 +38,13 @@ class _Values:
     def __init__(self, adata: AnnData, document: GatingDocument, rows: Any) -> None:
         self._document, self._rows = document, rows
         self._channels = Channels(adata, document.transformations, document.matrices)
-        self._found: dict[Dimension, NDArray[np.floating]] = {}
+        self._computed: dict[Dimension, NDArray[np.floating]] = {}
 
     def __call__(self, axis: Dimension) -> NDArray[np.floating]:
-        if axis not in self._found:
+        if axis not in self._computed:
             own = self._channels.transformed(axis)
-            self._found[axis] = self._made(axis) if own is None else own[self._rows]
-        return self._found[axis]
+            self._computed[axis] = self._made(axis) if own is None else own[self._rows]
+        return self._computed[axis]
 
     def _made(self, axis: Dimension) -> NDArray[np.floating]:
         names = list(self._document.sources(axis))
@@ -56,7 +57,7 @@ def steps(
 ) -> tuple[list[Step], list[str]]:
     """Return the biaxials of one sample, gated by a document, and the populations that are on none of them.
 
-    The others are made of populations in a way that no shape shows. With `of`, each biaxial also holds the places of
+    The others are made of populations in a way that no shape shows. With `of`, each biaxial also holds the values of
     the cells of that population.
     """
     from cytocar import gate
@@ -66,35 +67,74 @@ def steps(
     document = strategy.as_document()
     if document is None:
         return [], []
-    members = document.gates_for(version_for(document, adata, sample))
-    panels, rest = panels_of(document, members)
+    panels, rest = panels_of(document, document.gates_for(version_for(document, adata, sample)))
     channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
-    columns = document.columns(channels)
-    names = dict(zip(channels, map(str, adata.var_names), strict=True))
-    values = _Values(adata, document, rows)
-    label_of = {path: name for name, path in strategy.paths().items()}
-    looked_at = None if of is None else gate.membership(adata, of)[rows]
+    gated = _GatedSample(
+        adata,
+        document,
+        rows,
+        {path: name for name, path in strategy.paths().items()},
+        dict(zip(channels, map(str, adata.var_names), strict=True)),
+        document.columns(channels),
+        _Values(adata, document, rows),
+    )
+    of_interest = None if of is None else gate.membership(adata, of)[rows]
     drawn = []
     for panel in panels:
-        parent = label_of[panel.parent] if panel.parent else ROOT
-        inside = gate.membership(adata, parent)[rows]
-        second = panel.axes[1] or beside(panel, panels, channels)
-        both = [values(dimension) for dimension in (panel.axes[0], second)]
-        shown = [part[inside] for part in both]
-        axes = [
-            _axis(document, dimension, part, panel, names, columns)
-            for dimension, part in zip((panel.axes[0], second), shown, strict=True)
-        ]
-        regions = [
-            Region(label_of[one.path], float(gate.membership(adata, label_of[one.path])[rows].sum()), shape)
-            for one, found in panel.members
-            for shape in _shapes(found, (panel.axes[0], second))
-        ]
-        ends = [(axis.low, axis.high) for axis in axes]
-        counts = raster.pixels(shown[0], shown[1], ends[0], ends[1], raster.fineness(len(shown[0]), bins))
-        places = (None, None) if looked_at is None else tuple(part[looked_at & inside] for part in both)
-        drawn.append(Step(parent, float(inside.sum()), axes[0], axes[1], counts, regions, *places))
+        sides = (panel.axes[0], panel.axes[1] or beside(panel, panels, channels))
+        drawn.append(gated.step(panel, sides, bins=bins, of_interest=of_interest))
     return drawn, rest
+
+
+@dataclass(frozen=True)
+class _GatedSample:
+    """One sample, gated by a document."""
+
+    adata: AnnData
+    document: GatingDocument
+    rows: Any
+    label_of: Mapping[tuple[str, ...], str]
+    """Name of every population in tables, by its path."""
+    names: Mapping[str, str]
+    """Marker of every channel."""
+    columns: Columns
+    values: _Values
+
+    def inside(self, population: str) -> NDArray[np.bool_]:
+        from cytocar import gate
+
+        return np.asarray(gate.membership(self.adata, population)[self.rows])
+
+    def step(
+        self,
+        panel: Panel,
+        sides: tuple[Dimension, Dimension],
+        *,
+        bins: int,
+        of_interest: NDArray[np.bool_] | None,
+    ) -> Step:
+        """Return the biaxial of a panel."""
+        parent = self.label_of[panel.parent] if panel.parent else ROOT
+        inside = self.inside(parent)
+        values = [self.values(side) for side in sides]
+        x, y = (each[inside] for each in values)
+        axis_x, axis_y = (
+            _axis(self.document, side, shown, panel, self.names, self.columns)
+            for side, shown in zip(sides, (x, y), strict=True)
+        )
+        regions = [
+            Region(self.label_of[member.path], float(self.inside(self.label_of[member.path]).sum()), shape)
+            for member, drawn in panel.members
+            for shape in _shapes(drawn, sides)
+        ]
+        counts = raster.pixels(
+            x, y, (axis_x.low, axis_x.high), (axis_y.low, axis_y.high), raster.fineness(len(x), bins)
+        )
+        n = float(inside.sum())
+        if of_interest is None:
+            return Step(parent, n, axis_x, axis_y, counts, regions)
+        also = of_interest & inside
+        return Step(parent, n, axis_x, axis_y, counts, regions, values[0][also], values[1][also])
 
 
 def _axis(
@@ -145,14 +185,14 @@ def _linear_ticks(low: float, high: float) -> dict[float, str]:
 def _decades(scale: Scale, low: float, high: float) -> dict[float, str]:
     """Return ticks at 0, 1, 10, 100 ... of the values, where the scale puts them, as far as they do not touch."""
     with np.errstate(all="ignore"):
-        places = np.asarray(scale.apply(np.array(_DECADES)), dtype=float)
-    found: dict[float, str] = {}
-    for value, place in sorted(zip(_DECADES, places, strict=True), key=lambda pair: (pair[0] != 0, -pair[0])):
-        if not (np.isfinite(place) and low <= place <= high):
+        scaled = np.asarray(scale.apply(np.array(_DECADES)), dtype=float)
+    ticks: dict[float, str] = {}
+    for value, at in sorted(zip(_DECADES, scaled, strict=True), key=lambda pair: (pair[0] != 0, -pair[0])):
+        if not (np.isfinite(at) and low <= at <= high):
             continue
-        if all(abs(place - other) > _NEAREST * (high - low) for other in found):
-            found[float(place)] = f"{value:g}" if value < 1e4 else f"{value:.0e}".replace("e+0", "e")
-    return dict(sorted(found.items()))
+        if all(abs(at - other) > _NEAREST * (high - low) for other in ticks):
+            ticks[float(at)] = f"{value:g}" if value < 1e4 else f"{value:.0e}".replace("e+0", "e")
+    return dict(sorted(ticks.items()))
 
 
 def _shapes(gate: Gate, axes: tuple[Dimension, Dimension]) -> list[Box | Outline]:

@@ -1,4 +1,4 @@
-"""The gating strategy as it worked: one row a sample, one column a biaxial."""
+"""The gating strategy as it worked: one row per sample, one column per biaxial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar.pl._gates.gating_rows import lay_out
+from cytocar.pl._gates.gating_rows import draw_rows
+from cytocar.pl._gates.run_page import RunTables, arrange
 from cytocar.pl._page import style
 from cytocar.pl._page.sheet import rows_of
 
@@ -28,7 +29,7 @@ def gating_pages(plots: pd.DataFrame, *, per_page: int = SAMPLES_PER_PAGE) -> in
     plots
         As for `gating`.
     per_page
-        Samples a page, at least 1.
+        Samples per page, at least 1.
 
     Returns
     -------
@@ -101,7 +102,8 @@ def gating(
     >>> gating(bins, found, counts).axes[0].get_title("left").splitlines()
     ['cells', 'n = 100', 'T cells 90 %']
     """
-    return lay_out(
-        plots, thresholds, ledger, strategy=strategy, outlines=outlines, samples=samples, page=page, per_page=per_page,
-        words="colour: cells a bin, logarithmic; above: the cells drawn, and what % goes on",
-    )  # fmt: skip
+    tables = RunTables(plots, thresholds, ledger, strategy, outlines)
+    return draw_rows(
+        arrange(tables, samples, page, per_page),
+        "colour: cells a bin, logarithmic; above: the cells drawn, and what % goes on",
+    )

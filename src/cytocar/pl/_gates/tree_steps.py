@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,62 +18,106 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from cytocar._core.samples import Rows
     from cytocar.gate import GateTree
 
 
 def steps(adata: AnnData, tree: GateTree, sample: str, *, bins: int, of: str | None = None) -> list[Step]:
     """Return the biaxials of one sample, gated by a `GateTree`, in the order of the strategy.
 
-    With `of`, each also holds the places of the cells of that population.
+    With `of`, each also holds the values of the cells of that population.
     """
     from cytocar import gate
-    from cytocar._core.samples import rows_by_sample
     from cytocar.gate._populations.events import marker_values
-    from cytocar.gate._results.ledger import gating
 
-    kept = gating(adata)
-    found = kept["samples"][sample]
-    counts = found["counts"]
-    numbers = {entry["name"]: float(entry["value"]) for entry in found["thresholds"]}
-    named = {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()}
-    positions = {marker_key(str(name)): i for i, name in enumerate(adata.var_names)}
-    rows = rows_by_sample(adata, keys.SAMPLE)[sample]
-    values: dict[str, NDArray[np.floating]] = {}
-    looked_at = None if of is None else gate.membership(adata, of)[rows]
-    drawn = []
-    biaxials = usable(tree, positions, named)
-    for plot, goes_on in zip(biaxials, populations_after(tree, biaxials), strict=True):
-        keys_xy = [named.get(marker_key(marker), marker_key(marker)) for marker in (plot.x, plot.y)]
-        missing = {key: positions[key] for key in keys_xy if key not in values}
-        values |= marker_values(adata, missing, rows)
-        inside = gate.membership(adata, plot.parent)[rows]
-        x, y = (values[key][inside] for key in keys_xy)
-        regions = [
-            Region(name, float(counts.get(name, 0)), box)
-            for name in goes_on
-            if (box := box_of(tree, name, plot, numbers, named)) is not None
-        ]
-        axes = [
-            arcsinh_axis(str(adata.var_names[positions[key]]), [part], _lines(regions, side))
-            for key, part, side in zip(keys_xy, (x, y), "xy", strict=True)
-        ]
-        ends = [(axis.low, axis.high) for axis in axes]
-        drawn.append(
-            Step(
-                plot.parent,
-                float(counts.get(plot.parent, 0)),
-                axes[0],
-                axes[1],
-                raster.pixels(x, y, ends[0], ends[1], raster.fineness(len(x), bins)),
-                regions,
-                *(
-                    (None, None)
-                    if looked_at is None
-                    else (values[key][looked_at & inside] for key in keys_xy)
-                ),
-            )
+    gated = GatedSample.of(adata, tree, sample)
+    of_interest = None if of is None else gate.membership(adata, of)[gated.rows]
+    biaxials = usable(tree, gated.positions, gated.named)
+    asked = {gated.key(marker) for plot in biaxials for marker in (plot.x, plot.y)}
+    values = marker_values(adata, {key: gated.positions[key] for key in asked}, gated.rows)
+    return [
+        _step(adata, gated, plot, after, values, bins=bins, of_interest=of_interest)
+        for plot, after in zip(biaxials, populations_after(tree, biaxials), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class GatedSample:
+    """What gating found in one sample."""
+
+    tree: GateTree
+    rows: Rows
+    counts: Mapping[str, int]
+    """Events of every population."""
+    numbers: Mapping[str, float]
+    """Value of every threshold."""
+    named: Mapping[str, str]
+    """Key of a marker of the strategy to that of its column in the data, where they differ."""
+    positions: Mapping[str, int]
+    """Column of the data of each marker, by its key."""
+
+    @classmethod
+    def of(cls, adata: AnnData, tree: GateTree, sample: str) -> GatedSample:
+        """Return what is kept of a sample of gated data."""
+        from cytocar._core.samples import rows_by_sample
+        from cytocar.gate._results.ledger import gating
+
+        kept = gating(adata)
+        result = kept["samples"][sample]
+        return cls(
+            tree,
+            rows_by_sample(adata, keys.SAMPLE)[sample],
+            result["counts"],
+            {entry["name"]: float(entry["value"]) for entry in result["thresholds"]},
+            {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()},
+            {marker_key(str(name)): i for i, name in enumerate(adata.var_names)},
         )
-    return drawn
+
+    def key(self, marker: str) -> str:
+        """Return the key of a marker of the strategy in the data."""
+        return self.named.get(marker_key(marker), marker_key(marker))
+
+
+def _step(
+    adata: AnnData,
+    gated: GatedSample,
+    plot: Plot,
+    after: Sequence[str],
+    values: Mapping[str, NDArray[np.floating]],
+    *,
+    bins: int,
+    of_interest: NDArray[np.bool_] | None,
+) -> Step:
+    from cytocar import gate
+
+    sides = [gated.key(marker) for marker in (plot.x, plot.y)]
+    inside = gate.membership(adata, plot.parent)[gated.rows]
+    x, y = (values[key][inside] for key in sides)
+    boxes = {name: box_of(gated.tree, name, plot, gated.numbers, gated.named) for name in after}
+    regions = [
+        Region(name, float(gated.counts.get(name, 0)), box) for name, box in boxes.items() if box is not None
+    ]
+    axis_x, axis_y = (
+        arcsinh_axis(str(adata.var_names[gated.positions[key]]), [shown], _lines(regions, side))
+        for key, shown, side in zip(sides, (x, y), "xy", strict=True)
+    )
+    counts = raster.pixels(
+        x, y, (axis_x.low, axis_x.high), (axis_y.low, axis_y.high), raster.fineness(len(x), bins)
+    )
+    of_parent = float(gated.counts.get(plot.parent, 0))
+    if of_interest is None:
+        return Step(plot.parent, of_parent, axis_x, axis_y, counts, regions)
+    also = of_interest & inside
+    return Step(
+        plot.parent,
+        of_parent,
+        axis_x,
+        axis_y,
+        counts,
+        regions,
+        values[sides[0]][also],
+        values[sides[1]][also],
+    )
 
 
 def _lines(regions: Sequence[Region], side: str) -> list[float]:
@@ -92,16 +137,16 @@ def usable(tree: GateTree, positions: Mapping[str, int], named: Mapping[str, str
 
 
 def _derived(tree: GateTree) -> list[Plot]:
-    """Return a biaxial a parent with populations of thresholds: the markers of their terms, two at a time."""
+    """Return one biaxial per parent of populations of thresholds: the markers of their terms, two at a time."""
     plots = []
     markers: dict[str, list[str]] = {}
     for population in tree.expanded():
         if isinstance(population.gate, Terms):
-            found = markers.setdefault(population.parent, [])
-            found += [tree.thresholds[term.threshold].marker for term in population.gate.terms]
-    everything = list(dict.fromkeys(marker for found in markers.values() for marker in found))
-    for parent, found in markers.items():
-        own = list(dict.fromkeys(found))
+            of_terms = [tree.thresholds[term.threshold].marker for term in population.gate.terms]
+            markers.setdefault(population.parent, []).extend(of_terms)
+    everything = list(dict.fromkeys(marker for asked in markers.values() for marker in asked))
+    for parent, asked in markers.items():
+        own = list(dict.fromkeys(asked))
         if len(own) % 2:
             # A lone marker stands over one that the strategy looks at elsewhere.
             others = [marker for marker in everything if marker not in own] or ["DNA1"]
@@ -120,25 +165,32 @@ def populations_after(tree: GateTree, plots: Sequence[Plot]) -> list[list[str]]:
     drawn = {plot.parent for plot in plots}
     after = []
     for plot in plots:
-        below = {
-            name for name in parent_of if name in drawn and _nearest(name, parent_of, drawn) == plot.parent
-        }
-        passed = {above for name in below for above in _ancestors(name, parent_of)}
-        children = [
-            name for name, parent in parent_of.items() if parent == plot.parent and name not in passed | below
-        ]
-        here = {name for name in children if _markers(tree, name) <= {marker_key(plot.x), marker_key(plot.y)}}
-        shown = below | here or set(children)
+        shown = _starts_below(plot.parent, parent_of, drawn) | _children_on(tree, plot, parent_of, drawn)
         after.append([name for name in parent_of if name in shown])
     return after
 
 
+def _starts_below(parent: str, parent_of: Mapping[str, str], drawn: set[str]) -> set[str]:
+    """Return the populations that later biaxials start from, with no other such population between."""
+    return {name for name in parent_of if name in drawn and _nearest(name, parent_of, drawn) == parent}
+
+
+def _children_on(tree: GateTree, plot: Plot, parent_of: Mapping[str, str], drawn: set[str]) -> set[str]:
+    """Return the children to show: those on the two markers, and others only where there is nothing else to show."""
+    below = _starts_below(plot.parent, parent_of, drawn)
+    passed = {above for name in below for above in _ancestors(name, parent_of)}
+    children = {n for n, parent in parent_of.items() if parent == plot.parent and n not in passed | below}
+    here = {marker_key(plot.x), marker_key(plot.y)}
+    on_both = {name for name in children if _markers(tree, name) <= here}
+    return on_both if below or on_both else children
+
+
 def _markers(tree: GateTree, name: str) -> set[str]:
     """Return the markers that a population asks for beyond its parent; none of a plot where it is made of others."""
-    found = tree.population(name).gate
-    if not isinstance(found, Terms):
+    terms = tree.population(name).gate
+    if not isinstance(terms, Terms):
         return {""}
-    return {marker_key(tree.thresholds[term.threshold].marker) for term in found.terms}
+    return {marker_key(tree.thresholds[term.threshold].marker) for term in terms.terms}
 
 
 def _ancestors(name: str, parent_of: Mapping[str, str]) -> list[str]:
