@@ -135,8 +135,29 @@ def test_a_tube_is_taken_by_its_name_and_others_by_their_role() -> None:
     assert "one would give 1." in found.note
 
 
+def test_a_fallback_looks_at_the_cells_that_it_names(tube) -> None:
+    adata = tube(seed=1, car=0.0)
+    text = TREE.replace(
+        "of: {in: cells, gate: [CD3-]}, quantile: 0.98, in: T cells}",
+        "min_cells: 99999, of: {in: cells, gate: [CD3-]}, in: T cells, fallback: "
+        "{rule: quantile, of: {in: cells, gate: [CD3+]}, quantile: 0.25}}",
+    )
+    gate.apply(
+        adata,
+        GateTree.from_yaml(
+            text.split("  VHH:")[0] + "populations: [{name: T cells, parent: cells, gate: [CD3+]}]"
+        ),
+    )
+    row = gate.thresholds(adata).set_index("name").loc["CD4"]
+    inside = gate.membership(adata, "T cells")
+    assert row["found_in"] == "cells CD3+"
+    assert row["n_cells"] == inside.sum()
+    expected = np.quantile(np.asarray(adata[inside, "CD4"].X, dtype=float), 0.25)
+    assert row["value"] == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize(
-    ("rule", "known", "message"),
+    ("rule", "given", "message"),
     [
         (Fmo(sample="no_a"), RuleInput(DIM), "there is no tube 'no_a' among the control tubes"),
         (Fmo(role="fmo"), RuleInput(DIM), "there is no tube of role 'fmo' among the control tubes"),
@@ -157,9 +178,9 @@ def test_a_tube_is_taken_by_its_name_and_others_by_their_role() -> None:
         ),
     ],
 )
-def test_what_a_tube_lacks_is_named(rule, known: RuleInput, message: str) -> None:
+def test_what_is_missing_in_a_tube_is_named(rule, given: RuleInput, message: str) -> None:
     with pytest.raises(ThresholdNotFound, match=message):
-        find(Threshold("A", ("A",), "T cells", rule), known, "S1")
+        find(Threshold("A", ("A",), "T cells", rule), given, "S1")
 
 
 def test_tubes_of_a_study_are_found_by_name_and_by_role(tube, joined) -> None:

@@ -98,10 +98,10 @@ class _ShareAbove:
             return
         from cytocar.gate._rules.kernels.pareto_tail import tail_of
 
-        known: dict[str, NDArray[Any]] = {}
+        negatives: dict[str, NDArray[Any]] = {}
         for rule in threshold.rules():
-            known = known or rule.known_negatives(given)
-        cells = known.get(source, known.get(SAME_TUBE))
+            negatives = negatives or rule.known_negatives(given)
+        cells = negatives.get(source, negatives.get(SAME_TUBE))
         if cells is not None and np.count_nonzero(cells > 0) >= 2:
             self._tail = tail_of(cells)
 

@@ -47,7 +47,7 @@ class Entry:
         return names[-1] if names else ""
 
     def child(self, key: str | int, label: str = "") -> Entry:
-        """Return the value under a key of a mapping, or at a place in a list."""
+        """Return the value under a key of a mapping, or at an index of a list."""
         return Entry(self.value[key], (*self.at, key), label or self.label, self.text, self.problems)
 
     def items(self) -> Iterator[Entry]:
@@ -73,14 +73,14 @@ class Entry:
         """Return what `read` makes of the value under a key, and `default` where there is none."""
         return self.child(key).attempt(read, default) if key in self.value else default
 
-    def is_mapping(self, known: Collection[str], required: Sequence[str] = ()) -> bool:
+    def is_mapping(self, allowed: Collection[str], required: Sequence[str] = ()) -> bool:
         """Note what is wrong with the keys; return whether it is a mapping that has all that are required."""
         if not isinstance(self.value, dict):
-            self.note(f"{self.value!r} should be a mapping with {', '.join(known)}")
+            self.note(f"{self.value!r} should be a mapping with {', '.join(allowed)}")
             return False
         for key in self.value:
-            if key not in known:
-                self.child(key).note(f"unknown key {key!r}, {did_you_mean(key, known)}")
+            if key not in allowed:
+                self.child(key).note(f"unknown key {key!r}, {did_you_mean(key, allowed)}")
         missing = [key for key in required if key not in self.value]
         if missing:
             self.note(f"{', '.join(missing)} is missing")

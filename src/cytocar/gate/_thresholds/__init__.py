@@ -1,1 +1,1 @@
-"""Thresholds: the rules, how each is found in the data, and how far it can be trusted."""
+"""Thresholds of a sample: the number that the rules give in its cells, and how far it can be trusted."""

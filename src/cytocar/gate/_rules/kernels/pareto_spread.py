@@ -187,7 +187,7 @@ def resampled_order(
         Source and number of the samples.
     """
     n = ordered.size
-    found = np.empty((draws, len(shares)))
+    uniform = np.empty((draws, len(shares)))
     upper = np.ones(draws)
     above = 1.0
     # From the top down: below a given order statistic the others are those of fewer uniform numbers.
@@ -197,8 +197,8 @@ def resampled_order(
             max(share * n, 1e-9), (above - share) * n + (1.0 if above == 1.0 else 0.0), draws
         )
         above = share
-        found[:, column] = upper
-    at = np.clip(found * (n - 1), 0, n - 1)
+        uniform[:, column] = upper
+    at = np.clip(uniform * (n - 1), 0, n - 1)
     below = np.floor(at).astype(np.int64)
     left, right = ordered[below], ordered[np.minimum(below + 1, n - 1)]
     return np.asarray(left + (at - below) * (right - left), dtype=np.float64)

@@ -169,13 +169,13 @@ def fit_tail(excess: NDArray[np.float64], *, censored: int = 0) -> tuple[float, 
     def best_scale(shape: float) -> tuple[float, float]:
         # Below this scale the distribution would end before the largest value seen.
         least = max(-shape * largest * (1 + 1e-9), mean / 20.0)
-        found = minimize_scalar(
+        best = minimize_scalar(
             loss, bounds=(np.log(least), np.log(max(20.0 * mean, 2 * least))), args=(shape,), method="bounded"
         )
-        return float(found.fun), float(np.exp(found.x))
+        return float(best.fun), float(np.exp(best.x))
 
-    found = minimize_scalar(lambda shape: best_scale(shape)[0], bounds=SHAPE_RANGE, method="bounded")
-    return best_scale(float(found.x))[1], float(found.x)
+    best = minimize_scalar(lambda shape: best_scale(shape)[0], bounds=SHAPE_RANGE, method="bounded")
+    return best_scale(float(best.x))[1], float(best.x)
 
 
 def edge_quantile(x: NDArray[Any], rate: float) -> float:

@@ -98,8 +98,8 @@ def fit_mixture(values: NDArray[Any]) -> FittedMixture | None:
     --------
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> found = fit_mixture(np.concatenate([rng.normal(1, 0.4, 900), rng.normal(4, 0.4, 300)]))
-    >>> bool(2.2 < found.value < 3.0), bool(found.confidence > 0.9)
+    >>> fitted = fit_mixture(np.concatenate([rng.normal(1, 0.4, 900), rng.normal(4, 0.4, 300)]))
+    >>> bool(2.2 < fitted.value < 3.0), bool(fitted.confidence > 0.9)
     (True, True)
     >>> fit_mixture(rng.normal(1, 0.4, 1000)) is None
     True
@@ -198,11 +198,11 @@ def resampled_mixture(
     """
     counts = rng.poisson(fitted.counts, (draws, fitted.counts.size)).astype(np.float64)
     zeros = rng.poisson(fitted.zeros, draws).astype(np.float64)
-    one = fitted.humps
+    of_all = fitted.humps
     weights, modes, left, right = (
-        np.tile(array, (draws, 1)) for array in (one.weights, one.modes, one.left, one.right)
+        np.tile(array, (draws, 1)) for array in (of_all.weights, of_all.modes, of_all.left, of_all.right)
     )
-    start = _Humps(weights, modes, left, right, one.fading)
+    start = _Humps(weights, modes, left, right, of_all.fading)
     humps, _ = _iterate(counts, fitted.grid, start, _FEW_ROUNDS)
     value, confidence = _border(humps, fitted.grid, counts.sum(axis=1), zeros)
     return np.where(confidence >= min_confidence, value, np.nan)
@@ -261,10 +261,10 @@ def _bell(weight: Floats, grid: Floats) -> tuple[Floats, Floats, Floats]:
 
 def _maximise(counts: Floats, upper: Floats, grid: Floats, fading: bool) -> _Humps:
     """Return the humps that fit best, given which share of each bin belongs to the upper one."""
-    parts = (counts * (1.0 - upper), counts * upper)
-    weights = np.stack([part.sum(axis=1) for part in parts], axis=1)
+    halves = (counts * (1.0 - upper), counts * upper)
+    weights = np.stack([half.sum(axis=1) for half in halves], axis=1)
     weights = np.maximum(weights, 1e-9) / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    fitted = [(_fade if fading else _hump)(parts[0], grid), _bell(parts[1], grid)]
+    fitted = [(_fade if fading else _hump)(halves[0], grid), _bell(halves[1], grid)]
     modes, left, right = (np.stack(pair, axis=1) for pair in zip(*fitted, strict=True))
     return _Humps(weights, modes, left, right, fading)
 
@@ -293,9 +293,9 @@ def _border(humps: _Humps, grid: Floats, n: Any, zeros: Any) -> tuple[Floats, Fl
     # The crossing lies between two points, where the logarithms of both are as good as straight.
     gap = np.log(np.maximum(upper, 1e-300)) - np.log(np.maximum(lower, 1e-300))
     a, b = gap[rows, np.maximum(first - 1, 0)], gap[rows, first]
-    part = np.where(b > a, -a / np.where(b > a, b - a, 1.0), 0.0)
+    share = np.where(b > a, -a / np.where(b > a, b - a, 1.0), 0.0)
     previous = points[rows, np.maximum(first - 1, 0)]
-    value = previous + np.clip(part, 0.0, 1.0) * (points[rows, first] - previous)
+    value = previous + np.clip(share, 0.0, 1.0) * (points[rows, first] - previous)
     value = np.where(crossed.any(axis=1), value, np.nan)
     step = grid[1] - grid[0]
     shared = np.minimum(*humps.densities(grid)).sum(axis=1) * step

@@ -19,7 +19,7 @@ _LEAST_Z, _LEAST_DEPTH, _LEAST_EVENTS, _FAINT = 3.5, 0.1, 20.0, 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
+class _LowestStretch:
     """The lowest stretch between two humps in each sample: its middle, and how clear it is."""
 
     at: NDArray[np.intp]
@@ -68,22 +68,22 @@ def resampled_valley(
     below = np.concatenate([np.zeros((draws, 1)), np.cumsum(counts[1:], axis=1)], axis=1)
     inside = (grid >= (-np.inf if low is None else low)) & (grid <= (np.inf if high is None else high))
     best = np.full(draws, max(min_confidence, 1e-9))
-    found = np.full(draws, np.nan)
+    numbers = np.full(draws, np.nan)
     for width in widths:
         sigma = max(width / step, 0.5)
         level = smooth_rows(counts, sigma) * (density.BOX * width / step)
         for _, trough, _, start, end in _pairs(level[0], events):
             if not inside[start : end + 1].any():
                 continue
-            place = _lowest(level[1:, start : end + 1], trough - start)
-            at = place.at + start
+            lowest = _lowest(level[1:, start : end + 1], trough - start)
+            at = lowest.at + start
             rows = np.arange(draws)
             sizes = (below[rows, at] - below[:, start], below[:, end + 1] - below[rows, at])
-            stands = (place.standing >= _LEAST_Z) & (place.depth >= _LEAST_DEPTH)
+            stands = (lowest.standing >= _LEAST_Z) & (lowest.depth >= _LEAST_DEPTH)
             stands &= np.minimum(*sizes) >= _LEAST_EVENTS
-            better = inside[at] & stands & (place.confidence >= best)
-            best[better], found[better] = place.confidence[better], grid[at[better]]
-    return found
+            better = inside[at] & stands & (lowest.confidence >= best)
+            best[better], numbers[better] = lowest.confidence[better], grid[at[better]]
+    return numbers
 
 
 def _pairs(level: Floats, events: Floats) -> set[tuple[int, int, int, int, int]]:
@@ -114,7 +114,7 @@ def smooth_rows(counts: Floats, sigma: float) -> Floats:
     return np.asarray(counts @ lookup[offset])
 
 
-def _lowest(level: Floats, trough: int) -> _Place:
+def _lowest(level: Floats, trough: int) -> _LowestStretch:
     """Return for each row (rows, bins) the lowest stretch between two humps."""
     rows = np.arange(level.shape[0])
     bins = np.arange(level.shape[1])
@@ -132,4 +132,4 @@ def _lowest(level: Floats, trough: int) -> _Place:
     confidence = np.clip(1.0 - (bottom + 3 * np.sqrt(bottom)) / least_peak, 0.0, 1.0)
     standing = np.sqrt(2.0) * (np.sqrt(peak + 0.375) - np.sqrt(bottom + 0.375))
     middle = (np.minimum(start, at) + np.maximum(end, at)) // 2
-    return _Place(middle, confidence, 1.0 - bottom / np.maximum(peak, 1e-9), standing)
+    return _LowestStretch(middle, confidence, 1.0 - bottom / np.maximum(peak, 1e-9), standing)
