@@ -36,7 +36,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class SampleTask:
-    """One row of the sample sheet, with what other files of the study have told about its thresholds.
+    """One row of the sample sheet, with what other files of the study contribute to its thresholds.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class SampleTask:
     controls
         Threshold name -> control tube -> arcsinh values of its cells.
     others
-        Threshold name -> numbers found in other samples; None while they are not known.
+        Threshold name -> numbers found in other samples; None until they are known.
     """
 
     path: Path

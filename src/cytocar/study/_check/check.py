@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CheckResult:
-    """What was found wrong with a study, and what is worth knowing.
+    """What is wrong with a study, and what is worth knowing.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
     path = Path(study).expanduser()
     file = path / CONFIG_NAME if path.is_dir() else path
     if parts.config is not None:
-        strategy, found = load_strategy(file, parts, notes)
-        problems += found
+        strategy, more = load_strategy(file, parts, notes)
+        problems += more
         problems += setting_problems(file, parts.config, parts)
-        spillover, found = load_spillover_matrix(parts)
-        problems += found
+        spillover, more = load_spillover_matrix(parts)
+        problems += more
         notes += study_notes(parts)
     if parts.samples is not None:
         problems += file_problems(parts.samples, parts.panel, notes)

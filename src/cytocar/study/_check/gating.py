@@ -50,7 +50,7 @@ def load_strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[Stra
 def _pinned_thresholds(
     file: Path, config: StudyConfig, strategy: Strategy, samples: pd.DataFrame | None
 ) -> Iterator[Problem]:
-    known = None if samples is None else [str(sample) for sample in samples[keys.SAMPLE]]
+    sheet = None if samples is None else [str(sample) for sample in samples[keys.SAMPLE]]
     pinned: dict[str, str] = {}
     for name, value in config.thresholds.items():
         where = f"{file} (thresholds.{name})"
@@ -62,9 +62,9 @@ def _pinned_thresholds(
             if meant in pinned:
                 yield Problem(where, f"{pinned[meant]!r} states the same threshold", "state it once")
             pinned[meant] = name
-        if isinstance(value, dict) and known is not None:
+        if isinstance(value, dict) and sheet is not None:
             yield from (
-                Problem(where, f"there is no sample {sample!r}", did_you_mean(sample, known))
+                Problem(where, f"there is no sample {sample!r}", did_you_mean(sample, sheet))
                 for sample in value
-                if sample not in known
+                if sample not in sheet
             )

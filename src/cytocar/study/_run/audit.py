@@ -39,8 +39,8 @@ def car_audit(adata: AnnData, settings: Settings) -> pd.DataFrame | None:
     row: Any = thresholds.loc[above[0]]
     column = [marker_key(str(name)) for name in adata.var_names].index(marker_key(str(row["marker"])))
     channels = [str(channel) for channel in adata.var[keys.CHANNEL]]
-    known = {isotope.channel for isotope in settings.spillover.isotopes}
-    if channels[column] not in known:
+    covered = {isotope.channel for isotope in settings.spillover.isotopes}
+    if channels[column] not in covered:
         return None
     return pp.car_audit(
         adata.layers[UNCOMPENSATED],

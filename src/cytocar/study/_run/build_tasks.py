@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | None) -> list[SampleTask]:
+    """Return a task for each row of the sample sheet, with the thresholds that the settings pin for it."""
     config = folder.config
     settings = Settings(
         panel=folder.panel,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def from_single_stains(folder: StudyFolder) -> Spillover | None:
+    """Estimate the matrix from the folder of single stains that the settings name; None where they name none."""
     from cytocar import pp
 
     path = folder.path / Path(folder.config.compensation).expanduser()

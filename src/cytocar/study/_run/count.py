@@ -86,6 +86,7 @@ def subset_counts(adata: AnnData) -> pd.DataFrame:
 
 
 def kept_cells(adata: AnnData, task: SampleTask) -> tuple[AnnData, dict[str, float]]:
+    """Return all CAR-T cells (or all cells, without them) with a seeded sample of host cells, and the shares kept."""
     compartment = np.asarray(adata.obs[keys.COMPARTMENT].astype(str))
     keep = np.isin(compartment, [keys.CAR, keys.CELLS])
     shares = {name: 1.0 for name in (keys.CAR, keys.CELLS) if (compartment == name).any()}

@@ -27,6 +27,7 @@ _NOTED = {"beads": "", "time_quality": "", "cleaning": "criterion", "thresholds"
 
 
 def samples_table(folder: StudyFolder, results: Sequence[SampleResult]) -> pd.DataFrame:
+    """Return the sample sheet with what was read of each file."""
     import pandas as pd
 
     facts = pd.DataFrame([{**result.file, **_share_columns(result)} for result in results])
@@ -42,6 +43,7 @@ def _share_columns(result: SampleResult) -> dict[str, float]:
 
 
 def notes_table(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFrame:
+    """Return every remark: on the study first, then on each sample by step."""
     import pandas as pd
 
     rows = [{keys.SAMPLE: "", "note": str(remark)} for remark in remarks]
@@ -78,6 +80,7 @@ def write_tables(tables: Mapping[str, pd.DataFrame], spillover: Spillover | None
 
 
 def write_cells(cells: AnnData, results: Sequence[SampleResult], path: Path) -> None:
+    """Write `cells.h5ad`; it says which share of each compartment was kept."""
     shares = {result.sample_id: dict(result.shares) for result in results}
     cells.uns.setdefault(keys.UNS, {})["shares_kept"] = json.dumps(plain(shares))
     with replacing(path) as temporary:

@@ -21,6 +21,7 @@ UNCOMPENSATED = "uncompensated"
 
 
 def read_sample(task: SampleTask) -> AnnData:
+    """Read the counts of one file, with what the sample sheet says of it in `obs`."""
     from cytocar import io
 
     adata = io.read_fcs(task.path, panel=task.settings.panel, sample_id=task.sample_id)
@@ -32,6 +33,7 @@ def read_sample(task: SampleTask) -> AnnData:
 
 
 def bead_setting(settings: Settings) -> str | list[str]:
+    """Return the bead channels in the form that `pp` takes."""
     return settings.beads if isinstance(settings.beads, str) else list(settings.beads)
 
 

@@ -61,6 +61,7 @@ def provenance_of(
     workers: int,
     started: datetime.datetime,
 ) -> dict[str, Any]:
+    """Return what `provenance.json` holds, in types that JSON has."""
     versions = {name: metadata.version(name) for name in _VERSIONS_OF}
     record: dict[str, Any] = plain(
         {
