@@ -9,7 +9,7 @@ from cytocar.gate._apply.load import car_t, load, strategy_names
 from cytocar.gate._apply.pin import pin
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.hierarchy import DocumentPopulation
-from cytocar.gate._documents.tree import ShapeStrategy
+from cytocar.gate._documents.shape_strategy import ShapeStrategy
 from cytocar.gate._exchange.flowjo_read import read_flowjo
 from cytocar.gate._exchange.flowjo_write import write_flowjo
 from cytocar.gate._exchange.gatingml import write_gatingml

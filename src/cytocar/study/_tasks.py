@@ -44,8 +44,6 @@ class SampleTask:
         As in the sample sheet.
     settings
         The same for all files of the study.
-    pinned
-        Threshold name -> number, for this sample.
     controls
         Threshold name -> control tube -> arcsinh values of its cells.
     others
@@ -59,7 +57,6 @@ class SampleTask:
     months: float
     role: str
     settings: Settings
-    pinned: Mapping[str, float] = field(default_factory=dict)
     controls: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     others: Mapping[str, Sequence[float]] | None = None
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._documents.document import GatingDocument
-from cytocar.gate._documents.tree import ShapeStrategy
+from cytocar.gate._documents.shape_strategy import ShapeStrategy
 from cytocar.gate._strategy.tree import GateTree
 
 if TYPE_CHECKING:

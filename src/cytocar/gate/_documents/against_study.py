@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytocar.gate._documents.document import GatingDocument
-    from cytocar.gate._documents.tree import ShapeStrategy
+    from cytocar.gate._documents.shape_strategy import ShapeStrategy
     from cytocar.gate._strategy.strategy import StudyFacts
     from cytocar.panel import Panel
 

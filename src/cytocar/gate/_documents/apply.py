@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._documents.tree import ShapeStrategy
+    from cytocar.gate._documents.shape_strategy import ShapeStrategy
     from cytocar.gate._populations.evaluate import Mask
 
 

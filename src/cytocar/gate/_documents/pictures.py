@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._documents.tree import ShapeStrategy
+    from cytocar.gate._documents.shape_strategy import ShapeStrategy
 
 _STEPS = 12
 """Pieces of a side of a polygon: straight on its own scale, it may be bent on the arcsinh axis."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import GateError
-from cytocar.gate._documents.tree import CD45
+from cytocar.gate._documents.shape_strategy import CD45
 from cytocar.gate._exchange.gatingml_elements import (
     NOT_NESTED,
     channel_xml,

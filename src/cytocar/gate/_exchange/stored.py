@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from cytocar.gate._documents.tree import ShapeStrategy
+from cytocar.gate._documents.shape_strategy import ShapeStrategy
 from cytocar.gate._exchange.gatingml_document import gatingml_text
 from cytocar.gate._exchange.gatingml_elements import element_text, roles_xml
 from cytocar.gate._exchange.gatingml_read import document_from

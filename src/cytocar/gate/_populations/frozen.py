@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 class FrozenDict(dict[Key, Item]):
     """A dict that cannot be changed: keeps a `GateTree` what it was when it was checked, and can be pickled."""
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+    def _refuse(self, *_args: Any, **_settings: Any) -> Any:
         raise TypeError("a GateTree is not changed in place; with_threshold() returns a changed copy")
 
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse

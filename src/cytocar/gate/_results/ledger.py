@@ -10,7 +10,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar._core.vocabulary import BEAD, CELL_BEAD, DEAD, DEBRIS, DOUBLET
-from cytocar.gate._documents.tree import BETWEEN
+from cytocar.gate._documents.shape_strategy import BETWEEN
 from cytocar.gate._exchange.stored import strategy_from
 from cytocar.gate._populations.parts import ROOT
 

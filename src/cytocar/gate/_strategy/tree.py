@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from cytocar._core import keys
 from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._populations.frozen import FrozenDict
-from cytocar.gate._populations.order import order
-from cytocar.gate._populations.parts import ROOT, Boolean, Plot, Population, Term, Terms
+from cytocar.gate._populations.parts import ROOT, Plot, Population, Term, Terms
+from cytocar.gate._strategy.consistency import contradictions
 from cytocar.gate._strategy.threshold import Threshold
 from cytocar.gate._strategy.yaml import read, write
 from cytocar.panel.names import marker_key
@@ -90,9 +90,7 @@ class GateTree:
     def __post_init__(self) -> None:
         for name in ("thresholds", "compartments", "subsets"):
             object.__setattr__(self, name, FrozenDict(getattr(self, name)))
-        problems = list(_problems(self))
-        if not problems:
-            problems = list(_circles(self))
+        problems = contradictions(self)
         if problems:
             listed = "\n".join(f"  {problem}" for problem in problems)
             raise GateError(f"gating strategy {self.name!r} does not hold together:\n{listed}")
@@ -359,60 +357,3 @@ class GateTree:
             lines.append("thresholds")
             lines += [f"  {name:<{width}}  {t.describe()}" for name, t in self.thresholds.items()]
         return "\n".join(lines)
-
-
-def _problems(tree: GateTree) -> Iterator[str]:
-    """Find names that are not there, names used twice, and gates that select nothing."""
-    populations = tree.expanded()
-    known = [ROOT, *(population.name for population in populations)]
-    for name in sorted({name for name in known if known.count(name) > 1}):
-        yield f"two populations are called {name!r}; rename one"
-    for name in known[1:]:
-        if not name or "/" in name or name == "events":
-            yield f"{name!r} cannot be the name of a population: it must not be empty, 'events', or contain '/'"
-
-    def unknown(name: str, where: str) -> Iterator[str]:
-        if name not in known:
-            yield f"{where} names population {name!r}, which is not there; {did_you_mean(name, known)}"
-
-    def unknown_terms(terms: Iterable[Term], where: str) -> Iterator[str]:
-        for term in terms:
-            if term.threshold not in tree.thresholds:
-                hint = did_you_mean(term.threshold, tree.thresholds)
-                yield f"{where} uses {str(term)!r}, but there is no threshold {term.threshold!r}; {hint}"
-
-    for population in tree.populations:
-        where = f"population {population.name!r}"
-        yield from unknown(population.parent, f"the parent of {where}")
-        if isinstance(population.gate, Boolean):
-            if not population.gate.names:
-                yield f"{where} has a boolean gate without populations"
-            for name in population.gate.names:
-                yield from unknown(name, where)
-        else:
-            yield from unknown_terms(population.gate.terms, where)
-    for subset, terms in tree.subsets.items():
-        yield from unknown_terms(terms, f"subset {subset!r}")
-    for name, threshold in tree.thresholds.items():
-        where = f"threshold {name!r}"
-        yield from unknown(threshold.population, where)
-        if threshold.rule is None and threshold.value is None and not threshold.samples:
-            yield f"{where} has neither a rule nor a value"
-        for cells in threshold.reference_cells():
-            yield from unknown(cells.population, f"the reference cells of {where}")
-            yield from unknown_terms(cells.gate, f"the reference cells of {where}")
-    yield from unknown(tree.denominator, "denominator")
-    taken: dict[str, str] = {}
-    for compartment, name in tree.compartments.items():
-        yield from unknown(name, f"compartment {compartment!r}")
-        if taken.setdefault(name, compartment) != compartment:
-            yield f"compartments {taken[name]!r} and {compartment!r} are both population {name!r}; keep them apart"
-    for plot in tree.plots:
-        yield from unknown(plot.parent, f"plot {plot.y} over {plot.x}")
-
-
-def _circles(tree: GateTree) -> Iterator[str]:
-    try:
-        order({population.name: population for population in tree.expanded()}, tree.thresholds)
-    except GateError as error:
-        yield str(error)

@@ -22,7 +22,7 @@ def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | Non
     config = folder.config
     settings = Settings(
         panel=folder.panel,
-        strategy=strategy,
+        strategy=strategy.with_pins(config.thresholds),
         clean=config.clean,
         beads=config.beads if isinstance(config.beads, str) else tuple(config.beads),
         spillover=spillover,
@@ -34,11 +34,6 @@ def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | Non
     tasks = []
     for _, row in folder.samples.iterrows():
         sample = str(row[keys.SAMPLE])
-        pinned = {
-            name: float(value[sample] if isinstance(value, dict) else value)
-            for name, value in config.thresholds.items()
-            if not isinstance(value, dict) or sample in value
-        }
         tasks.append(
             SampleTask(
                 path=Path(row["path"]),
@@ -48,7 +43,6 @@ def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | Non
                 months=float(row[keys.MONTHS]),
                 role=str(row["role"]),
                 settings=settings,
-                pinned=pinned,
             )
         )
     return tasks

@@ -36,7 +36,6 @@ def control_values(task: SampleTask) -> Mapping[str, np.ndarray]:
         return gate.control_values(
             prepare(task),
             strategy,
-            thresholds=task.pinned,
             others=task.others,
             names=controlled_by(strategy, task.sample_id, task.role),
         )
@@ -47,7 +46,7 @@ def numbers_for_controls(task: SampleTask) -> dict[str, list[float]]:
     from cytocar.gate._apply.apply import numbers_above
 
     with _naming(task):
-        return numbers_above(prepare(task), task.settings.strategy, thresholds=task.pinned)
+        return numbers_above(prepare(task), task.settings.strategy)
 
 
 def own_numbers(result: SampleResult) -> dict[str, list[float]]:
@@ -86,7 +85,6 @@ def process_sample(task: SampleTask) -> SampleResult:
             adata,
             task.settings.strategy,
             controls=task.controls,
-            thresholds=task.pinned,
             others=task.others,
             study_samples=task.settings.study_samples,
             seed=task.settings.seed,
