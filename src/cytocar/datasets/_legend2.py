@@ -82,7 +82,7 @@ compensation: {compensation}
 """
 
 
-def legend2(
+def legend2(  # noqa: PLR0913  # the documented settings of the method
     *,
     cells: int = 100_000,
     seed: int = 0,
@@ -173,7 +173,7 @@ def legend2(
     return _as_anndata(tubes(options), options, layout())
 
 
-def write_legend2(
+def write_legend2(  # noqa: PLR0913  # the documented settings of the method
     out: str | os.PathLike[str],
     *,
     cells: int = 100_000,
@@ -206,7 +206,7 @@ negative_control
     Returns
     -------
     Nothing. Writes ``study.yaml``, ``panel.csv``, ``samples.csv``, ``spillover.csv`` (rows emit; as it would be
-    measured), ``fcs/<sample_id>.fcs``, and below ``truth/``: ``events/<sample_id>.csv`` (a row an event),
+    measured), ``fcs/<sample_id>.fcs``, and below ``truth/``: ``events/<sample_id>.csv`` (one row per event),
     ``spillover.csv`` (the true one), ``frequencies.csv``, ``clusters.csv`` and ``signs.csv``.
 
     Raises

@@ -97,7 +97,7 @@ def gate_losses(adata: AnnData) -> pd.DataFrame:
 
     Returns
     -------
-    One row a sample and population: `sample_id`, `order`, `population`, `parent`, `n_events`, `n_car` (true CAR-T
+    One row per sample and population: `sample_id`, `order`, `population`, `parent`, `n_events`, `n_car` (true CAR-T
     cells in it), `n_car_lost` (in the parent, not here), `n_false` (events that are not one live CAR-T cell), and those
     by what they are: `n_false_cell`, `n_false_doublet`, `n_false_dead`, `n_false_other`.
     The parent of the first step is all events. A population without a recorded parent stands below the

@@ -71,7 +71,7 @@ def is_missing(value: Any) -> bool:
 
 
 def sheet_of(adata: AnnData) -> pd.DataFrame:
-    """Return one row a sample with the columns of the sample sheet that `obs` holds, in order of appearance."""
+    """Return one row per sample with the columns of the sample sheet that `obs` holds, in order of appearance."""
     import pandas as pd
 
     require_sample_column(adata.obs, keys.SAMPLE)

@@ -49,7 +49,7 @@ def cox(
     Returns
     -------
     DataFrame
-        One row a term: ``covariate, term, unit, n, n_events, coefficient, se, hazard_ratio, low, high, z, p_value``
+        One row per term: ``covariate, term, unit, n, n_events, coefficient, se, hazard_ratio, low, high, z, p_value``
         (Wald), ``p_minimum`` (the smallest that a permutation of this term alone among these times can give),
         ``p_model`` (likelihood ratio of the whole model), ``note``. A term whose estimate runs to infinity, because all
         events lie on one side, has no number, and `note` says so.

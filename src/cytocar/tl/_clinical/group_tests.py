@@ -39,7 +39,7 @@ def group_test(
     Parameters
     ----------
     table
-        One row a patient (one sample of each; more than one row of a patient would count it more than once).
+        One row per patient (one sample of each; more than one row of a patient would count it more than once).
     value
         Column of numbers; rows without one are left out.
     groups
@@ -54,7 +54,7 @@ def group_test(
     Returns
     -------
     DataFrame
-        One row a test: ``test, value, unit, n, group_a, group_b, n_a, n_b, effect`` (a less b), ``effect_low,
+        One row per test: ``test, value, unit, n, group_a, group_b, n_a, n_b, effect`` (a less b), ``effect_low,
         effect_high, statistic, df, p_value, p_minimum`` (of a permutation of the labels), ``note``. Where there is no
         number, `note` says why.
 

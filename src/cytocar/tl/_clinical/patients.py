@@ -25,7 +25,7 @@ def join_patients(results: pd.DataFrame, patients: pd.DataFrame, *, on: str = ke
     results
         A table with a column `on`, such as that of `cytocar.tl.detection` or `cytocar.tl.kinetics`.
     patients
-        One row a patient: `on`, and what is known of the patient (response, dates, events).
+        One row per patient: `on`, and what is known of the patient (response, dates, events).
     on
         Column of patient names; compared as texts, blanks at the ends taken off.
 
@@ -54,7 +54,7 @@ def join_patients(results: pd.DataFrame, patients: pd.DataFrame, *, on: str = ke
     left, right = _names(results, on), _names(patients, on)
     for name in right:
         if name and (right == name).sum() > 1:
-            raise ParameterError(f"{_PATIENTS}: {name!r} has more than one row", fix="one row a patient")
+            raise ParameterError(f"{_PATIENTS}: {name!r} has more than one row", fix="one row per patient")
     both = [str(c) for c in patients.columns if c != on and c in results.columns]
     if both:
         raise ParameterError(
@@ -84,7 +84,7 @@ def follow_up(patients: pd.DataFrame, *, start: str, event: str, last: str) -> p
     Parameters
     ----------
     patients
-        One row a patient, dates as ``2021-03-31`` or as pandas dates.
+        One row per patient, dates as ``2021-03-31`` or as pandas dates.
     start
         Column of the day that counts as 0, such as the infusion.
     event
@@ -159,14 +159,14 @@ def persistence(
         The table of `cytocar.tl.detection`: `on`, `months`, `call`. Samples before month 0, without months, and
         negative controls are left out.
     patients
-        One row a patient, joined by `join_patients`.
+        One row per patient, joined by `join_patients`.
     on
         Column of patient names.
 
     Returns
     -------
     DataFrame
-        One row a patient: `on`, ``n_samples``, ``last_sample``, ``last_detected`` (months; NaN where never),
+        One row per patient: `on`, ``n_samples``, ``last_sample``, ``last_detected`` (months; NaN where never),
         ``first_lost`` (months), ``persistence_months``, ``lost`` (1 lost, 0 censored), ``note``, and the columns of
         `patients`.
 

@@ -38,7 +38,7 @@ def kaplan_meier(
     Parameters
     ----------
     table
-        One row a patient. Rows without a time or event are left out, and `note` says how many.
+        One row per patient. Rows without a time or event are left out, and `note` says how many.
     time
         Column of the time to the event or to the last visit, at least 0, such as months.
     event
@@ -53,7 +53,7 @@ def kaplan_meier(
     Returns
     -------
     DataFrame
-        One row a group and distinct time: ``group, time, n_at_risk, n_events, n_censored, survival, low, high,
+        One row per group and distinct time: ``group, time, n_at_risk, n_events, n_censored, survival, low, high,
         n, unit, note``. Before the first event, and at a share of 0, this interval does not exist: NaN, and
         `note` says so.
 
@@ -112,7 +112,7 @@ def survival_at(curve: pd.DataFrame, times: ArrayLike) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a group and time: ``group, time, n, n_at_risk, survival, low, high, unit, note``. Beyond the last
+        One row per group and time: ``group, time, n, n_at_risk, survival, low, high, unit, note``. Beyond the last
         visit of the group the share is not known: NaN, and `note` says so.
 
     Raises
@@ -171,7 +171,7 @@ def median_survival(curve: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a group: ``group, n, n_events, median, low, high, unit, note``; a median or limit that is not reached
+        One row per group: ``group, n, n_events, median, low, high, unit, note``; a median or limit that is not reached
         is NaN, and `note` says so.
 
     Raises

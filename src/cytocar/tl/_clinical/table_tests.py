@@ -48,7 +48,7 @@ def table_test(
     Returns
     -------
     DataFrame
-        One row a test: ``test, unit, n, rows, columns, statistic, df, expected_minimum, p_value, p_minimum``
+        One row per test: ``test, unit, n, rows, columns, statistic, df, expected_minimum, p_value, p_minimum``
         (the smallest p of this test among all tables with these margins), ``note``. Where there is no p, `note`
         says why.
 

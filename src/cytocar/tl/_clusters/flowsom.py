@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST_METACLUSTERS: Final = 20
 
 
-def flowsom(
+def flowsom(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     *,
     markers: str | Sequence[str] | None = None,
@@ -65,8 +65,8 @@ def flowsom(
     markers
         Markers to cluster by; `None` takes those marked as used for clustering.
     grid
-        Sides of the grid, each 2 to 100, and 2,500 nodes at most. With fewer than 5 cells a node it shrinks until there
-        are 5; the grid used is reported.
+        Sides of the grid, each 2 to 100, and 2,500 nodes at most. With fewer than 5 cells per node it shrinks until
+        there are 5; the grid used is reported.
     metaclusters
         How many, from 2 up to nine tenths of the nodes that have cells. ``"auto"`` takes the smallest
         number whose modularity in the graph of shared neighbours of the cells (that of `phenograph`, on at most

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-# cells whose shared neighbours decide on the number of metaclusters, and the loss of modularity that is no loss
+# cells whose shared neighbours decide on the number of metaclusters, and the loss of modularity that does not count
 JUDGES: Final = 5000
 TOLERANCE: Final = 0.002
 # the consensus of each pair of nodes is kept for all numbers of metaclusters: 1 GB at 2,500 nodes, 15 GB at 10,000

@@ -163,7 +163,7 @@ def _published(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, 
     )
 
 
-def phenograph(
+def phenograph(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     *,
     markers: str | Sequence[str] | None = None,

@@ -89,7 +89,7 @@ def chebyshev(grid: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def shrunk(grid: tuple[int, int], n_cells: int) -> tuple[int, int]:
-    """Return `grid`, or a smaller one of the same shape with at least 5 cells a node on average.
+    """Return `grid`, or a smaller one of the same shape with at least 5 cells per node on average.
 
     Never below 2 x 2.
 
@@ -350,14 +350,14 @@ def flowsom_map(
     ----------
     cells
         Cells x markers, finite, of any float type: an array, a memory map, a list of arrays, or a function without
-        arguments that returns an iterator over chunks (arrays of any number of rows) and is called once a pass. At
+        arguments that returns an iterator over chunks (arrays of any number of rows) and is called once per pass. At
         least 10 cells.
     grid
-        Sides, each 2 to 100; shrinks below 5 cells a node.
+        Sides, each 2 to 100; shrinks below 5 cells per node.
     method
         ``"online"`` (an array only), ``"batch"``, or ``"auto"``: online up to 100,000 cells, batch above.
     rlen
-        Times that cells are shown; ``"auto"`` is 10, more below 1,000 showings a node.
+        Times that cells are shown; ``"auto"`` is 10, more below 1,000 showings per node.
     seed
         Fixes the result, whatever `n_jobs` and the chunks are.
     n_jobs
@@ -370,7 +370,7 @@ def flowsom_map(
     Raises
     ------
     ParameterError
-        An argument is outside its domain, a chunk is no array or has other columns, or a value is not finite.
+        An argument is outside its domain, a chunk is not an array or has other columns, or a value is not finite.
 
     Examples
     --------

@@ -145,7 +145,7 @@ def _in_order(
         return [first, *pool.map(work, repeats[1:])]
 
 
-def stability(
+def stability(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     key: str = keys.PHENOGRAPH,
     *,

@@ -56,7 +56,7 @@ class _Settings:
     level: float
 
 
-def abundance(
+def abundance(  # noqa: PLR0913  # the documented settings of the method
     data: AnnData | pd.DataFrame,
     samples: pd.DataFrame | None = None,
     *,

@@ -147,7 +147,7 @@ def _arranged(design: Design, contrast: Contrast, block: str | None, block_as: s
     if block_as == "random":
         return Arrangement(smaller, kept, "random", block, rows, smaller.matrix)
     if within:
-        # Which columns a block makes superfluous is no news to anyone: keep the notes of the design itself.
+        # Which columns a block makes superfluous is known to everyone: keep the notes of the design itself.
         narrow, (wide,) = reduce_design(blocked, [replace(contrast, weights=padded)])
         quiet = replace(narrow, notes=design.notes)
         return Arrangement(quiet, wide, "fixed", block, rows, quiet.matrix)

@@ -55,7 +55,7 @@ def confounding(
     Raises
     ------
     ParameterError
-        `samples` has no row, `strong` is no share, or none of `factors` is a column.
+        `samples` has no row, `strong` is not a share, or none of `factors` is a column.
 
     Examples
     --------

@@ -49,7 +49,7 @@ class _Settings:
     level: float
 
 
-def state(
+def state(  # noqa: PLR0913  # the documented settings of the method
     data: AnnData | pd.DataFrame,
     samples: pd.DataFrame | None = None,
     *,

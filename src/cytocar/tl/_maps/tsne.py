@@ -130,7 +130,7 @@ def _placed(embedding: Any, rest: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.concatenate(parts)
 
 
-def tsne(
+def tsne(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     *,
     markers: str | Sequence[str] | None = None,

@@ -111,7 +111,7 @@ def _published(
         return np.asarray(reducer.fit_transform(base), np.float64)
 
 
-def umap(
+def umap(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     *,
     markers: str | Sequence[str] | None = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def compare(
+def compare(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     groupby: str = keys.TIMEPOINT,
     *,

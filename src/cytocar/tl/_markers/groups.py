@@ -81,7 +81,7 @@ class Group:
         """Return (markers, n_boot) bootstrap medians.
 
         The k-th smallest of a bootstrap sample of n sorted cells is the cell at ceil(n U), U the k-th smallest of n
-        uniform numbers, a beta number: one draw a median, exact, whatever n. The median of a standardised group is
+        uniform numbers, a beta number: one draw per median, exact, whatever n. The median of a standardised group is
         drawn through its distribution function (Woodruff 1952, doi:10.1080/01621459.1952.10483443).
         """
         n_boot, rng = bootstrap.n_boot, bootstrap.rng

@@ -85,7 +85,7 @@ def _time_notes(
 def staining_between(cells: Cells, patient: str, first: str, second: str, settings: Settings) -> Staining:
     """Measure the change of staining from `first` to `second` in the patient's host T cells."""
     strata = ("CD4", "CD8") if cells.has_subsets else (keys.ALL,)
-    # all of a marker as 0 is no staining to measure
+    # all of a marker as 0 means that there is no staining to measure
     whole = cells.measured_in_host(patient, first, second)[:, None]
     pairs = [
         tuple(

@@ -36,7 +36,7 @@ TRANSFER_ERROR = 0.03
 
 @dataclass(frozen=True)
 class Staining:
-    """The change of staining between two tubes, one number a marker.
+    """The change of staining between two tubes, one number per marker.
 
     Parameters
     ----------

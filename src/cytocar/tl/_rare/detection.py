@@ -40,7 +40,7 @@ def detection(
     are set for its one-sided upper 95 % Clopper-Pearson limit:
     ``background_events = upper rate x (n_host_t + n_car)``, because a blank is a tube in which every T cell is a
     host cell. ``background_expected`` is the point estimate of how many of the CAR-T events are false,
-    ``rate / (1 - rate) x n_host_t``. Known-negative cells are no T cells, which may bind more of the
+    ``rate / (1 - rate) x n_host_t``. Known-negative cells are not T cells, which may bind more of the
     antibody: to the upper rate from them, `transfer` - 1 times the rate is added.
 
     **Limits** in events, for a Poisson background (CLSI EP17; Armbruster & Pry 2008, PMID 18852857): limit of
@@ -54,7 +54,7 @@ def detection(
     Parameters
     ----------
     data
-        A table, one row a sample, with `sample_id`, `n_cd45`, `n_car`, `n_host_t` and, where known, `patient_id`,
+        A table, one row per sample, with `sample_id`, `n_cd45`, `n_car`, `n_host_t` and, where known, `patient_id`,
         `timepoint`, `months`, `role` (``negative_control`` marks a tube without CAR-T cells), `n_negative`,
         `n_negative_above`, `wbc_per_ul`, `lymphocytes_per_ul`, `n_lymphocytes`; or an AnnData with gates applied.
     background_rate
@@ -71,7 +71,7 @@ def detection(
     Returns
     -------
     DataFrame
-        One row a sample, in the order given: ``sample_id, patient_id, timepoint, months, n_cd45, n_car, n_host_t``;
+        One row per sample, in the order given: ``sample_id, patient_id, timepoint, months, n_cd45, n_car, n_host_t``;
         ``pct_of_cd45, pct_low, pct_high`` (%); ``background_events, lob_events, lod_events, loq_events`` (events);
         ``call``; ``role``; ``background_expected`` (events), ``background_rate``, ``background_source``
         (``negative_control``, ``known_negative``, ``given`` or ``unknown``); ``pct_net, pct_net_low, pct_net_high``
@@ -115,7 +115,7 @@ def detection(
     twice = table.loc[pd.Series(sample).duplicated(), keys.SAMPLE]
     if len(twice):
         raise ParameterError(
-            f"{_WHAT}: sample {str(twice.iloc[0])!r} has more than one row", fix="one row a sample"
+            f"{_WHAT}: sample {str(twice.iloc[0])!r} has more than one row", fix="one row per sample"
         )
     n_cd45, n_car, n_host = (
         _counts.whole(table, column, _WHAT) for column in ("n_cd45", "n_car", "n_host_t")

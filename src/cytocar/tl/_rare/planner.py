@@ -54,7 +54,7 @@ def plan_acquisition(
     Returns
     -------
     DataFrame
-        One row a share: ``fraction, cv, background_rate, cells_needed, events_to_acquire`` (cells by `usable`),
+        One row per share: ``fraction, cv, background_rate, cells_needed, events_to_acquire`` (cells by `usable`),
         ``events_expected`` (of the population), ``background_events``; ``lob_events, lod_events, loq_events``;
         ``probability_detected`` (count above the limit of blank), ``pct_low, pct_high`` (exact interval of the share in
         %, were the expected events seen), ``limited_by`` (``precision`` or ``detection``).

@@ -42,7 +42,7 @@ def subset_shares(
     Returns
     -------
     DataFrame
-        One row a sample and subset: ``sample_id, compartment, subset, n, n_total, fraction, low, high, method,
+        One row per sample and subset: ``sample_id, compartment, subset, n, n_total, fraction, low, high, method,
         smallest_detectable`` (the share that shows at least one cell among n_total with probability `level`; where
         `table` has this column, what it says, which minds the background), ``note``.
 
@@ -123,7 +123,7 @@ def subset_order(
     Returns
     -------
     DataFrame
-        One row a sample: ``sample_id, compartment, larger, smaller, n_larger, n_smaller, share`` (of `larger` in the
+        One row per sample: ``sample_id, compartment, larger, smaller, n_larger, n_smaller, share`` (of `larger` in the
         two, posterior median), ``low, high, probability, probability_net, note``.
 
     Raises

@@ -42,9 +42,9 @@ def of_groups(scores: np.ndarray, groups: np.ndarray) -> float:
     Parameters
     ----------
     scores
-        One number a unit, such as ranks or the scores of the log-rank test.
+        One number per unit, such as ranks or the scores of the log-rank test.
     groups
-        One label a unit, as whole numbers from 0.
+        One label per unit, as whole numbers from 0.
 
     Examples
     --------
