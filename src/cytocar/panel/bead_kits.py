@@ -1,11 +1,12 @@
-"""Calibration beads: the masses of each kit."""
+"""Calibration beads: the metals in each kit. A kit is added here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-# Masses of the metals in the calibration beads.
-BEAD_KITS: Final[dict[str, tuple[int, ...]]] = {
-    "EQ4": (140, 151, 153, 165, 175),
-    "EQ6": (89, 115, 140, 159, 175, 209),
+# Kit to the mass of each of its metals, and the metal.
+BEAD_KITS: Final[Mapping[str, Mapping[int, str]]] = {
+    "EQ4": {140: "Ce", 151: "Eu", 153: "Eu", 165: "Ho", 175: "Lu"},
+    "EQ6": {89: "Y", 115: "In", 140: "Ce", 159: "Tb", 175: "Lu", 209: "Bi"},
 }

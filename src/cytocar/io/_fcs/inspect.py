@@ -14,12 +14,11 @@ import numpy.typing as npt
 from cytocar.io._fcs.data import blocks
 from cytocar.io._fcs.header import FcsHeader, read_header, truncated
 from cytocar.io._fcs.read import STATE_KEYWORD, looks_transformed
+from cytocar.panel.bead_kits import BEAD_KITS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_EQ4: Final = {("Ce", 140), ("Eu", 151), ("Eu", 153), ("Ho", 165), ("Lu", 175)}
-_EQ6: Final = {("Y", 89), ("In", 115), ("Ce", 140), ("Tb", 159), ("Lu", 175), ("Bi", 209)}
 _GAUSSIAN: Final = ("center", "offset", "width", "residual")
 
 
@@ -192,9 +191,11 @@ def _channel_oddities(
         found.append(
             "there is no DNA channel (191Ir, 193Ir): the events were cleaned before, or doublets stay"
         )
-    isotopes = set(zip(metals, masses, strict=True))
-    if "bead" not in roles and not (isotopes >= _EQ4 or isotopes >= _EQ6):
-        missing = ", ".join(f"{mass}{metal}" for metal, mass in sorted(_EQ4 - isotopes, key=lambda i: i[1]))
+    isotopes = set(zip(masses, metals, strict=True))
+    if "bead" not in roles and not any(isotopes >= kit.items() for kit in BEAD_KITS.values()):
+        missing = ", ".join(
+            f"{mass}{metal}" for mass, metal in BEAD_KITS["EQ4"].items() if (mass, metal) not in isotopes
+        )
         found.append(
             f"bead channels are missing ({missing} of EQ4): the signal cannot be normalised to beads"
         )

@@ -189,7 +189,7 @@ def time_fault(time_ms: NDArray[np.floating] | None, n: int) -> tuple[str, str]:
 
 
 def bead_values(
-    adata: AnnData, *, beads: str | Sequence[str] = "auto", sample_key: str = "sample_id"
+    adata: AnnData, *, beads: str | Sequence[str] = "auto", sample_key: str = keys.SAMPLE
 ) -> pd.DataFrame:
     """Return the counts of all beads, from which the baseline of several files is taken; change nothing.
 

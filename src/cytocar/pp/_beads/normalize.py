@@ -57,7 +57,7 @@ def normalize_beads(
     baseline: Mapping[str, float] | None = None,
     window: int = 200,
     on_missing: str = "raise",
-    sample_key: str = "sample_id",
+    sample_key: str = keys.SAMPLE,
     copy: bool = False,
 ) -> AnnData | None:
     """Multiply the counts by a factor over time that brings the calibration beads to a common signal.

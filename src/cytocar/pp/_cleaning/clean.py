@@ -59,7 +59,7 @@ def clean(
     *,
     beads: str | Sequence[str] = "auto",
     scores: bool = False,
-    sample_key: str = "sample_id",
+    sample_key: str = keys.SAMPLE,
     copy: bool = False,
 ) -> AnnData | None:
     """Sort events into cells, beads, debris, doublets and dead cells by limits found in each sample; remove nothing.

@@ -81,7 +81,7 @@ def _binned(x: NDArray[np.floating], limit: float) -> NDArray[np.int64]:
     return bins
 
 
-def clean_plots(adata: AnnData, *, sample_key: str = "sample_id") -> pd.DataFrame:
+def clean_plots(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFrame:
     """Return two-dimensional histograms of each criterion of the clean-up against DNA, with the limits.
 
     Each picture holds the events that were left when its criterion was judged; beads first, then debris, dead cells

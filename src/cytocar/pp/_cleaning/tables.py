@@ -78,7 +78,7 @@ def clean_table(adata: AnnData) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[keys.SAMPLE, "class", "events", "share", GAUSSIAN_ZERO])
 
 
-def clean_losses(adata: AnnData, of_interest: ArrayLike, *, sample_key: str = "sample_id") -> pd.DataFrame:
+def clean_losses(adata: AnnData, of_interest: ArrayLike, *, sample_key: str = keys.SAMPLE) -> pd.DataFrame:
     """Return which classes events of interest were sorted into, such as events with VHH and CD3 before clean-up.
 
     Parameters

@@ -123,7 +123,7 @@ def compensate(
     *,
     method: str = "nnls",
     n_jobs: int = 1,
-    sample_key: str = "sample_id",
+    sample_key: str = keys.SAMPLE,
     copy: bool = False,
 ) -> AnnData | None:
     """Replace the counts by the signals that explain them through the spillover matrix.

@@ -98,7 +98,7 @@ def time_quality(
     events_per_bin: int | None = None,
     remove: bool = False,
     on_missing: str = "raise",
-    sample_key: str = "sample_id",
+    sample_key: str = keys.SAMPLE,
     copy: bool = False,
 ) -> AnnData | None:
     """Mark stretches of each run in which signals or the rate of events were not as in most of it.
