@@ -55,6 +55,16 @@ def one(result: CheckResult) -> tuple[str, str, str]:
     return problem.where, problem.what, problem.fix
 
 
+def test_a_number_pinned_for_a_sample_that_nobody_has_is_a_problem(folder: Path) -> None:
+    tree = gate.car_t().with_threshold("CD3", 2.0, sample="s1").with_threshold("CD3", 2.5, sample="S2")
+    (folder / "mine.yaml").write_text(tree.to_yaml(), encoding="utf-8")
+    settings(folder, "gating: mine.yaml")
+    where, what, fix = one(check(folder))
+    assert where.endswith("study.yaml (gating)")
+    assert what == "strategy 'car_t' pins CD3 for sample 'S2', and there is no such sample"
+    assert fix == "did you mean 's2'?"
+
+
 def test_a_study_without_problems(folder: Path) -> None:
     for path in (folder, folder / "study.yaml"):
         result = check(path)
