@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-# obs
+# obs, and the sample sheet
 SAMPLE: Final = "sample_id"
 PATIENT: Final = "patient_id"
 TIMEPOINT: Final = "timepoint"
 MONTHS: Final = "months"
+GROUP: Final = "group"
+BATCH: Final = "batch"
+LYMPHOCYTES: Final = "lymphocytes_per_ul"
+LEUKOCYTES: Final = "wbc_per_ul"
 EVENT_INDEX: Final = "event_index"
 EVENT_CLASS: Final = "event_class"
 COMPARTMENT: Final = "compartment"
@@ -20,7 +24,7 @@ FLOWSOM: Final = "flowsom"
 CHANNEL: Final = "channel"
 MARKER: Final = "marker"
 MARKER_CLASS: Final = "marker_class"
-ROLE: Final = "role"
+ROLE: Final = "role"  # of a channel; of a sample in obs and in the sheet
 METAL: Final = "metal"
 MASS: Final = "mass"
 CLUSTERING: Final = "used_for_clustering"

@@ -325,7 +325,7 @@ def _sheet(planned: Sequence[Tube]) -> pd.DataFrame:
             keys.PATIENT: [tube.patient_id for tube in planned],
             keys.TIMEPOINT: [tube.timepoint for tube in planned],
             keys.MONTHS: ["" if tube.months is None else f"{tube.months:g}" for tube in planned],
-            "role": [tube.role for tube in planned],
+            keys.ROLE: [tube.role for tube in planned],
         }
     )
 

@@ -59,7 +59,7 @@ def _sheet(run: FinishedRun) -> pd.DataFrame:
     obs, time = run.cells.obs, _last_time(run)
     if time:
         obs = obs[(obs[keys.TIMEPOINT].astype(str) == time).to_numpy()]
-    columns = [name for name in (keys.SAMPLE, "group", "batch", keys.ROLE) if name in obs]
+    columns = [name for name in (keys.SAMPLE, keys.GROUP, keys.BATCH, keys.ROLE) if name in obs]
     sheet: pd.DataFrame = obs[columns].drop_duplicates(keys.SAMPLE)
     return sheet
 
@@ -80,9 +80,9 @@ def _cluster_groups(run: FinishedRun) -> Any:
 
 
 def _groups_known(run: FinishedRun) -> bool:
-    if not _has_effects("abundance")(run) or "clusters" not in run.tables or "group" not in run.cells.obs:
+    if not _has_effects("abundance")(run) or "clusters" not in run.tables or keys.GROUP not in run.cells.obs:
         return False
-    groups = {group for group in run.cells.obs["group"].astype(str) if group not in ("", "nan")}
+    groups = {group for group in run.cells.obs[keys.GROUP].astype(str) if group not in ("", "nan")}
     return len(groups) > 1 and _method(run) is not None
 
 

@@ -19,7 +19,11 @@ def sample_tables(run: FinishedRun) -> tuple[SmallTable, ...]:
         return ()
     cells = ledger[ledger["population"] == "cells"].set_index(keys.SAMPLE)["events"]
     table = table.assign(cells=table[keys.SAMPLE].map(cells).fillna(0).astype(int))
-    by = [name for name in ("group", keys.TIMEPOINT, "batch") if name in table and table[name].nunique() > 1]
+    by = [
+        name
+        for name in (keys.GROUP, keys.TIMEPOINT, keys.BATCH)
+        if name in table and table[name].nunique() > 1
+    ]
     made = []
     if by:
         rows = [

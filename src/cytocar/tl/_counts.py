@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 # Columns of the sample sheet that a table of counts carries along, where obs or the table has them.
-SHEET = (keys.PATIENT, keys.TIMEPOINT, keys.MONTHS, "role", "lymphocytes_per_ul", "wbc_per_ul")
+SHEET = (keys.PATIENT, keys.TIMEPOINT, keys.MONTHS, keys.ROLE, keys.LYMPHOCYTES, keys.LEUKOCYTES)
 
 
 def is_table(data: object) -> bool:
@@ -80,7 +80,7 @@ def sheet_of(adata: AnnData) -> pd.DataFrame:
     rows = adata.obs.loc[first, [keys.SAMPLE, *columns]]
     frame = {keys.SAMPLE: text(rows, keys.SAMPLE)}
     for column in columns:
-        numeric = column in (keys.MONTHS, "lymphocytes_per_ul", "wbc_per_ul")
+        numeric = column in (keys.MONTHS, keys.LYMPHOCYTES, keys.LEUKOCYTES)
         frame[column] = number(rows, column) if numeric else text(rows, column)
     return pd.DataFrame(frame)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from cytocar._core import keys
 from cytocar.io._fcs.data import blocks
 from cytocar.io._fcs.header import FcsHeader, read_header, truncated
 from cytocar.io._fcs.read import STATE_KEYWORD, looks_transformed
@@ -109,7 +110,7 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
     frame = Panel.from_channels(header.names).frame
     metals = [str(metal) for metal in frame["metal"]]
     masses = [int(mass) if metal else 0 for metal, mass in zip(metals, frame["mass"], strict=True)]
-    roles = [str(role) for role in frame["role"]]
+    roles = [str(role) for role in frame[keys.ROLE]]
     oddities = _header_oddities(header)
     oddities += _channel_oddities(header, metals, masses, roles)
     low = high = np.full(len(roles), np.nan)
@@ -125,7 +126,7 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
             "marker": list(frame["marker"]),
             "metal": metals,
             "mass": masses,
-            "role": roles,
+            keys.ROLE: roles,
             "type": [f"{channel.datatype}{channel.bits or ''}" for channel in header.channels],
             "range": [channel.range for channel in header.channels],
             "min": low,

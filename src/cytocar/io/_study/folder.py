@@ -47,7 +47,7 @@ class StudyFolder:
     @property
     def timepoints(self) -> list[str]:
         """The timepoints of patient samples, in the order of their months."""
-        patients = self.samples[self.samples["role"] == PATIENT_ROLE]
+        patients = self.samples[self.samples[keys.ROLE] == PATIENT_ROLE]
         return timepoint_order(patients)
 
     @property

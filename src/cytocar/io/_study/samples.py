@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 REQUIRED: Final = ("file", keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS)
-OPTIONAL: Final = ("role", "group", "batch", "lymphocytes_per_ul", "wbc_per_ul")
-_NUMBERS: Final = ("lymphocytes_per_ul", "wbc_per_ul")
+OPTIONAL: Final = (keys.ROLE, keys.GROUP, keys.BATCH, keys.LYMPHOCYTES, keys.LEUKOCYTES)
+_NUMBERS: Final = (keys.LYMPHOCYTES, keys.LEUKOCYTES)
 _FILL_IN: Final = {
     keys.PATIENT: "give the patient or donor",
     keys.TIMEPOINT: "a label such as 2mo, the same for all samples of one visit",
@@ -93,13 +93,13 @@ def _cell(row: Row, column: str) -> str:
 def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> dict[str, Any]:
     """Return one row with all columns; append what is wrong with it to `problems`."""
     where = f"{path}, line {row.line}"
-    role = _cell(row, "role").casefold() or PATIENT_ROLE
+    role = _cell(row, keys.ROLE).casefold() or PATIENT_ROLE
     if role not in ROLES:
-        problems.append(Problem(where, f"role is {row.get('role')!r}", did_you_mean(role, ROLES)))
+        problems.append(Problem(where, f"role is {row.get(keys.ROLE)!r}", did_you_mean(role, ROLES)))
     entry: dict[str, Any] = {column: _cell(row, column) for column in (*REQUIRED, *OPTIONAL)}
     # A sample may well be called "NA" or "-1"; only numbers and labels can be missing.
     entry[keys.SAMPLE] = row.get(keys.SAMPLE)
-    entry["role"] = role
+    entry[keys.ROLE] = role
     entry["own"] = {column: _cell(row, column) for column in table.columns}
     entry["path"] = _existing(where, path.parent, row.get("file"), problems)
     if not entry[keys.SAMPLE]:
@@ -238,12 +238,12 @@ def _frame(rows: list[dict[str, Any]], table: Table, also: Sequence[str]) -> pd.
     import numpy as np
     import pandas as pd
 
-    columns = [*REQUIRED, "role", *(column for column in OPTIONAL[1:] if column in table.columns), "path"]
+    columns = [*REQUIRED, keys.ROLE, *(column for column in OPTIONAL[1:] if column in table.columns), "path"]
     own = [name for name in dict.fromkeys(also) if name in table.columns and name not in columns]
     rows = sorted(
         rows,
         key=lambda entry: (
-            ROLES.index(entry["role"]),
+            ROLES.index(entry[keys.ROLE]),
             entry[keys.PATIENT],
             entry[keys.MONTHS] if entry[keys.MONTHS] == entry[keys.MONTHS] else float("inf"),
             entry[keys.SAMPLE],

@@ -27,10 +27,10 @@ def cluster_groups(
     table: pd.DataFrame,
     samples: pd.DataFrame,
     *,
-    groupby: str = "group",
+    groupby: str = keys.GROUP,
     method: str | None = None,
     tests: pd.DataFrame | None = None,
-    batch: str | None = "batch",
+    batch: str | None = keys.BATCH,
     most: int = _MOST,
 ) -> Figure:
     """Draw the share of every cluster in every sample, by group: one point per sample, a line at the median.
@@ -111,8 +111,8 @@ def arrange(
         method = inputs.first_or(table, "method", method)
         table = inputs.rows_of(table, "method", method)
     sheet = samples.drop_duplicates(keys.SAMPLE)
-    if "role" in sheet:
-        sheet = sheet[inputs.texts(sheet, "role") != vocabulary.CONTROL_ROLE]
+    if keys.ROLE in sheet:
+        sheet = sheet[inputs.texts(sheet, keys.ROLE) != vocabulary.CONTROL_ROLE]
     group_of = _value_of(sheet, groupby)
     counts = _counts(table, group_of)
     if not group_of or not len(counts):

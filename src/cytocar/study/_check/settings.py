@@ -53,11 +53,11 @@ def setting_problems(file: Path, config: StudyConfig, parts: StudyParts) -> Iter
         )
     if parts.samples is None:
         return
-    patients = parts.samples[parts.samples["role"] == PATIENT_ROLE]
+    patients = parts.samples[parts.samples[keys.ROLE] == PATIENT_ROLE]
     if patients.empty:
         yield Problem(
             str(file.parent / config.samples),
-            f"every sample is a {' or '.join(dict.fromkeys(parts.samples['role']))}",
+            f"every sample is a {' or '.join(dict.fromkeys(parts.samples[keys.ROLE]))}",
             "give at least one sample the role patient",
         )
     labels = timepoint_order(patients)
@@ -125,7 +125,7 @@ def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]
 def study_notes(parts: StudyParts) -> Iterator[str]:
     """Say what the study cannot answer, without it being a fault."""
     if parts.samples is not None:
-        patients = parts.samples[parts.samples["role"] == PATIENT_ROLE]
+        patients = parts.samples[parts.samples[keys.ROLE] == PATIENT_ROLE]
         if not patients.empty and len(timepoint_order(patients)) < 2:
             yield "there is one timepoint only: nothing is compared over time"
         yield from _cohort_remarks(parts.samples, parts.config)
@@ -142,7 +142,7 @@ def study_notes(parts: StudyParts) -> Iterator[str]:
 def _cohort_remarks(samples: pd.DataFrame, config: StudyConfig | None) -> Iterator[str]:
     """Say what patients will be compared by, and what cannot be separated from the batch."""
     # A tube that lacks an antibody is not a sample, whosever cells are in it.
-    samples = samples[samples["role"] != FMO_ROLE].reset_index(drop=True)
+    samples = samples[samples[keys.ROLE] != FMO_ROLE].reset_index(drop=True)
     for row in confounding_table(samples).itertuples():
         if row.verdict in ("aliased", "partly aliased", "unbalanced"):
             yield str(row.message)

@@ -41,7 +41,7 @@ def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | Non
                 patient_id=str(row[keys.PATIENT]),
                 timepoint=str(row[keys.TIMEPOINT]),
                 months=float(row[keys.MONTHS]),
-                role=str(row["role"]),
+                role=str(row[keys.ROLE]),
                 settings=settings,
             )
         )

@@ -35,7 +35,7 @@ _VERSIONS_OF = (
 
 def without_tubes(folder: StudyFolder) -> tuple[StudyFolder, list[dict[str, Any]]]:
     """Return the study without tubes that lack an antibody, and what the record keeps of these."""
-    lacking = folder.samples["role"] == FMO_ROLE
+    lacking = folder.samples[keys.ROLE] == FMO_ROLE
     if not lacking.any():
         return folder, []
     tubes = [
@@ -45,7 +45,7 @@ def without_tubes(folder: StudyFolder) -> tuple[StudyFolder, list[dict[str, Any]
             "sha256": sha256(Path(row["path"])),
             "bytes": Path(row["path"]).stat().st_size,
             "events": read_header(row["path"]).n_events,
-            "role": FMO_ROLE,
+            keys.ROLE: FMO_ROLE,
         }
         for _, row in folder.samples[lacking].iterrows()
     ]

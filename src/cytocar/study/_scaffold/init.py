@@ -235,12 +235,12 @@ def _samples_text(
         keys.PATIENT: [guess.patient_id for guess in guesses],
         keys.TIMEPOINT: [guess.timepoint for guess in guesses],
         keys.MONTHS: ["" if guess.months is None else f"{guess.months:g}" for guess in guesses],
-        "role": [PATIENT_ROLE] * len(guesses),
+        keys.ROLE: [PATIENT_ROLE] * len(guesses),
     }
     if any(guess.group for guess in guesses):
-        columns["group"] = [guess.group for guess in guesses]
+        columns[keys.GROUP] = [guess.group for guess in guesses]
     if days:
-        columns["batch"] = list(days)
+        columns[keys.BATCH] = list(days)
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()

@@ -108,7 +108,7 @@ def as_comparisons(
     """Return rows of `tl.state` as rows of ``comparisons.csv``; `table` holds the medians of the samples."""
     sheet = question.sheet
     asked = {*tests["group_a"].astype(str), *tests["group_b"].astype(str)}
-    columns = [name for name in dict.fromkeys(("group", keys.TIMEPOINT, *sheet)) if name in sheet]
+    columns = [name for name in dict.fromkeys((keys.GROUP, keys.TIMEPOINT, *sheet)) if name in sheet]
     column = next((name for name in columns if asked <= set(sheet[name].astype(str))), None)
     members: dict[str, set[str]] = {}
     if column is not None:
@@ -127,7 +127,7 @@ def car_vs_host(samples: pd.DataFrame, medians: Medians, margin: float) -> list[
         return []
     table = pd.concat([_named(medians, name) for name in (keys.CAR, keys.HOST)], ignore_index=True)
     enough = set(table.loc[table["n"] >= MIN_CELLS, keys.SAMPLE])
-    patients = samples[samples["role"] != CONTROL_ROLE]
+    patients = samples[samples[keys.ROLE] != CONTROL_ROLE]
     compared = []
     for label in timepoint_order(patients):
         at = patients[patients[keys.TIMEPOINT] == label]

@@ -11,7 +11,7 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError
 from cytocar._core.vocabulary import CONTROL_ROLE
 from cytocar.study._tables import cohort_rows as rows_of
-from cytocar.study._tables.questions import BATCH, Question, questions
+from cytocar.study._tables.questions import Question, questions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,8 @@ def confounding_table(samples: pd.DataFrame) -> pd.DataFrame:
     except ParameterError:
         # Neither timepoint nor group is filled in, or there are controls only: nothing is compared.
         return pd.DataFrame()
-    if "group" in set(confounding["factor"]) and keys.TIMEPOINT in set(confounding["factor"]):
-        with_time = tl.confounding(samples, factors=("group",), batches=(keys.TIMEPOINT,))
+    if keys.GROUP in set(confounding["factor"]) and keys.TIMEPOINT in set(confounding["factor"]):
+        with_time = tl.confounding(samples, factors=(keys.GROUP,), batches=(keys.TIMEPOINT,))
         tied = with_time[with_time["verdict"].isin(["aliased", "partly aliased"])]
         confounding = pd.concat([tied, confounding], ignore_index=True) if len(tied) else confounding
     return confounding
@@ -58,12 +58,12 @@ def batch_table(samples: pd.DataFrame, clusters: pd.DataFrame, method: str) -> p
     import numpy as np
     import pandas as pd
 
-    sheet = samples[samples["role"] != CONTROL_ROLE]
-    if BATCH not in sheet or (sheet[BATCH].value_counts().drop("", errors="ignore") >= 2).sum() < 2:
+    sheet = samples[samples[keys.ROLE] != CONTROL_ROLE]
+    if keys.BATCH not in sheet or (sheet[keys.BATCH].value_counts().drop("", errors="ignore") >= 2).sum() < 2:
         return pd.DataFrame()
     own = clusters[clusters["method"] == method]
     shares = own.pivot(index=keys.SAMPLE, columns="cluster", values="fraction").fillna(0.0)
-    batch = sheet.set_index(keys.SAMPLE)[BATCH].reindex(shares.index)
+    batch = sheet.set_index(keys.SAMPLE)[keys.BATCH].reindex(shares.index)
     shares, batch = shares[batch.fillna("") != ""], batch[batch.fillna("") != ""]
     shares = shares[list(dict.fromkeys(own["cluster"]))]
     steady = pd.DataFrame(np.arcsin(np.sqrt(shares.clip(0.0, 1.0).to_numpy())), shares.index, shares.columns)
@@ -217,7 +217,7 @@ def _placed(found: pd.DataFrame, compartment: str, of: str, question: Question) 
 def _name(found: pd.DataFrame, question: Question) -> None:
     """Say what a coefficient means, of how many patients of each group, and what exchanging their labels can give."""
     a, b = question.sides
-    patients = question.sheet.groupby("group")[keys.PATIENT].nunique()
+    patients = question.sheet.groupby(keys.GROUP)[keys.PATIENT].nunique()
     n_a, n_b = int(patients.get(a, 0)), int(patients.get(b, 0))
     least = min(1.0, 2.0 / math.comb(n_a + n_b, n_b))
     found["family"] = [

@@ -49,7 +49,7 @@ def detection_counts(
         row: dict[str, Any] = {
             column: sheet[column]
             for column in (
-                keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS, "role", "lymphocytes_per_ul", "wbc_per_ul",
+                keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS, keys.ROLE, keys.LYMPHOCYTES, keys.LEUKOCYTES,
             )
             if column in sheet
         }  # fmt: skip

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from cytocar.io import StudyConfig
 
-GROUP = "group"
-BATCH = "batch"
 AUTO = "auto"
 PAIRS_OF_AT_MOST = 4
 """So many groups are compared each with each; more, each with the first."""
@@ -71,7 +69,7 @@ def questions(samples: pd.DataFrame, config: StudyConfig) -> tuple[list[Question
     Groups are compared at every timepoint, timepoints within the patients, and the change from the first to the last
     timepoint between groups. The batch is in the model where the effect can be separated from it.
     """
-    patients = samples[samples["role"] != CONTROL_ROLE].reset_index(drop=True)
+    patients = samples[samples[keys.ROLE] != CONTROL_ROLE].reset_index(drop=True)
     if config.cohort.formula != AUTO:
         return [_stated(patients, config)], []
     remarks: list[str] = []
@@ -95,17 +93,17 @@ def _stated(patients: pd.DataFrame, config: StudyConfig) -> Question:
 
 
 def _between_groups(patients: pd.DataFrame, config: StudyConfig, remarks: list[str]) -> Iterator[Question]:
-    if GROUP not in patients:
+    if keys.GROUP not in patients:
         return
-    named = patients[patients[GROUP] != ""]
-    levels = list(dict.fromkeys(named[GROUP]))
+    named = patients[patients[keys.GROUP] != ""]
+    levels = list(dict.fromkeys(named[keys.GROUP]))
     if len(levels) < 2:
         return
     notes = []
     if len(named) < len(patients):
-        without = ", ".join(patients.loc[patients[GROUP] == "", keys.SAMPLE])
+        without = ", ".join(patients.loc[patients[keys.GROUP] == "", keys.SAMPLE])
         notes.append(f"no group in the sheet, left out: {without}")
-    if named.groupby(GROUP)[keys.PATIENT].nunique().max() < 2:
+    if named.groupby(keys.GROUP)[keys.PATIENT].nunique().max() < 2:
         remarks.append(
             f"The groups {', '.join(levels)} have one patient each: nothing is tested between them. "
             "It takes two patients or more in each."
@@ -114,14 +112,14 @@ def _between_groups(patients: pd.DataFrame, config: StudyConfig, remarks: list[s
     times = timepoint_order(named)
     for label in times:
         part = named[named[keys.TIMEPOINT] == label].reset_index(drop=True)
-        here = sorted(set(part[GROUP]), key=natural)
+        here = sorted(set(part[keys.GROUP]), key=natural)
         if len(here) < 2:
             if len(times) > 1:
                 remarks.append(
                     f"At {label} there is only the group {here[0]}: groups are not compared there."
                 )
             continue
-        yield Question(part, f"~ {GROUP}", _contrasts(config, here), label, tuple(notes))
+        yield Question(part, f"~ {keys.GROUP}", _contrasts(config, here), label, tuple(notes))
 
 
 def _contrasts(config: StudyConfig, levels: Sequence[str]) -> str | tuple[str, ...]:
@@ -133,7 +131,7 @@ def _contrasts(config: StudyConfig, levels: Sequence[str]) -> str | tuple[str, .
         if len(levels) <= PAIRS_OF_AT_MOST
         else [(levels[0], level) for level in levels[1:]]
     )
-    return tuple(f"{GROUP}: {b} vs {a}" for a, b in pairs)
+    return tuple(f"{keys.GROUP}: {b} vs {a}" for a, b in pairs)
 
 
 def _over_time(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question]:
@@ -160,20 +158,22 @@ def _over_time(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question
 def _changes_of_groups(patients: pd.DataFrame, config: StudyConfig) -> Iterator[Question]:
     """Compare how groups change from the first to the last timepoint, or those that the settings name."""
     labels = timepoint_order(patients)
-    if GROUP not in patients or len(labels) < 2 or config.cohort.contrast != AUTO:
+    if keys.GROUP not in patients or len(labels) < 2 or config.cohort.contrast != AUTO:
         return
     first, last = config.compare.reference or labels[0], config.compare.against or labels[-1]
-    kept = patients[patients[keys.PATIENT].isin(_with_both(patients, first, last)) & (patients[GROUP] != "")]
+    kept = patients[
+        patients[keys.PATIENT].isin(_with_both(patients, first, last)) & (patients[keys.GROUP] != "")
+    ]
     kept = kept[kept[keys.TIMEPOINT].isin([first, last])]
-    if kept.empty or kept.groupby(keys.PATIENT)[GROUP].nunique().max() > 1:
+    if kept.empty or kept.groupby(keys.PATIENT)[keys.GROUP].nunique().max() > 1:
         return
-    members = kept.groupby(GROUP)[keys.PATIENT].nunique()
+    members = kept.groupby(keys.GROUP)[keys.PATIENT].nunique()
     enough = sorted(members.index[members > 1], key=natural)
     for a, b in combinations(enough, 2) if len(enough) <= PAIRS_OF_AT_MOST else ():
         yield Question(
-            kept[kept[GROUP].isin([a, b])].reset_index(drop=True),
-            f"~ {GROUP} * {keys.TIMEPOINT}",
-            f"{GROUP}[{b}]:{keys.TIMEPOINT}[{last}]",
+            kept[kept[keys.GROUP].isin([a, b])].reset_index(drop=True),
+            f"~ {keys.GROUP} * {keys.TIMEPOINT}",
+            f"{keys.GROUP}[{b}]:{keys.TIMEPOINT}[{last}]",
             name=f"change from {first} to {last}, {b} vs {a}",
             sides=(a, b),
         )
@@ -188,18 +188,18 @@ def _with_both(patients: pd.DataFrame, a: str, b: str) -> set[str]:
 def _with_batch(question: Question) -> Question:
     """Put the batch into the model where the effect can be separated from it; else say why it is not there."""
     sheet = question.sheet
-    if BATCH not in sheet or sheet[BATCH].nunique() < 2:
+    if keys.BATCH not in sheet or sheet[keys.BATCH].nunique() < 2:
         return question
     try:
         designed(question)
     except ParameterError:
         return question  # The fault is not the batch's, and is reported where the question is asked.
-    of_one = sheet.groupby(keys.PATIENT)[BATCH].nunique().max() == 1
+    of_one = sheet.groupby(keys.PATIENT)[keys.BATCH].nunique().max() == 1
     if of_one and sheet.groupby(keys.PATIENT)[keys.TIMEPOINT].nunique().max() > 1:
         return question  # The block of the patient already says what the batch would.
-    wider = replace(question, formula=f"{question.formula} + {BATCH}")
-    if (sheet[BATCH] == "").any():
-        why = f"the batch of {', '.join(sheet.loc[sheet[BATCH] == '', keys.SAMPLE])} is not known"
+    wider = replace(question, formula=f"{question.formula} + {keys.BATCH}")
+    if (sheet[keys.BATCH] == "").any():
+        why = f"the batch of {', '.join(sheet.loc[sheet[keys.BATCH] == '', keys.SAMPLE])} is not known"
     else:
         why = _unanswerable(wider, spare=1)
     return (

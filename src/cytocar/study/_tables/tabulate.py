@@ -47,7 +47,7 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
     ]
     joined.obs[keys.COMPARTMENT] = pd.Categorical(joined.obs[keys.COMPARTMENT].astype(str), compartments)
     joined.obs[keys.SUBSET] = pd.Categorical(joined.obs[keys.SUBSET].astype(str), [*keys.SUBSETS, ""])
-    for column in ("group", "batch"):
+    for column in (keys.GROUP, keys.BATCH):
         if column in samples:
             by_sample = samples.set_index(samples[keys.SAMPLE].astype(str))[column].astype(str)
             joined.obs[column] = pd.Categorical(joined.obs[keys.SAMPLE].astype(str).map(by_sample))

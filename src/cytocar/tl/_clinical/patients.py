@@ -187,7 +187,7 @@ def persistence(
 
     _counts.require_columns(frequency, (on, keys.MONTHS, "call"), "the table of frequencies")
     months, call = _counts.number(frequency, keys.MONTHS), _counts.text(frequency, "call")
-    use = (months >= 0) & (call != "") & (_counts.text(frequency, "role") != CONTROL_ROLE)
+    use = (months >= 0) & (call != "") & (_counts.text(frequency, keys.ROLE) != CONTROL_ROLE)
     if not use.any():
         raise ParameterError("the table of frequencies has no sample with a month of at least 0 and a call")
     who, months, there = _names(frequency, on)[use], months[use], call[use] != NOT_DETECTED

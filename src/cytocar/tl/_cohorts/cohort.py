@@ -95,7 +95,9 @@ def matching_sheet(samples: pd.DataFrame, with_data: Iterable[str]) -> pd.DataFr
         if samples.index.name != keys.SAMPLE:
             require_sample_column(samples, keys.SAMPLE, "samples")
         samples = samples.reset_index()
-    sheet = samples[samples["role"].astype(str) != CONTROL_ROLE] if "role" in samples.columns else samples
+    sheet = (
+        samples[samples[keys.ROLE].astype(str) != CONTROL_ROLE] if keys.ROLE in samples.columns else samples
+    )
     sheet = sheet.reset_index(drop=True)
     if not len(sheet):
         raise ParameterError("samples has no row of a patient: there is nothing to compare")

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-COLUMNS = ("factor", "batch", "verdict", "n_samples", "cramers_v", "not_separable", "message")
+COLUMNS = ("factor", keys.BATCH, "verdict", "n_samples", "cramers_v", "not_separable", "message")
 _WORST = ("aliased", "partly aliased", "unknown", "unbalanced", "balanced", "no comparison")
 
 
 def confounding(
     samples: pd.DataFrame,
     *,
-    factors: Sequence[str] = (keys.TIMEPOINT, "group"),
-    batches: Sequence[str] = ("batch",),
+    factors: Sequence[str] = (keys.TIMEPOINT, keys.GROUP),
+    batches: Sequence[str] = (keys.BATCH,),
     strong: float = 0.5,
 ) -> pd.DataFrame:
     """Return, for each factor and batch, whether their effects can be told apart, worst first.
@@ -69,8 +69,8 @@ def confounding(
 
     if not 0.0 < strong <= 1.0:
         raise ParameterError(f"strong is {strong!r}", fix="it must be above 0 and at most 1")
-    if "role" in samples.columns:
-        samples = samples[samples["role"].astype(str) != CONTROL_ROLE]
+    if keys.ROLE in samples.columns:
+        samples = samples[samples[keys.ROLE].astype(str) != CONTROL_ROLE]
     if not len(samples):
         raise ParameterError("samples has no row of a patient: there is nothing to look at")
     present = [name for name in factors if name in samples.columns]

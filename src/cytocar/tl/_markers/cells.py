@@ -59,7 +59,7 @@ class Cells:
             raise ParameterError("none of the markers is in these data: " + "; ".join(absent.values()))
         obs = adata.obs
         months = _counts.number(obs, keys.MONTHS)
-        use = _counts.text(obs, "role") != CONTROL_ROLE
+        use = _counts.text(obs, keys.ROLE) != CONTROL_ROLE
         if np.isfinite(months).any():
             # A tube without a time after infusion is a control.
             use &= np.isfinite(months)

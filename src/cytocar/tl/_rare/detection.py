@@ -162,7 +162,7 @@ def detection(
         "lod_events": lod,
         "loq_events": loq,
         "call": call,
-        "role": _counts.text(table, "role", PATIENT_ROLE),
+        keys.ROLE: _counts.text(table, keys.ROLE, PATIENT_ROLE),
         "background_expected": expected,
         "background_rate": rate,
         "background_source": source,
@@ -191,7 +191,7 @@ def _rates(
         if not 0.0 <= given < 1.0:
             raise ParameterError(f"background_rate is {given!r}", fix="it must be from 0 to below 1")
         return np.full(n, given), np.full(n, given), np.full(n, "given", dtype=object)
-    is_control = _counts.text(table, "role") == CONTROL_ROLE
+    is_control = _counts.text(table, keys.ROLE) == CONTROL_ROLE
     blank = float((n_car + n_host)[is_control].sum())
     if blank > 0:
         false = float(n_car[is_control].sum())
@@ -228,7 +228,7 @@ def _per_microlitre(
     level: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return cells per microlitre with their interval (3 x samples), and the words for what they rest on."""
-    lymphocytes, white = _counts.number(table, "lymphocytes_per_ul"), _counts.number(table, "wbc_per_ul")
+    lymphocytes, white = _counts.number(table, keys.LYMPHOCYTES), _counts.number(table, keys.LEUKOCYTES)
     counted = _counts.number(table, "n_lymphocytes")
     values = np.full((3, len(table)), np.nan)
     basis = np.full(len(table), "", dtype=object)

@@ -123,7 +123,7 @@ def kinetics(
         )
     sd_log = float(np.sqrt(np.log1p(technical_cv**2)))
     months = _counts.number(frequency, keys.MONTHS)
-    use = np.isfinite(months) & (months >= 0) & (_counts.text(frequency, "role") != CONTROL_ROLE)
+    use = np.isfinite(months) & (months >= 0) & (_counts.text(frequency, keys.ROLE) != CONTROL_ROLE)
     use &= np.isfinite(_counts.number(frequency, "pct_of_cd45"))
     table = frequency[use].reset_index(drop=True)
     patient = _counts.text(table, keys.PATIENT)
