@@ -178,6 +178,23 @@ def test_a_tube_that_the_sheet_does_not_have_is_a_problem_before_anything_runs(o
     assert "fmo" in problem.fix
 
 
+def test_each_file_takes_the_numbers_pinned_for_it_by_the_strategy_and_by_the_settings(own: Path) -> None:
+    samples = [row["sample_id"] for row in sheet(own)]
+    tree = gate.car_t()
+    for number, sample in enumerate(samples):
+        tree = tree.with_threshold("CD3", 2.0 + number / 10, sample=sample)
+    (own / "pinned.yaml").write_text(tree.to_yaml(), encoding="utf-8")
+    with (own / "study.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"gating: pinned.yaml\nthresholds: {{CD3: {{{samples[1]}: 2.55}}}}\n")
+    results = processed(own)
+    numbers = {sample: found(results, sample, "CD3")["value"] for sample in samples}
+    assert numbers == {
+        sample: 2.55 if number == 1 else pytest.approx(2.0 + number / 10)
+        for number, sample in enumerate(samples)
+    }
+    assert all(found(results, sample, "CD3")["pinned"] for sample in samples)
+
+
 def test_every_sample_has_its_robustness(small_study: Path) -> None:
     results = processed(small_study)
     for sample, result in results.items():

@@ -17,9 +17,9 @@ from cytocar.gate._exchange.gatingml_read import read_gatingml
 from cytocar.gate._populations.evaluate import evaluate
 from cytocar.gate._results.biaxials import biaxials, outlines
 from cytocar.gate._results.counted_tree import CountedTree, tree
-from cytocar.gate._results.found import densities, reference_counts, thresholds
 from cytocar.gate._results.ledger import membership, strategy_of, subset, table
 from cytocar.gate._results.population_file import write_population
+from cytocar.gate._results.threshold_tables import densities, reference_counts, thresholds
 from cytocar.gate._robustness.multiverse import multiverse
 from cytocar.gate._robustness.robustness import robustness
 from cytocar.gate._shapes.shapes import (
