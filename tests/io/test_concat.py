@@ -299,7 +299,7 @@ def test_what_cannot_be_put_together_is_refused(files: list[Path], tmp_path: Pat
         ([*files, files[0].parent / ".." / "in" / "s_01.fcs"], tmp_path / "s.fcs", "s_01.fcs is given twice"),
         (files, tmp_path / "nowhere" / "s.fcs", "nowhere of the output does not exist"),
         ([], tmp_path / "s.fcs", "files is empty"),
-        (str(files[0]), tmp_path / "s.fcs", "a list of files is due"),
+        (str(files[0]), tmp_path / "s.fcs", "expected a list of files"),
         ([*files, tmp_path / "absent.fcs"], tmp_path / "s.fcs", "absent.fcs"),
         ([*files, tmp_path / "there.fcs"], tmp_path / "s.fcs", "there.fcs: not an FCS file"),
     ]

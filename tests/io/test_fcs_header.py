@@ -120,7 +120,7 @@ def test_missing_total_is_counted(write_floats: Write) -> None:
     header = read_header(write_floats(extra={"$TOT": None}, version="FCS2.0"))
     assert header.n_events == 3
     assert header.tolerances == ("$TOT is missing: 3 events counted from the length of DATA",)
-    with pytest.raises(FcsError, match=r"\$TOT is missing, .* no multiple of the 8 bytes"):
+    with pytest.raises(FcsError, match=r"\$TOT is missing, .* not a multiple of the 8 bytes"):
         read_header(write_floats(extra={"$TOT": None}, data=DATA + b"123"))
 
 

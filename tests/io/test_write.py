@@ -19,7 +19,7 @@ from cytocar import FcsError, ParameterError, io
 from cytocar._core import provenance
 from cytocar.io._fcs.data import read_events
 from cytocar.io._fcs.header import read_header
-from cytocar.io._fcs.layout import place
+from cytocar.io._fcs.layout import head_and_text
 from cytocar.io._fcs.write import stream, write_events
 
 CHANNELS = [
@@ -152,7 +152,7 @@ def test_offsets_above_eight_digits(tmp_path: Path, n_bytes: int) -> None:
         "$PAR": "2", "$TOT": str(n_bytes // 8), "$DATATYPE": "F", "$BYTEORD": "1,2,3,4", "$MODE": "L",
         "$P1N": "A", "$P1B": "32", "$P1R": "1", "$P2N": "B", "$P2B": "32", "$P2R": "1",
     }  # fmt: skip
-    head, text_bytes = place(text, n_bytes=n_bytes)
+    head, text_bytes = head_and_text(text, n_bytes=n_bytes)
     path = tmp_path / "large.fcs"
     with open(path, "wb") as stream:
         stream.write(head + text_bytes)
@@ -175,7 +175,7 @@ def test_offsets_above_eight_digits(tmp_path: Path, n_bytes: int) -> None:
 @pytest.mark.parametrize("extra", range(40))
 def test_offsets_are_right_whatever_the_length_of_text(extra: int) -> None:
     # The number of digits of an offset changes the length of TEXT, and so the offset.
-    head, text = place({"A": "x" * (extra + 9900)}, n_bytes=80)
+    head, text = head_and_text({"A": "x" * (extra + 9900)}, n_bytes=80)
     begin = int(head[26:34])
     assert begin == len(head) + len(text)
     assert f"$BEGINDATA{chr(text[0])}{begin}{chr(text[0])}".encode() in text
@@ -288,7 +288,7 @@ def test_layers_and_what_they_hold(file: Path, tmp_path: Path) -> None:
         again = io.read_fcs(tmp_path / f"{name}.fcs")
         assert provenance.state(again) == state
         assert np.array_equal(again.X, matrix)
-    with pytest.raises(ParameterError, match="no layer 'count': did you mean 'counts'"):
+    with pytest.raises(ParameterError, match="no layer 'count'; did you mean 'counts'"):
         io.write_fcs(adata, tmp_path / "y.fcs", layer="count")
 
 

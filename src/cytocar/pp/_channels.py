@@ -99,7 +99,8 @@ def _of_kits(adata: AnnData) -> list[list[int]]:
     antibody = set(with_role(adata, "marker"))
     sets = []
     for kit in BEAD_KITS.values():
-        columns = [int(np.flatnonzero(masses == mass)[0]) for mass in kit if (masses == mass).any()]
+        of_kit = [np.flatnonzero(masses == mass) for mass in kit]
+        columns = [int(at[0]) for at in of_kit if at.size]
         if len(columns) >= _FEWEST_BEAD_CHANNELS and set(columns) - antibody:
             sets.append(columns)
     return sets

@@ -39,12 +39,12 @@ def concat_fcs(
     """Put the FCS files of one sample, one after the other, into one FCS 3.1 file.
 
     Time goes on from file to file: as it is where it does so already; by `$DATE` and `$BTIM` where both files
-    tell them, so that a pause keeps its length; else from the largest Time before. Times within a file keep
+    state them, so that a pause keeps its length; else from the largest Time before. Times within a file keep
     their distances, and units (`$TIMESTEP`) become those of the first file. A new channel `File` holds the
     number of the file of each event, from 1. Channels are matched by metal and mass whatever their order and
-    spelling, and stand as in the first file; a channel without mass that some file lacks is left out and
-    told. Values are not changed. The inputs are read twice, in blocks of 1 MB: memory does not grow with the
-    files. The output appears whole or not at all.
+    spelling, and stand as in the first file; a channel without mass that some file does not have is left out,
+    and the table says so. Values are not changed. The inputs are read twice, in blocks of 1 MB: memory does not
+    grow with the files. The output appears whole or not at all.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def concat_fcs(
 
     Returns
     -------
-    A row a file: `number` (from 1), `file`, `events`, `time_shift` (added to Time, in units of the first
+    One row per file: `number` (from 1), `file`, `events`, `time_shift` (added to Time, in units of the first
     file), `time_by` (`first file`, `Time of the file`, `clock`, `end of the file before`), `pause_s` (seconds
     between the last event before and the first of the file) and `note`. The keyword `CYTOCAR_FILES` of the
     output holds the same as JSON, and the channel names of each file that differ.
@@ -125,11 +125,11 @@ def _checked_paths(
 ) -> tuple[list[Path], Path]:
     if isinstance(files, (str, os.PathLike)):
         raise ParameterError(
-            f"files is {os.fspath(files)!r}", fix="a list of files is due, such as ['a.fcs', 'b.fcs']"
+            f"files is {os.fspath(files)!r}", fix="expected a list of files, such as ['a.fcs', 'b.fcs']"
         )
     paths, out = [Path(path) for path in files], Path(out)
     if not paths:
-        raise ParameterError("files is empty", fix="at least one FCS file is due")
+        raise ParameterError("files is empty", fix="expected at least one FCS file")
     seen: dict[Path, Path] = {}
     for path in paths:
         real = path.resolve()
@@ -147,10 +147,10 @@ def _checked_paths(
     return paths, out
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(path: Path, other: Path) -> bool:
     """Whether two names are one file, by hard link or by a file system that ignores case."""
     try:
-        return one.samefile(other)
+        return path.samefile(other)
     except OSError:
         return False
 
@@ -164,9 +164,9 @@ def _panel(panel: Panel | str | os.PathLike[str] | None) -> Panel | None:
 def _require_one_state(parts: Sequence[Part]) -> None:
     states = {part.name: part.header.keywords.get(STATE_KEYWORD, keys.STATE_COUNTS) for part in parts}
     if len(set(states.values())) > 1:
-        told = ", ".join(f"{name} {state}" for name, state in states.items())
+        listed = ", ".join(f"{name} {state}" for name, state in states.items())
         raise StateError(
-            f"the files do not hold the same kind of values ({told})", fix="take all from before pp.arcsinh"
+            f"the files do not hold the same kind of values ({listed})", fix="take all from before pp.arcsinh"
         )
 
 
@@ -197,11 +197,11 @@ def _make_room(names: list[tuple[str, str]], notes: list[str]) -> None:
     for n, (pnn, pns) in enumerate(names):
         if pnn.casefold() != FILE_CHANNEL.casefold():
             continue
-        found, number = f"{pnn}_before", 2
-        while found.casefold() in taken:
-            found, number = f"{pnn}_before_{number}", number + 1
-        names[n] = (found, pns)
-        notes.append(f"channel {pnn!r} of the files is {found!r} there")
+        renamed, number = f"{pnn}_before", 2
+        while renamed.casefold() in taken:
+            renamed, number = f"{pnn}_before_{number}", number + 1
+        names[n] = (renamed, pns)
+        notes.append(f"channel {pnn!r} of the files is {renamed!r} there")
 
 
 def _table(parts: Sequence[Part], has_time: bool, first: Run | None) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,8 @@ _OLD_LABEL: Final = "P{}OLDLABEL"
 _SPILL: Final = ("$SPILLOVER", "$SPILL", "SPILL", "$COMP")
 # What the files lost, measured and aborted adds up.
 _SUMS: Final = ("$ABRT", "$LOST", "$VOL")
+# When the last file ended.
+_ENDS: Final = ("$ETIM", "$ENDDATETIME")
 
 
 def keywords_of(
@@ -41,24 +43,14 @@ def keywords_of(
     """Return the keywords of the first file with what changed, and where the events are from."""
     first = dict(parts[0].header.keywords)
     for key in _SUMS:
-        added = _sum([part.header.keywords.get(key) for part in parts])
-        if added is None:
-            first.pop(key, None)
-        else:
-            first[key] = added
-    for key in ("$ETIM", "$ENDDATETIME"):
-        last = parts[-1].header.keywords.get(key)
-        if last is not None:
-            first[key] = last
-        else:
-            first.pop(key, None)
+        _set(first, key, _sum([part.header.keywords.get(key) for part in parts]))
+    for key in _ENDS:
+        _set(first, key, parts[-1].header.keywords.get(key))
     first["$FIL"] = out.name
     if deidentify:
         first = deidentified(first)
     changed = {old[0]: new[0] for old, new in zip(names, new_names, strict=True) if old[0] != new[0]}
-    for key in _SPILL:
-        if key in first:
-            first[key] = ",".join(changed.get(item.strip(), item) for item in first[key].split(","))
+    first |= _renamed_spill(first, changed)
     for column, old, new in zip(kept, names, new_names, strict=True):
         # By its new name in the keywords a channel keeps its $PnV and the like; by number it may move.
         first[f"$P{column + 1}N"] = new[0]
@@ -72,15 +64,29 @@ def keywords_of(
     first[FILES_KEYWORD] = json.dumps(files, ensure_ascii=False)
     first[STEPS_KEYWORD] = json.dumps(_history(parts, files, deidentify=deidentify))
     first[VERSION_KEYWORD] = __version__
-    first.pop(STATE_KEYWORD, None)
-    state = parts[0].header.keywords.get(STATE_KEYWORD)
-    if state is not None:
-        first[STATE_KEYWORD] = state
+    _set(first, STATE_KEYWORD, parts[0].header.keywords.get(STATE_KEYWORD))
     return first
 
 
+def _set(keywords: dict[str, str], key: str, value: str | None) -> None:
+    """Set a keyword, or remove it where there is no value."""
+    if value is None:
+        keywords.pop(key, None)
+    else:
+        keywords[key] = value
+
+
+def _renamed_spill(keywords: Mapping[str, str], changed: Mapping[str, str]) -> dict[str, str]:
+    """Return the spillover keywords with the new names of their channels."""
+    return {
+        key: ",".join(changed.get(item.strip(), item) for item in keywords[key].split(","))
+        for key in _SPILL
+        if key in keywords
+    }
+
+
 def _sum(values: Sequence[str | None]) -> str | None:
-    """Return the sum as text, None where a file does not tell its part."""
+    """Return the sum as text, None where a file does not state its own."""
     total = 0.0
     for value in values:
         try:

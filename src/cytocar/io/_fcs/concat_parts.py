@@ -53,29 +53,12 @@ def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list
             raise PanelError(problems=problems)
     reference = Panel.from_channels(first.names)
     has_mass = [channel_isotope(pnn, pns) is not None for pnn, pns in first.names]
-    parts = [Part(first, np.arange(len(first.channels)), _told(first))]
+    parts = [Part(first, np.arange(len(first.channels)), _header_notes(first))]
     differences: list[Problem] = []
     for header in headers[1:]:
-        match = reference.match(header.names, where=header.path.name)
-        differences += [
-            Problem(problem.where, f"{problem.what}, which {first.path.name} has")
-            for problem in match.problems
-        ]
-        more = [column for column in match.extra if channel_isotope(*header.names[column]) is not None]
-        if not any(has_mass):
-            # Without masses every channel is a measurement.
-            more = list(match.extra)
-            lacking = [first.names[n][0] for n in np.flatnonzero(match.columns < 0)]
-            if lacking:
-                differences.append(Problem(header.path.name, f"has no channel {', '.join(lacking)}"))
-        if more:
-            spelled = ", ".join(repr(header.names[column][0]) for column in more)
-            differences.append(Problem(header.path.name, f"has {spelled}, which {first.path.name} has not"))
-        notes = list(match.notes)
-        extra = [header.names[column][0] for column in match.extra if column not in more]
-        if extra:
-            notes.append(f"left out, because {first.path.name} has it not: {', '.join(extra)}")
-        parts.append(Part(header, match.columns, _told(header) + notes))
+        part, differing = _match(header, first, reference, has_masses=any(has_mass))
+        parts.append(part)
+        differences += differing
     if differences:
         listed = "\n".join(f"  {problem}" for problem in differences)
         raise FcsError(
@@ -92,7 +75,36 @@ def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list
     return parts, kept
 
 
-def _told(header: FcsHeader) -> list[str]:
+def _match(
+    header: FcsHeader, first: FcsHeader, reference: Panel, *, has_masses: bool
+) -> tuple[Part, list[Problem]]:
+    """Find the channels of the first file in another; return how they differ where they must not."""
+    from cytocar.panel.names import channel_isotope
+
+    name = header.path.name
+    match = reference.match(header.names, where=name)
+    differences = [
+        Problem(problem.where, f"{problem.what}, which {first.path.name} has") for problem in match.problems
+    ]
+    if has_masses:
+        more = [column for column in match.extra if channel_isotope(*header.names[column]) is not None]
+    else:
+        # Without masses every channel is a measurement.
+        more = list(match.extra)
+        missing = [first.names[n][0] for n in np.flatnonzero(match.columns < 0)]
+        if missing:
+            differences.append(Problem(name, f"has no channel {', '.join(missing)}"))
+    if more:
+        spelled = ", ".join(repr(header.names[column][0]) for column in more)
+        differences.append(Problem(name, f"has {spelled}, which {first.path.name} has not"))
+    notes = _header_notes(header) + list(match.notes)
+    extra = [header.names[column][0] for column in match.extra if column not in more]
+    if extra:
+        notes.append(f"left out, because {first.path.name} has it not: {', '.join(extra)}")
+    return Part(header, match.columns, notes), differences
+
+
+def _header_notes(header: FcsHeader) -> list[str]:
     notes = list(header.tolerances)
     if header.n_data_sets > 1:
         notes.append(f"the file has {header.n_data_sets} data sets; only the first was taken")
@@ -124,8 +136,8 @@ def survey(part: Part, time: int | None) -> None:
 
 def continue_time(parts: Sequence[Part], name: str) -> None:
     runs = [part.run for part in parts if part.run is not None]
-    added, found = shifts(runs)
-    for part, run, shift, how in zip(parts, runs, added, found, strict=True):
+    added, reasons = shifts(runs)
+    for part, run, shift, how in zip(parts, runs, added, reasons, strict=True):
         part.scale, part.shift, part.how = run.step / runs[0].step, shift, how
         if part.scale != 1:
             part.notes.append(f"$TIMESTEP is {run.step:g} s; {name} is given in units of {runs[0].step:g} s")
@@ -143,11 +155,11 @@ def continue_time(parts: Sequence[Part], name: str) -> None:
     last = parts[-1]
     end = last.shift + (last.run.last if last.run else 0) * last.scale
     if end > _EXACT:
-        last.notes.append(f"{name} goes up to {end:.0f}: neighbouring units are no longer told apart")
+        last.notes.append(f"{name} goes up to {end:.0f}: neighbouring units can no longer be distinguished")
 
 
 def largest_values(parts: Sequence[Part], time: int | None) -> npt.NDArray[np.float64]:
-    largest = np.max([part.largest for part in parts], axis=0)
+    largest: npt.NDArray[np.float64] = np.max([part.largest for part in parts], axis=0)
     if time is not None:
         ends = [part.run.last * part.scale + part.shift for part in parts if part.run is not None]
         # Rounding to single precision may lift the last Time by a unit or more.

@@ -151,7 +151,8 @@ def _decode(raw: npt.NDArray[np.uint8], header: FcsHeader, plain: np.dtype[Any] 
     if plain is not None:
         values = raw.view(plain)
         masks = np.array([_mask(channel) for channel in header.channels], dtype=np.uint64)
-        return (values & masks.astype(plain.newbyteorder("="))).astype(kind)
+        masked: npt.NDArray[Any] = values & masks.astype(plain.newbyteorder("="))
+        return masked.astype(kind)
     block = np.empty((len(raw), len(header.channels)), dtype=kind)
     begin = 0
     for column, channel in enumerate(header.channels):
@@ -171,7 +172,8 @@ def _column(raw: npt.NDArray[np.uint8], channel: Channel, header: FcsHeader) -> 
         floats: npt.NDArray[Any] = little.view(f"<f{padded}")[:, 0]
         return floats
     integers: npt.NDArray[Any] = little.view(f"<u{padded}")[:, 0]
-    return integers & np.array(_mask(channel), dtype=np.uint64).astype(integers.dtype)
+    masked: npt.NDArray[Any] = integers & np.array(_mask(channel), dtype=np.uint64).astype(integers.dtype)
+    return masked
 
 
 def _positions(header: FcsHeader, width: int) -> list[int]:
@@ -218,7 +220,7 @@ def _ascii(header: FcsHeader) -> npt.NDArray[np.float64]:
         if len(fields) != shape[0] * shape[1]:
             raise FcsError(
                 f"DATA holds {len(fields)} numbers, but {shape[0]} events x {shape[1]} channels "
-                f"= {shape[0] * shape[1]} are due",
+                f"= {shape[0] * shape[1]} are needed",
                 where=str(header.path),
             )
     try:

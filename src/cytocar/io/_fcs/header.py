@@ -15,6 +15,8 @@ from cytocar.io._fcs.text import parse_text
 
 VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
 HEADER_BYTES: Final = 58
+# Width of a value of each floating type.
+_BITS: Final = {"F": 32, "D": 64}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class FcsHeader:
     file_bytes
         Length of the file.
     tolerances
-        Every departure from the standard that was read all the same, in words.
+        Every departure from the standard that was read all the same, one sentence each.
     data_set
         Which data set of the file this is, from 0.
     n_data_sets
@@ -105,7 +107,7 @@ def read_header(
 
     Where HEADER and TEXT give different offsets for DATA, or an end that is one byte late (DVS and Cytobank
     writers), the pair is taken whose length is `$TOT` x sum of `$PnB` / 8. Files above 99,999,999 bytes have
-    0 in HEADER and the offsets in TEXT. Every tolerance is told in `FcsHeader.tolerances`.
+    0 in HEADER and the offsets in TEXT. Every tolerance taken stands in `FcsHeader.tolerances`.
     Reference: Spidlen 2010, Cytometry A 77:97, doi:10.1002/cyto.a.20825 (FCS 3.1).
 
     Parameters
@@ -179,12 +181,12 @@ def read_header(
 
 def truncated(header: FcsHeader) -> FcsError:
     """Return the error that says how much of DATA is missing from a truncated file."""
-    found = max(0, header.file_bytes - header.data_begin)
+    there = max(0, header.file_bytes - header.data_begin)
     row = header.data_bytes // header.n_events if header.n_events else 0
-    whole = found // row if row else 0
+    whole = there // row if row else 0
     return FcsError(
         f"the file is truncated: {header.n_events} events need {header.data_bytes} bytes from "
-        f"byte {header.data_begin} on, but the file of {header.file_bytes} bytes holds {found} of them "
+        f"byte {header.data_begin} on, but the file of {header.file_bytes} bytes holds {there} of them "
         f"({whole} whole events)",
         where=str(header.path),
         fix="copy or export it again",
@@ -211,13 +213,7 @@ def _read_keywords(
         )
     if len(head) < 26:
         raise FcsError(f"HEADER ends after {len(head)} bytes", where=str(path), fix=f"it has {HEADER_BYTES}")
-    offsets = []
-    for position, name in ((10, "begin"), (18, "end"), (26, "DATA begin"), (34, "DATA end")):
-        text = head[position : position + 8].decode("latin-1").strip(" \0")
-        if text and not re.fullmatch(r"-?\d+", text):
-            raise FcsError(f"HEADER has {text!r} where the {name} offset should be a number", where=str(path))
-        offsets.append(int(text or 0))
-    text_begin, text_end, data_begin, data_end = offsets
+    text_begin, text_end, data_begin, data_end = _header_offsets(head, path)
     if not 0 < text_begin <= text_end or start + text_begin >= file_bytes:
         raise FcsError(
             f"HEADER puts TEXT at bytes {text_begin} to {text_end}, which is not within the file of "
@@ -237,15 +233,15 @@ def _read_keywords(
         # Writers that end DATA one byte late end TEXT one byte late too: with the first byte of DATA in it.
         tolerances.append(f"TEXT ends one byte late, at byte {text_end}, where DATA begins")
         raw = raw[:-1]
-    keywords, told = parse_text(raw)
-    tolerances += told
+    keywords, taken = parse_text(raw)
+    tolerances += taken
     begin, end = _integer(keywords.get("$BEGINSTEXT", "")), _integer(keywords.get("$ENDSTEXT", ""))
     if 0 < begin < end and begin != text_begin:
         stream.seek(min(start + begin, file_bytes))
         supplement = stream.read(end - begin + 1)
         if supplement[:1] == raw[:1]:
-            more, told = parse_text(supplement, segment="supplemental TEXT")
-            tolerances += told
+            more, taken = parse_text(supplement, segment="supplemental TEXT")
+            tolerances += taken
             keywords = {**more, **keywords}
         else:
             tolerances.append(
@@ -253,6 +249,18 @@ def _read_keywords(
                 f"{raw[:1]!r}: ignored"
             )
     return version, keywords, tolerances, (data_begin, data_end)
+
+
+def _header_offsets(head: bytes, path: Path) -> tuple[int, int, int, int]:
+    """Return first and last byte of TEXT and of DATA."""
+    offsets = []
+    for position, name in ((10, "begin"), (18, "end"), (26, "DATA begin"), (34, "DATA end")):
+        text = head[position : position + 8].decode("latin-1").strip(" \0")
+        if text and not re.fullmatch(r"-?\d+", text):
+            raise FcsError(f"HEADER has {text!r} where the {name} offset should be a number", where=str(path))
+        offsets.append(int(text or 0))
+    text_begin, text_end, data_begin, data_end = offsets
+    return text_begin, text_end, data_begin, data_end
 
 
 def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, data_set: int) -> FcsHeader:
@@ -276,13 +284,13 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
         begin, n_bytes = delimited_segment(in_header, in_text, path)
         if total is None:
             raise FcsError(
-                "$TOT is missing, and the number of events cannot be told without it", where=str(path)
+                "$TOT is missing, and the number of events cannot be determined without it", where=str(path)
             )
     else:
-        begin, n_bytes, total, told = place_data(
+        begin, n_bytes, total, taken = place_data(
             in_header, in_text, row_bytes=row_bytes, total=total, available=file_bytes - start, path=path
         )
-        tolerances += told
+        tolerances += taken
     return FcsHeader(
         path=path,
         version=version,
@@ -314,37 +322,35 @@ def _channels(
             where=str(path),
             fix="a channel cannot be read without its width",
         )
-    channels, unnamed, unranged = [], [], []
-    for n in range(1, count + 1):
-        own = keywords.get(f"$P{n}DATATYPE", "").strip().upper() or datatype
-        if own not in ("I", "F", "D", "A"):
-            raise FcsError(f"$P{n}DATATYPE is {own!r}", where=str(path), fix="known are I, F and D")
-        width = keywords[f"$P{n}B"].strip()
-        bits = 0 if own == "A" and width == "*" else _number(width, f"$P{n}B", path)
-        due = {"F": 32, "D": 64}.get(own)
-        if due is not None and bits != due:
-            raise FcsError(f"$P{n}B is {bits}, but values of type {own} have {due} bits", where=str(path))
-        if own == "I" and (bits < 8 or bits > 64 or bits % 8):
-            raise FcsError(
-                f"$P{n}B is {bits}",
-                where=str(path),
-                fix="integers of 8, 16, 24, 32, 40, 48, 56 and 64 bits can be read",
-            )
-        name = keywords.get(f"$P{n}N", "").strip()
-        if not name:
-            unnamed.append(f"$P{n}N")
-            name = f"P{n}"
-        limit = _range(keywords.get(f"$P{n}R", ""))
-        if limit <= 0:
-            unranged.append(f"$P{n}R")
-        channels.append(Channel(name, keywords.get(f"$P{n}S", "").strip(), bits, limit, own))
+    channels = tuple(_channel(keywords, n, datatype, path) for n in range(1, count + 1))
+    unnamed = [f"$P{n}N" for n in range(1, count + 1) if not keywords.get(f"$P{n}N", "").strip()]
     if unnamed:
         tolerances.append(f"{', '.join(unnamed[:5])} missing: the channels are called P1, P2, ...")
+    unranged = [f"$P{n}R" for n, channel in enumerate(channels, 1) if channel.range <= 0]
     if unranged:
         tolerances.append(
             f"{', '.join(unranged[:5])} missing or not a positive number: no bit mask is applied"
         )
-    return tuple(channels)
+    return channels
+
+
+def _channel(keywords: dict[str, str], n: int, datatype: str, path: Path) -> Channel:
+    own = keywords.get(f"$P{n}DATATYPE", "").strip().upper() or datatype
+    if own not in ("I", "F", "D", "A"):
+        raise FcsError(f"$P{n}DATATYPE is {own!r}", where=str(path), fix="known are I, F and D")
+    width = keywords[f"$P{n}B"].strip()
+    bits = 0 if own == "A" and width == "*" else _number(width, f"$P{n}B", path)
+    if own in _BITS and bits != _BITS[own]:
+        raise FcsError(f"$P{n}B is {bits}, but values of type {own} have {_BITS[own]} bits", where=str(path))
+    if own == "I" and (bits < 8 or bits > 64 or bits % 8):
+        raise FcsError(
+            f"$P{n}B is {bits}",
+            where=str(path),
+            fix="integers of 8, 16, 24, 32, 40, 48, 56 and 64 bits can be read",
+        )
+    name = keywords.get(f"$P{n}N", "").strip() or f"P{n}"
+    limit = _range(keywords.get(f"$P{n}R", ""))
+    return Channel(name, keywords.get(f"$P{n}S", "").strip(), bits, limit, own)
 
 
 def _row_bytes(channels: tuple[Channel, ...], path: Path) -> int:

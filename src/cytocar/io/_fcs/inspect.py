@@ -1,4 +1,4 @@
-"""What an FCS file holds and what is odd about it, in words."""
+"""What an FCS file holds, and its unusual features, as text."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from cytocar.panel.bead_kits import BEAD_KITS
 if TYPE_CHECKING:
     import pandas as pd
 
+# The kit whose channels are named where there are none.
+_USUAL_KIT: Final = "EQ4"
 _GAUSSIAN: Final = ("center", "offset", "width", "residual")
 
 
 @dataclass(frozen=True, eq=False)
 class FileReport:
-    """What `inspect_file` found.
+    """What `inspect_file` returns.
 
     Parameters
     ----------
@@ -42,11 +44,11 @@ class FileReport:
     data_sets
         Number of data sets in the file.
     channels
-        A row a channel: `number` (1-based), `channel` ($PnN), `long_name` ($PnS), `marker`, `metal`, `mass` (0
+        One row per channel: `number` (1-based), `channel` ($PnN), `long_name` ($PnS), `marker`, `metal`, `mass` (0
         without), `role`, `type` (number type and bits), `range` ($PnR), and `min`, `max` of the values (NaN where
         not read).
     oddities
-        What is odd about the file, a sentence each.
+        Unusual features of the file, one sentence each.
     """
 
     path: Path
@@ -59,7 +61,7 @@ class FileReport:
     oddities: list[str]
 
     def facts(self) -> list[tuple[str, str]]:
-        """Return what is there besides channels and oddities, as names and texts."""
+        """Return what is there besides channels and unusual features, as names and texts."""
         sets = [] if self.data_sets == 1 else [("data sets", str(self.data_sets))]
         return [
             ("FCS version", self.version),
@@ -71,7 +73,7 @@ class FileReport:
 
 
 def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: bool = True) -> FileReport:
-    """Say what an FCS file holds and what is odd about it; nothing is changed.
+    """Say what an FCS file holds and what its unusual features are; nothing is changed.
 
     Parameters
     ----------
@@ -80,12 +82,12 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
     data_set
         Which data set of a file with several, from 0.
     values
-        Read the events too, for the smallest and largest value of each channel and what is odd about them.
+        Read the events too, for the smallest and largest value of each channel and the unusual features of the values.
 
     Returns
     -------
-    Version, instrument, date, number of events, a table of channels, and the oddities. A truncated file is
-    described from its header, and its oddities say what is missing.
+    Version, instrument, date, number of events, a table of channels, and the unusual features. A truncated file is
+    described from its header, and `oddities` says what is missing.
 
     Raises
     ------
@@ -115,9 +117,9 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
     oddities += _channel_oddities(header, metals, masses, roles)
     low = high = np.full(len(roles), np.nan)
     if values and header.n_events and not header.missing_bytes:
-        found = _survey(header, roles)
-        low, high = found.low, found.high
-        oddities += _value_oddities(header, found, np.array([mass > 0 for mass in masses]))
+        survey = _survey(header, roles)
+        low, high = survey.low, survey.high
+        oddities += _value_oddities(header, survey, np.array([mass > 0 for mass in masses]))
     channels = pd.DataFrame(
         {
             "number": np.arange(1, len(roles) + 1),
@@ -146,72 +148,76 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
 
 
 def _header_oddities(header: FcsHeader) -> list[str]:
-    found = list(header.tolerances)
+    features = list(header.tolerances)
     if header.missing_bytes:
         cut = truncated(header)
-        found.append(f"{cut.what}; {cut.fix}")
+        features.append(f"{cut.what}; {cut.fix}")
     if header.n_data_sets > 1:
-        found.append(
+        features.append(
             f"the file has {header.n_data_sets} data sets; this is number {header.data_set}, counted from 0"
         )
     if not header.n_events:
-        found.append("the file has no events")
+        features.append("the file has no events")
     if not header.keywords.get("$CYT", "").strip():
-        found.append("$CYT is missing: the file does not say what instrument it is from")
+        features.append("$CYT is missing: the file does not say what instrument it is from")
     names = [channel.pnn for channel in header.channels]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        found.append(f"$PnN is there more than once: {', '.join(repeated)}")
+        features.append(f"$PnN is there more than once: {', '.join(repeated)}")
     if header.keywords.get(STATE_KEYWORD) == "arcsinh":
-        found.append("cytocar wrote arcsinh values into this file, no counts")
+        features.append("cytocar wrote arcsinh values into this file, no counts")
     amplified = [
         channel.pnn
         for n, channel in enumerate(header.channels, 1)
         if channel.datatype == "I" and not header.keywords.get(f"$P{n}E", "0").strip().startswith("0")
     ]
     if amplified:
-        found.append(f"log-amplified channels are read as stored, not linearised: {_some(amplified)}")
-    return found
+        features.append(f"log-amplified channels are read as stored, not linearised: {_some(amplified)}")
+    return features
 
 
 def _channel_oddities(
     header: FcsHeader, metals: Sequence[str], masses: Sequence[int], roles: Sequence[str]
 ) -> list[str]:
-    found = []
-    if "time" not in roles:
-        found.append("there is no Time channel")
+    features = [] if "time" in roles else ["there is no Time channel"]
     if not any(masses):
-        found.append("no channel has a mass: this is not mass cytometry")
-        return found
-    unnamed = [
-        channel.pnn for channel, mass in zip(header.channels, masses, strict=True) if mass and not channel.pns
-    ]
-    if unnamed:
-        found.append(f"$PnS is missing in {_some(unnamed)}")
+        return [*features, "no channel has a mass: this is not mass cytometry"]
+    features += _without_long_name(header, masses)
     if "dna" not in roles:
-        found.append(
+        features.append(
             "there is no DNA channel (191Ir, 193Ir): the events were cleaned before, or doublets stay"
         )
-    isotopes = set(zip(masses, metals, strict=True))
-    if "bead" not in roles and not any(isotopes >= kit.items() for kit in BEAD_KITS.values()):
-        missing = ", ".join(
-            f"{mass}{metal}" for mass, metal in BEAD_KITS["EQ4"].items() if (mass, metal) not in isotopes
-        )
-        found.append(
-            f"bead channels are missing ({missing} of EQ4): the signal cannot be normalised to beads"
-        )
+    if "bead" not in roles:
+        features += _missing_beads(set(zip(masses, metals, strict=True)))
     if "event_length" not in roles:
-        found.append("there is no Event_length channel")
+        features.append("there is no Event_length channel")
     present = {channel.pnn.casefold() for channel in header.channels}
     absent = [name.capitalize() for name in _GAUSSIAN if name not in present]
     if absent:
-        found.append(f"Gaussian parameters are missing: {', '.join(absent)}")
+        features.append(f"Gaussian parameters are missing: {', '.join(absent)}")
     appended = [channel.pnn for channel, role in zip(header.channels, roles, strict=True) if role == "none"]
     if appended:
-        found.append(
+        features.append(
             f"columns without mass that no instrument writes, so appended by software: {_some(appended)}"
         )
-    return found
+    return features
+
+
+def _without_long_name(header: FcsHeader, masses: Sequence[int]) -> list[str]:
+    of_masses = zip(header.channels, masses, strict=True)
+    unnamed = [channel.pnn for channel, mass in of_masses if mass and not channel.pns]
+    return [f"$PnS is missing in {_some(unnamed)}"] if unnamed else []
+
+
+def _missing_beads(isotopes: set[tuple[int, str]]) -> list[str]:
+    if any(isotopes >= kit.items() for kit in BEAD_KITS.values()):
+        return []
+    missing = ", ".join(
+        f"{mass}{metal}" for mass, metal in BEAD_KITS[_USUAL_KIT].items() if (mass, metal) not in isotopes
+    )
+    return [
+        f"bead channels are missing ({missing} of {_USUAL_KIT}): the signal cannot be normalised to beads"
+    ]
 
 
 @dataclass(eq=False)
@@ -227,7 +233,7 @@ class _Survey:
 
 def _survey(header: FcsHeader, roles: Sequence[str]) -> _Survey:
     width = len(header.channels)
-    found = _Survey(
+    survey = _Survey(
         low=np.full(width, np.inf),
         high=np.full(width, -np.inf),
         not_finite=np.zeros(width, np.int64),
@@ -238,45 +244,47 @@ def _survey(header: FcsHeader, roles: Sequence[str]) -> _Survey:
     last = -np.inf
     for _, block in blocks(header):
         finite = np.isfinite(block)
-        found.not_finite += np.count_nonzero(~finite, axis=0)
-        found.low = np.minimum(found.low, block.min(axis=0, where=finite, initial=np.inf))
-        found.high = np.maximum(found.high, block.max(axis=0, where=finite, initial=-np.inf))
-        found.randomised += np.count_nonzero((block > -1) & (block < 0), axis=0)
+        survey.not_finite += np.count_nonzero(~finite, axis=0)
+        survey.low = np.minimum(survey.low, block.min(axis=0, where=finite, initial=np.inf))
+        survey.high = np.maximum(survey.high, block.max(axis=0, where=finite, initial=-np.inf))
+        survey.randomised += np.count_nonzero((block > -1) & (block < 0), axis=0)
         if time is not None:
             times = np.concatenate([[last], block[:, time]])
-            found.backwards += int(np.count_nonzero(times[1:] < times[:-1]))
+            survey.backwards += int(np.count_nonzero(times[1:] < times[:-1]))
             last = float(block[-1, time])
-    nothing = found.low > found.high
-    found.low[nothing] = found.high[nothing] = np.nan
-    return found
+    nothing = survey.low > survey.high
+    survey.low[nothing] = survey.high[nothing] = np.nan
+    return survey
 
 
-def _value_oddities(header: FcsHeader, found: _Survey, has_mass: npt.NDArray[np.bool_]) -> list[str]:
+def _value_oddities(header: FcsHeader, survey: _Survey, has_mass: npt.NDArray[np.bool_]) -> list[str]:
     names = np.array([channel.pnn for channel in header.channels], dtype=object)
-    said = []
-    if found.not_finite.any():
-        bad = _some(list(names[found.not_finite > 0]))
-        said.append(f"{int(found.not_finite.sum())} values are NaN or infinite, in {bad}")
-    if found.backwards:
-        said.append(f"Time runs backwards {found.backwards} times: files were joined, or events were sorted")
+    features = []
+    if survey.not_finite.any():
+        bad = _some(list(names[survey.not_finite > 0]))
+        features.append(f"{int(survey.not_finite.sum())} values are NaN or infinite, in {bad}")
+    if survey.backwards:
+        features.append(
+            f"Time runs backwards {survey.backwards} times: files were joined, or events were sorted"
+        )
     if not has_mass.any():
-        return said
-    low, high = found.low[has_mass], found.high[has_mass]
-    if found.randomised[has_mass].any() and np.fmin.reduce(low) > -1:
-        share = found.randomised[has_mass].sum() / (header.n_events * int(has_mass.sum()))
-        said.append(
+        return features
+    low, high = survey.low[has_mass], survey.high[has_mass]
+    if survey.randomised[has_mass].any() and np.fmin.reduce(low) > -1:
+        share = survey.randomised[has_mass].sum() / (header.n_events * int(has_mass.sum()))
+        features.append(
             f"{share:.1%} of the counts lie between -1 and 0: whole counts were spread at random below themselves"
         )
     below = names[has_mass][low <= -1]
     if len(below):
-        said.append(f"values at or below -1 in {_some(list(below))}: compensated or transformed before")
+        features.append(f"values at or below -1 in {_some(list(below))}: compensated or transformed before")
     empty = names[has_mass][(low == 0) & (high == 0)]
     if len(empty):
-        said.append(f"all values are 0 in {_some(list(empty))}")
+        features.append(f"all values are 0 in {_some(list(empty))}")
     largest = float(np.fmax.reduce(high))
     if looks_transformed(largest, n_events=header.n_events, n_channels=len(high)):
-        said.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
-    return said
+        features.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
+    return features
 
 
 def _some(names: Sequence[str], limit: int = 8) -> str:

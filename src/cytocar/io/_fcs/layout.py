@@ -60,13 +60,37 @@ def build_text(
         Rows.
     """
     kept = {key.strip().upper(): str(value) for key, value in keywords.items() if key.strip()}
-    columns = {
-        kept[key].strip(): int(match[2])
-        for key in kept
-        if (match := _OF_CHANNEL.match(key)) and match[1] == "$" and match[3] == "N"
-    }
+    text = _computed(names, channels, largest, n_events)
+    before = _numbers_of_names(kept)
     # Without names in the keywords, $P3V is about the third column.
-    moved = {(columns.get(name) if columns else n): n for n, name in enumerate(names, 1)}
+    moved = {(before.get(name) if before else n): n for n, name in enumerate(names, 1)}
+    numbers = set(before.values()) if before else set(moved)
+    for key, value in kept.items():
+        match = _OF_CHANNEL.match(key)
+        if match is None or (match[1] != "$" and int(match[2]) not in numbers):
+            if key not in _LAYOUT:
+                text[key] = value
+            continue
+        column = moved.get(int(match[2]))
+        if column is not None and _keeps(match, value, largest[column - 1]):
+            text[f"{match[1]}P{column}{match[3]}"] = value
+    return text
+
+
+def _numbers_of_names(keywords: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of each `$PnN`."""
+    numbers = {}
+    for key, name in keywords.items():
+        match = _OF_CHANNEL.match(key)
+        if match and match[1] == "$" and match[3] == "N":
+            numbers[name.strip()] = int(match[2])
+    return numbers
+
+
+def _computed(
+    names: list[str], channels: Sequence[tuple[str, str]], largest: npt.NDArray[np.float64], n_events: int
+) -> dict[str, str]:
+    """Return the keywords that describe the layout."""
     text = {
         "$BEGINANALYSIS": "0",
         "$ENDANALYSIS": "0",
@@ -86,21 +110,14 @@ def build_text(
         text[f"$P{n}B"] = "32"
         text[f"$P{n}E"] = "0,0"
         text[f"$P{n}R"] = str(max(1, int(np.floor(largest[n - 1])) + 1))
-    for key, value in kept.items():
-        match = _OF_CHANNEL.match(key)
-        known = columns.values() if columns else moved
-        if match is None or (match[1] != "$" and int(match[2]) not in known):
-            if key not in _LAYOUT:
-                text[key] = value
-            continue
-        column = moved.get(int(match[2]))
-        if column is None or (match[1] == "$" and match[3] in _LAYOUT_OF_CHANNEL):
-            continue
-        moved_key = f"{match[1]}P{column}{match[3]}"
-        if moved_key == f"$P{column}R" and not _holds(value, largest[column - 1]):
-            continue
-        text[moved_key] = value
     return text
+
+
+def _keeps(match: re.Match[str], value: str, largest: float) -> bool:
+    """Whether a keyword of a channel stays: not one of the layout, and a range only where it holds all values."""
+    if match[1] != "$":
+        return True
+    return match[3] not in _LAYOUT_OF_CHANNEL and (match[3] != "R" or _holds(value, largest))
 
 
 def _holds(limit: str, largest: float) -> bool:
@@ -110,18 +127,18 @@ def _holds(limit: str, largest: float) -> bool:
         return False
 
 
-def place(text: dict[str, str], *, n_bytes: int) -> tuple[bytes, bytes]:
+def head_and_text(text: dict[str, str], *, n_bytes: int) -> tuple[bytes, bytes]:
     """Return HEADER and TEXT with the offsets of `n_bytes` of DATA, which depend on the length of TEXT itself."""
     begin = 0
     while True:
         first, last = (begin, begin + n_bytes - 1) if n_bytes else (0, 0)
         text_bytes = format_text({"$BEGINDATA": str(first), "$ENDDATA": str(last), **text})
-        due = HEADER_BYTES + len(text_bytes)
-        if due <= begin:
+        end = HEADER_BYTES + len(text_bytes)
+        if end <= begin:
             # A longer TEXT needed one more digit than a shorter one leaves: fill up with blanks.
-            text_bytes += b" " * (begin - due)
+            text_bytes += b" " * (begin - end)
             break
-        begin = due
+        begin = end
     if begin > LARGEST_OFFSET:
         raise FcsError(
             f"the keywords take {len(text_bytes)} bytes", fix=f"TEXT must end before byte {LARGEST_OFFSET}"

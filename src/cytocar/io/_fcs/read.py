@@ -143,10 +143,7 @@ def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[in
     if not any(in_x):
         in_x = [role not in _NOT_MEASURED for role in frame[keys.ROLE]]
         frame[keys.MARKER] = _fluorescence_markers(header, called, in_x)
-        frame[keys.ROLE] = [
-            role if not measured else "none" if _SCATTER.match(channel.pnn) else "marker"
-            for channel, role, measured in zip(header.channels, frame[keys.ROLE], in_x, strict=True)
-        ]
+        frame[keys.ROLE] = _fluorescence_roles(header, list(frame[keys.ROLE]), in_x)
         frame[keys.COFACTOR] = _FLUORESCENCE_COFACTOR
         notes.append("no channel has a mass: all channels but time are in X, as fluorescence")
     markers = list(frame[keys.MARKER])
@@ -162,17 +159,25 @@ def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[in
     return frame.iloc[columns], columns, others
 
 
+def _fluorescence_roles(header: FcsHeader, roles: Sequence[str], in_x: Sequence[bool]) -> list[str]:
+    """Return the roles of a file without masses: what is measured is a marker, or scattered light without a role."""
+    return [
+        role if not measured else "none" if _SCATTER.match(channel.pnn) else "marker"
+        for channel, role, measured in zip(header.channels, roles, in_x, strict=True)
+    ]
+
+
 def _fluorescence_markers(header: FcsHeader, called: Sequence[str], in_x: Sequence[bool]) -> list[str]:
     """Name the channels of a file without masses by `$PnS`, and by `$PnN` too where that is not enough."""
     counts = Counter(name for name, measured in zip(called, in_x, strict=True) if measured)
     markers: list[str] = []
     for name, channel in zip(called, header.channels, strict=True):
         plain = counts[name] <= 1 or name == channel.pnn
-        stem = found = name if plain else f"{name}_{channel.pnn}"
+        stem = marker = name if plain else f"{name}_{channel.pnn}"
         number = 2
-        while found in markers:
-            found, number = f"{stem}_{number}", number + 1
-        markers.append(found)
+        while marker in markers:
+            marker, number = f"{stem}_{number}", number + 1
+        markers.append(marker)
     return markers
 
 
@@ -213,7 +218,7 @@ def _matched(
 def _load(
     header: FcsHeader, columns: Sequence[int], others: Sequence[int], notes: list[str]
 ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[Any]]]:
-    """Read the events once and part them into X and one array per other column."""
+    """Read the events once and split them into X and one array per other column."""
     x = np.empty((header.n_events, len(columns)), dtype=np.float32)
     rest = [np.empty(header.n_events, dtype=event_type(header)) for _ in others]
     runs = _runs(columns)
@@ -304,12 +309,12 @@ def _obs_name(name: str, taken: dict[str, Any], notes: list[str]) -> str:
     }
     stem = name.replace("/", "_")
     stem = f"{stem}_channel" if stem in reserved else stem
-    found, number = stem, 2
-    while found in taken:
-        found, number = f"{stem}_{number}", number + 1
-    if found != name:
-        notes.append(f"channel {name!r} is the column {found!r} of obs")
-    return found
+    column, number = stem, 2
+    while column in taken:
+        column, number = f"{stem}_{number}", number + 1
+    if column != name:
+        notes.append(f"channel {name!r} is the column {column!r} of obs")
+    return column
 
 
 def _restore(adata: AnnData, header: FcsHeader) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cytocar._core.errors import FcsError
 
@@ -14,7 +14,7 @@ _DELIMITERS = "|\\/!\x0c\x1e\x1f" + "".join(
 
 
 def parse_text(raw: bytes, *, segment: str = "TEXT") -> tuple[dict[str, str], list[str]]:
-    r"""Split a TEXT segment into keywords (upper case) and values; tell every tolerance in words.
+    r"""Split a TEXT segment into keywords (upper case) and values; report every tolerance taken.
 
     A doubled delimiter inside a value stands for one delimiter (FCS 3.1, section 3.2.9). Directly after a
     keyword it is an empty value, which the standard forbids and many writers produce: keywords do not
@@ -39,6 +39,13 @@ def parse_text(raw: bytes, *, segment: str = "TEXT") -> tuple[dict[str, str], li
     """
     if not raw:
         return {}, []
+    pairs, unfinished = _pairs_of(raw, segment)
+    keywords, ambiguous = _keywords_of(pairs, segment)
+    return keywords, unfinished + ambiguous
+
+
+def _pairs_of(raw: bytes, segment: str) -> tuple[list[tuple[bytes, bytes]], list[str]]:
+    """Return keys and values as they are stored, and the tolerances taken."""
     delimiter = raw[:1]
     tolerances: list[str] = []
     pairs: list[tuple[bytes, bytes]] = []
@@ -67,7 +74,12 @@ def parse_text(raw: bytes, *, segment: str = "TEXT") -> tuple[dict[str, str], li
         )
     elif rest.strip(b" \0\r\n\t") and len(pieces) > 1:
         tolerances.append(f"{len(rest)} bytes after the last delimiter of {segment} were ignored")
+    return pairs, tolerances
 
+
+def _keywords_of(pairs: Sequence[tuple[bytes, bytes]], segment: str) -> tuple[dict[str, str], list[str]]:
+    """Return the keywords as text, and the tolerances taken."""
+    tolerances: list[str] = []
     keywords: dict[str, str] = {}
     latin: list[str] = []
     repeated: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +17,10 @@ from cytocar._core.errors import FcsError, ParameterError, did_you_mean
 from cytocar._core.files import replacing
 from cytocar._core.version import __version__
 from cytocar.io._fcs.deidentify import deidentified
-from cytocar.io._fcs.layout import build_text, place
+from cytocar.io._fcs.layout import build_text, head_and_text
 from cytocar.io._fcs.read import KEYWORDS, STATE_KEYWORD, STEPS_KEYWORD
+from cytocar.panel.names import Isotope, channel_isotope, marker_name, parse_isotope
+from cytocar.panel.roles import guess_role
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 # A block stays in the processor's cache while its columns are put together.
 _BLOCK_BYTES: Final = 1 << 20
 VERSION_KEYWORD: Final = "CYTOCAR_VERSION"
+_FIRST_ROLES: Final = ("time", "event_length")
 
 # First row, row after the last -> rows x channels.
 Rows = Callable[[int, int], npt.NDArray[Any]]
@@ -74,7 +78,7 @@ def write_events(
     if events.ndim != 2 or events.shape[1] != len(channels):
         raise ParameterError(
             f"events have shape {events.shape}, but {len(channels)} channels are named",
-            fix="one column a channel is due",
+            fix="expected one column per channel",
         )
     blocks = _in_blocks(lambda start, stop: events[start:stop], len(events), len(channels))
     stream(path, blocks, len(events), channels, keywords or {})
@@ -119,7 +123,7 @@ def write_fcs(
     (['CD3'], ['Time', 'event_index'], False)
     """
     if layer is not None and layer not in adata.layers:
-        raise ParameterError(f"there is no layer {layer!r}: {did_you_mean(layer, map(str, adata.layers))}")
+        raise ParameterError(f"there is no layer {layer!r}", fix=did_you_mean(layer, map(str, adata.layers)))
     matrix = adata.X if layer is None else adata.layers[layer]
     own = adata.uns.get(keys.UNS, {})
     keywords: dict[str, str] = json.loads(own.get(KEYWORDS, "{}"))
@@ -146,13 +150,13 @@ def write_fcs(
     runs = _neighbours(in_matrix)
 
     def rows(start: int, stop: int) -> npt.NDArray[np.float32]:
-        part = matrix[start:stop]
-        dense = part.toarray() if hasattr(part, "toarray") else np.asarray(part)
+        values = matrix[start:stop]
+        dense = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
         block = np.empty((len(dense), len(columns)), dtype=np.float32)
         for column, source, width in runs:
             block[:, column : column + width] = dense[:, source : source + width]
-        for column, values in in_obs:
-            block[:, column] = values[start:stop]
+        for column, of_obs in in_obs:
+            block[:, column] = of_obs[start:stop]
         return block
 
     blocks = _in_blocks(rows, adata.n_obs, len(columns))
@@ -170,57 +174,90 @@ def _neighbours(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     return runs
 
 
+@dataclass(frozen=True)
+class _Originals:
+    """The channels of the file that an AnnData was read from, and how they are found again.
+
+    Parameters
+    ----------
+    names
+        (`$PnN`, `$PnS`) in the order of the file.
+    by_name, by_isotope, by_role
+        Number of a channel by its `$PnN`, its isotope, and of Time and Event_length by their role.
+    reads_as
+        Markers that reading makes of each long name.
+    """
+
+    names: list[tuple[str, str]]
+    by_name: dict[str, int]
+    by_isotope: dict[Isotope, int]
+    by_role: dict[str, int]
+    reads_as: list[set[str]]
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, str]) -> _Originals:
+        """Return the channels that keywords name."""
+        from cytocar.panel import Panel
+
+        names: list[tuple[str, str]] = []
+        while (name := keywords.get(f"$P{len(names) + 1}N")) is not None:
+            names.append((name.strip(), keywords.get(f"$P{len(names) + 1}S", "").strip()))
+        isotopes = [channel_isotope(pnn, pns) for pnn, pns in names]
+        roles = [guess_role(pnn, pnn, None) for pnn, _ in names]
+        guessed = list(Panel.from_channels(names).frame[keys.MARKER]) if names else []
+        return cls(
+            names=names,
+            by_name={pnn: n for n, (pnn, _) in enumerate(names)},
+            by_isotope={isotope: n for n, isotope in enumerate(isotopes) if isotope},
+            by_role={role: n for n, role in enumerate(roles) if role in _FIRST_ROLES},
+            reads_as=[
+                {guessed[n], marker_name(pnn, pns), f"{marker_name(pnn, pns)}_{pnn}"}
+                for n, (pnn, pns) in enumerate(names)
+            ],
+        )
+
+
 def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str, int | str]]:
     """Return ($PnN, $PnS, column of the matrix or name in obs) per channel, in the order of the original file."""
-    from cytocar.panel import Panel
-    from cytocar.panel.names import channel_isotope, marker_name, parse_isotope
-    from cytocar.panel.roles import guess_role
+    originals = _Originals.of(keywords)
+    placed = [*_columns_of_x(adata, originals), *_columns_of_obs(adata, originals)]
+    return [entry for _, entry in sorted(placed, key=lambda item: item[0])]
 
-    originals: list[tuple[str, str]] = []
-    while (name := keywords.get(f"$P{len(originals) + 1}N")) is not None:
-        originals.append((name.strip(), keywords.get(f"$P{len(originals) + 1}S", "").strip()))
-    by_name = {pnn: n for n, (pnn, _) in enumerate(originals)}
-    by_isotope = {
-        isotope: n for n, (pnn, pns) in enumerate(originals) if (isotope := channel_isotope(pnn, pns))
-    }
-    by_role = {
-        role: n
-        for n, (pnn, _) in enumerate(originals)
-        if (role := guess_role(pnn, pnn, None)) in ("time", "event_length")
-    }
-    # A long name stays as it is where reading makes this marker of it, on its own or beside others of its name.
-    guessed = list(Panel.from_channels(originals).frame[keys.MARKER]) if originals else []
-    reads_as = [
-        {guessed[n], marker_name(pnn, pns), f"{marker_name(pnn, pns)}_{pnn}"}
-        for n, (pnn, pns) in enumerate(originals)
-    ]
-    found: list[tuple[int, tuple[str, str, int | str]]] = []
 
+def _columns_of_x(adata: AnnData, originals: _Originals) -> list[tuple[int, tuple[str, str, int | str]]]:
+    """Return each column of the matrix with its position in the file."""
+    placed: list[tuple[int, tuple[str, str, int | str]]] = []
     for source, marker in enumerate(adata.var_names):
         channel = str(adata.var[keys.CHANNEL].iloc[source]) if keys.CHANNEL in adata.var else str(marker)
         isotope = parse_isotope(channel)
-        original = by_name.get(channel, by_isotope.get(isotope) if isotope else None)
-        pnn = channel if original is None else originals[original][0]
-        if original is not None and marker in reads_as[original]:
-            pns = originals[original][1]
+        original = originals.by_name.get(channel, originals.by_isotope.get(isotope) if isotope else None)
+        pnn = channel if original is None else originals.names[original][0]
+        # A long name stays as it is where reading makes this marker of it, on its own or beside others of its name.
+        if original is not None and marker in originals.reads_as[original]:
+            pns = originals.names[original][1]
         else:
             pns = f"{isotope.mass}{isotope.symbol}_{marker}" if isotope else str(marker)
         # What the file did not have stands after what it had, in the order of var.
-        found.append((len(originals) if original is None else original, (pnn, pns, source)))
+        placed.append((len(originals.names) if original is None else original, (pnn, pns, source)))
+    return placed
 
-    in_obs = {pnn.replace("/", "_"): n for pnn, n in by_name.items()}
+
+def _columns_of_obs(adata: AnnData, originals: _Originals) -> list[tuple[int, tuple[str, str, int | str]]]:
+    """Return each column of obs that is a channel, with its position in the file."""
+    placed: list[tuple[int, tuple[str, str, int | str]]] = []
+    in_obs = {pnn.replace("/", "_"): n for pnn, n in originals.by_name.items()}
     for column in map(str, adata.obs.columns):
         if adata.obs[column].dtype.kind not in "fiu":
             continue
         role = guess_role(column, column, None)
-        original = in_obs.get(column, by_role.get(role))
+        original = in_obs.get(column, originals.by_role.get(role))
         if original is not None:
-            found.append((original, (*originals[original], column)))
+            placed.append((original, (*originals.names[original], column)))
         elif role != "none":
             # Without an original the usual order: time and length of the event first, its shape last.
-            position = -1 if role in ("time", "event_length") else len(originals) + 1
-            found.append((position, (column, "", column)))
-    return [entry for _, entry in sorted(found, key=lambda item: item[0])]
+            position = -1 if role in _FIRST_ROLES else len(originals.names) + 1
+            placed.append((position, (column, "", column)))
+    return placed
 
 
 def stream(
@@ -250,7 +287,9 @@ def stream(
     """
     names = [name.strip() for name, _ in channels]
     if not names or not all(names):
-        raise ParameterError(f"channel names are {names}", fix="at least one, and none of them empty, is due")
+        raise ParameterError(
+            f"channel names are {names}", fix="expected at least one, and none of them empty"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ParameterError(f"channel names are there more than once: {', '.join(repeated)}")
@@ -259,7 +298,7 @@ def stream(
         for block in blocks():
             largest = np.maximum(largest, largest_of(block))
     text = build_text(names, channels, keywords, largest, n_events)
-    head, text_bytes = place(text, n_bytes=4 * n_events * len(names))
+    head, text_bytes = head_and_text(text, n_bytes=4 * n_events * len(names))
     written = 0
     with replacing(path) as temporary, open(temporary, "wb", buffering=0) as file:
         _write_all(file, head + text_bytes)

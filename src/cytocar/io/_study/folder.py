@@ -36,7 +36,7 @@ class StudyFolder:
     panel
         What each channel measures.
     samples
-        A row a file, as `load_samples` gives it.
+        One row per file, as `load_samples` gives it.
     """
 
     path: Path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,9 @@ from cytocar._core.hand_tables import Row, Table, load_table
 from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE, PATIENT_ROLE, ROLES
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 REQUIRED: Final = ("file", keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS)
@@ -23,6 +26,10 @@ _FILL_IN: Final = {
     keys.PATIENT: "give the patient or donor",
     keys.TIMEPOINT: "a label such as 2mo, the same for all samples of one visit",
     keys.MONTHS: "the months since infusion as a number (0 where there is no time)",
+}
+_GIVE: Final = {
+    keys.MONTHS: "give a number, such as 2 or 0.25; negative before infusion",
+    **dict.fromkeys(_NUMBERS, "give a number of at least 0, or leave it empty"),
 }
 _EMPTY: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 
@@ -37,15 +44,14 @@ def load_samples(
     path
         A CSV file with the columns `file` (absolute, or relative to the sheet), `sample_id`, `patient_id`,
         `timepoint`, `months` and if wanted `role` (``patient``, ``negative_control``, or ``fmo`` for a
-        tube that lacks an antibody), `group`, `batch`, `lymphocytes_per_ul`, `wbc_per_ul`. A control needs neither
-        patient nor time. Other columns
-        are left alone.
+        tube without one antibody), `group`, `batch`, `lymphocytes_per_ul`, `wbc_per_ul`. A control needs neither
+        patient nor time. Other columns are left alone.
     also
         Names of other columns that are wanted, such as covariates: numbers where all of them are, else texts.
 
     Returns
     -------
-    A row a file, patients first, by patient, months and sample, and the problems; the table is None where there are
+    One row per file, patients first, by patient, months and sample, and the problems; the table is None where there are
     any. Texts are str (``""`` where empty), `months` and counts per microlitre float (NaN where empty), and `path`
     holds the resolved `Path`.
 
@@ -102,48 +108,41 @@ def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> di
     entry[keys.ROLE] = role
     entry["own"] = {column: _cell(row, column) for column in table.columns}
     entry["path"] = _existing(where, path.parent, row.get("file"), problems)
-    if not entry[keys.SAMPLE]:
-        problems.append(Problem(where, "sample_id is empty", "give each file a name of its own"))
-    elif "/" in entry[keys.SAMPLE] or ":" in entry[keys.SAMPLE]:
-        problems.append(
-            Problem(
-                where,
-                f"sample_id is {entry[keys.SAMPLE]!r}",
-                "leave out slashes and colons: cells are named by it",
-            )
-        )
-    months = table.number(entry[keys.MONTHS]) if entry[keys.MONTHS] else None
-    if entry[keys.MONTHS] and months is None:
-        problems.append(
-            Problem(
-                where,
-                f"months is {row.get(keys.MONTHS)!r}",
-                "give a number, such as 2 or 0.25; negative before infusion",
-            )
-        )
-    empty = [column for column in (keys.PATIENT, keys.TIMEPOINT, keys.MONTHS) if not entry[column]]
-    if empty and role not in (CONTROL_ROLE, FMO_ROLE):
-        problems.append(
-            Problem(
-                where,
-                f"{', '.join(empty)} of sample {entry[keys.SAMPLE]!r} {'is' if len(empty) == 1 else 'are'} empty",
-                "; ".join([*(_FILL_IN[column] for column in empty), f"or give role {CONTROL_ROLE}"]),
-            )
-        )
-    entry[keys.MONTHS] = float("nan") if months is None else months
+    problems += _name_problems(where, entry[keys.SAMPLE])
+    months = _number(where, table, row, keys.MONTHS, problems)
+    problems += _visit_problems(where, entry)
+    entry[keys.MONTHS] = months
     for column in _NUMBERS:
-        text = entry[column]
-        value = table.number(text) if text else None
-        if text and (value is None or value < 0):
-            problems.append(
-                Problem(
-                    where,
-                    f"{column} is {row.get(column)!r}",
-                    "give a number of at least 0, or leave it empty",
-                )
-            )
-        entry[column] = float("nan") if value is None else value
+        entry[column] = _number(where, table, row, column, problems)
     return entry
+
+
+def _name_problems(where: str, sample: str) -> list[Problem]:
+    if not sample:
+        return [Problem(where, f"{keys.SAMPLE} is empty", "give each file a name of its own")]
+    if "/" in sample or ":" in sample:
+        fix = "leave out slashes and colons: cells are named by it"
+        return [Problem(where, f"{keys.SAMPLE} is {sample!r}", fix)]
+    return []
+
+
+def _visit_problems(where: str, entry: Mapping[str, Any]) -> list[Problem]:
+    """Return what is missing of patient and time; a control needs neither."""
+    empty = [column for column in _FILL_IN if not entry[column]]
+    if not empty or entry[keys.ROLE] in (CONTROL_ROLE, FMO_ROLE):
+        return []
+    what = f"{', '.join(empty)} of sample {entry[keys.SAMPLE]!r} {'is' if len(empty) == 1 else 'are'} empty"
+    fix = "; ".join([*(_FILL_IN[column] for column in empty), f"or give role {CONTROL_ROLE}"])
+    return [Problem(where, what, fix)]
+
+
+def _number(where: str, table: Table, row: Row, column: str, problems: list[Problem]) -> float:
+    """Return the number in a cell, NaN where it is empty; months may be negative."""
+    text = _cell(row, column)
+    value = table.number(text) if text else None
+    if text and (value is None or (column in _NUMBERS and value < 0)):
+        problems.append(Problem(where, f"{column} is {row.get(column)!r}", _GIVE[column]))
+    return float("nan") if value is None else value
 
 
 def _existing(where: str, folder: Path, text: str, problems: list[Problem]) -> Path:
@@ -154,7 +153,7 @@ def _existing(where: str, folder: Path, text: str, problems: list[Problem]) -> P
         return folder
     path = Path(text).expanduser()
     path = path if path.is_absolute() else folder / path
-    # Sheets written on Windows part folders with a backslash.
+    # Sheets written on Windows separate folders with a backslash.
     if not path.exists() and "\\" in text:
         other = folder / text.replace("\\", "/")
         path = other if other.exists() else path
@@ -173,7 +172,7 @@ def _existing(where: str, folder: Path, text: str, problems: list[Problem]) -> P
 def _nearest(path: Path) -> str:
     """Say what stands where a missing file should be."""
     if path.is_dir():
-        return "give the path of one FCS file a row"
+        return "give the path of one FCS file per row"
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}; paths are absolute, or relative to the sheet"
     names = sorted(
@@ -206,7 +205,7 @@ def _repeated(path: Path, rows: tuple[Row, ...], entries: list[dict[str, Any]]) 
                 Problem(
                     where,
                     f"file {entry['file']!r} is also on line {line}",
-                    "one row a file: remove one of them",
+                    "one row per file: remove one of them",
                 )
             )
     return problems
@@ -234,29 +233,33 @@ def _contradicting(path: Path, rows: tuple[Row, ...], entries: list[dict[str, An
     return problems
 
 
+def _order(entry: Mapping[str, Any]) -> tuple[int, str, float, str]:
+    """Return what rows are sorted by: patients first, by patient, months (those without last) and sample."""
+    months = entry[keys.MONTHS]
+    when = math.inf if math.isnan(months) else months
+    return ROLES.index(entry[keys.ROLE]), entry[keys.PATIENT], when, entry[keys.SAMPLE]
+
+
 def _frame(rows: list[dict[str, Any]], table: Table, also: Sequence[str]) -> pd.DataFrame:
-    import numpy as np
     import pandas as pd
 
     columns = [*REQUIRED, keys.ROLE, *(column for column in OPTIONAL[1:] if column in table.columns), "path"]
-    own = [name for name in dict.fromkeys(also) if name in table.columns and name not in columns]
-    rows = sorted(
-        rows,
-        key=lambda entry: (
-            ROLES.index(entry[keys.ROLE]),
-            entry[keys.PATIENT],
-            entry[keys.MONTHS] if entry[keys.MONTHS] == entry[keys.MONTHS] else float("inf"),
-            entry[keys.SAMPLE],
-        ),
-    )
+    rows = sorted(rows, key=_order)
     frame = pd.DataFrame({column: [entry[column] for entry in rows] for column in columns}, columns=columns)
     numbers = [column for column in (keys.MONTHS, *_NUMBERS) if column in columns]
     frame = frame.astype(dict.fromkeys(numbers, "float64"))
-    for name in own:
-        texts = [entry["own"][name] for entry in rows]
-        values = [table.number(text) for text in texts]
-        numeric = any(texts) and all(
-            value is not None or not text for value, text in zip(values, texts, strict=True)
-        )
-        frame[name] = np.array(values, dtype=float) if numeric else texts
+    for name in dict.fromkeys(also):
+        if name in table.columns and name not in columns:
+            frame[name] = _covariate([entry["own"][name] for entry in rows], table)
     return frame
+
+
+def _covariate(texts: list[str], table: Table) -> NDArray[np.float64] | list[str]:
+    """Return numbers where all cells that are filled hold one, else texts."""
+    import numpy as np
+
+    values = [table.number(text) for text in texts]
+    filled = [value for value, text in zip(values, texts, strict=True) if text]
+    if not filled or None in filled:
+        return texts
+    return np.array(values, dtype=float)
