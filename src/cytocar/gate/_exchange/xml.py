@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -116,14 +116,6 @@ class Node:
         if not math.isfinite(value):
             self.fail(f"{what} is {text.strip()[:40]!r}", fix="expected a number")
         return value
-
-    def walk(self) -> Iterator[Node]:
-        """Yield all elements within this one, in the order of the file."""
-        waiting = self.children[::-1]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting += node.children[::-1]
 
 
 def read_xml(path: str | os.PathLike[str], *, what: str) -> Node:
