@@ -81,6 +81,22 @@ def test_an_ellipse_encloses_the_cells_of_its_gate(cells: AnnData) -> None:
     assert np.einsum("pi,ij,pj->p", line, inverse, line) == pytest.approx(2.0)
 
 
+def test_lines_of_an_open_rectangle_run_to_the_ends_of_the_picture(cells: AnnData) -> None:
+    axes = (_axis(cells, "CD3", "a"), _axis(cells, "CD7", "a"))
+    corner = Rectangle(id="R", dimensions=axes, low=(2.0, 3.0), high=(None, None))
+    gated = _gated(cells, corner, a=Asinh.of_cofactor(5))
+    lines = cc.gate.outlines(gated)
+    lines = lines[lines["sample_id"] == lines["sample_id"].iloc[0]]
+    ends = cc.gate.plots(gated)[["x", "y"]].to_numpy()
+    upright, level = (line[["x", "y"]].to_numpy() for _, line in lines.groupby("line"))
+    assert upright[:, 0].tolist() == pytest.approx([2.0, 2.0])
+    assert level[:, 1].tolist() == pytest.approx([3.0, 3.0])
+    assert upright[0, 1] == pytest.approx(3.0)
+    assert level[0, 0] == pytest.approx(2.0)
+    assert upright[1, 1] > ends[:, 1].max()
+    assert level[1, 0] > ends[:, 0].max()
+
+
 def test_a_gate_without_an_arcsinh_axis_has_no_picture(cells: AnnData) -> None:
     gates = [
         Rectangle(id="length", dimensions=(Dimension("Event_length"),), low=(5.0,), high=(60.0,)),

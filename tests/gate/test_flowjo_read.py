@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -627,3 +629,43 @@ def test_own_scales_rise_and_come_back() -> None:
             Biex(**wrong)
     with pytest.raises(GateError, match="OFFSET > 0"):
         FlowJoLog(offset=0.0)
+
+
+def written(tmp_path: Path, document: GatingDocument, *files: str) -> ElementTree.Element:
+    path = tmp_path / "written.wsp"
+    gate.write_flowjo(document, path, files=files or ("a.fcs",))
+    return ElementTree.parse(path).getroot()
+
+
+def test_populations_follow_the_template_of_the_group_unless_their_file_has_its_own(tmp_path) -> None:
+    base = [interval("T", Dimension("A"), low=1.0), interval("B", Dimension("B"), low=1.0)]
+    version = dataclasses.replace(base[0], id="T [b.fcs]", low=(2.0,), file="b.fcs", version_of="T")
+    root = written(tmp_path, GatingDocument([*base, version]), "a.fcs", "b.fcs")
+    owners = [
+        {element.get("name"): element.get("owningGroup") for element in node.iter("Population")}
+        for node in root.iter("SampleNode")
+    ]
+    assert owners == [{"T": "cytocar", "B": "cytocar"}, {"T": "", "B": "cytocar"}]
+    # Gates that exist for single files only are the template of no group.
+    own = [dataclasses.replace(base[0], file="a.fcs"), dataclasses.replace(version, version_of="T")]
+    root = written(tmp_path, GatingDocument(own), "a.fcs", "b.fcs")
+    assert {element.get("owningGroup") for element in root.iter("Population")} == {""}
+
+
+def test_populations_stand_in_the_order_of_the_document(tmp_path) -> None:
+    shapes = [interval(name, Dimension(name), low=1.0) for name in "ABC"]
+    either = Combination(id="C or B", operation="or", operands=(Operand("C"), Operand("B")))
+    root = written(tmp_path, GatingDocument([either, *shapes], nested=False))
+    (top,) = (node.find("Subpopulations") for node in root.iter("SampleNode"))
+    assert [element.get("name") for element in top] == ["C or B", "A", "B", "C"]
+
+
+def test_an_arcsinh_axis_is_drawn_to_where_there_are_cells(tmp_path) -> None:
+    scales = {"small": Asinh.of_cofactor(5), "large": Asinh(t=30000, m=4, a=0.5)}
+    gates = [interval(name, Dimension(name, transformation=name), low=0.5) for name in scales]
+    root = written(tmp_path, GatingDocument(gates, transformations=scales))
+    tops = {
+        element[0].get(f"{{{SPACE}/datatypes}}name"): float(element.get(f"{{{SPACE}/transformations}}T"))
+        for element in root.iter(f"{{{SPACE}/transformations}}fasinh")
+    }
+    assert tops == {"small": 16384.0, "large": 30000.0}

@@ -150,3 +150,14 @@ def test_flowkit_finds_the_same_cells(gated, tmp_path) -> None:
                     assert counts[element.attrib[f"{G}id"]] == expected, population
                     compared += 1
         assert compared > 20
+
+
+def test_helpers_are_not_populations_when_read_again(tube, small, tmp_path) -> None:
+    adata = tube()
+    gate.apply(adata, GateTree.from_yaml(small.replace("\ncompartments", BOOLEANS, 1)))
+    gate.write_gatingml(adata, tmp_path / "gates.xml")
+    assert "(any of)" in (tmp_path / "gates.xml").read_text(encoding="utf-8")
+    document = gate.read_gatingml(tmp_path / "gates.xml")
+    names = [population.name for population in document.populations]
+    assert not [name for name in names if "any of" in name]
+    assert "a & <b>" in names

@@ -450,3 +450,19 @@ def test_one_gate_is_referred_to_twice_and_read_as_one(tmp_path: Path, operation
     gate.write_gatingml(document, tmp_path / "gates.xml")
     assert (tmp_path / "gates.xml").read_text(encoding="utf-8").count("<gating:gateReference") == 2
     assert gate.read_gatingml(tmp_path / "gates.xml") == document
+
+
+def test_a_gate_of_single_files_only_is_the_one_that_populations_name(tmp_path: Path) -> None:
+    text = EXPORT.replace(
+        "fcs_file_filename></fcs_file_filename", "fcs_file_filename>p1.fcs</fcs_file_filename"
+    )
+    # The gate sets name the version of the second file.
+    document = read(text.replace('ref="Gate_1_a"', 'ref="Gate_2_b"'), tmp_path)
+    assert document.gates["Gate_2_b"].file == "p2.fcs"
+    assert list(document.versions["Gate_2_b"]) == ["p1.fcs"]
+
+
+def test_line_breaks_in_names_come_back(tmp_path: Path) -> None:
+    document = GatingDocument([threshold_gate('a\rb\n<c> & "d"', Dimension("x"), 1.0)])
+    gate.write_gatingml(document, tmp_path / "gates.xml")
+    assert list(gate.read_gatingml(tmp_path / "gates.xml").names.values()) == ['a\rb\n<c> & "d"']

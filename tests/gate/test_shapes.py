@@ -151,7 +151,7 @@ def test_quadrants_share_out_all_events() -> None:
 def test_scales_and_their_inverses_agree(scale: gate.Asinh) -> None:
     places = np.linspace(0.01, 1.2, 400)
     assert scale.apply(scale.inverse(places)) == pytest.approx(places, abs=1e-12)
-    assert scale.apply([scale.t]) == pytest.approx([1.0], abs=1e-12) or scale == Asinh.of_cofactor(5)
+    assert scale.apply([scale.t]) == pytest.approx([1.0], abs=1e-12)
     assert (np.diff(scale.apply(np.linspace(1e-3, 2 * scale.t, 3000))) > 0).all()
 
 
