@@ -107,5 +107,10 @@ def test_a_part_of_the_cohort_runs_from_fcs_to_report(test_data, tmp_path):
     assert compared is not None
     assert set(zip(compared["comparison"], compared["unit"], strict=True)) == {("R vs NR", "patient")}
     page = (out / "report.html").read_text(encoding="utf-8")
-    for words in ("R vs NR (5 against 5 patients)", "Patients against patients", "~ group + batch", "Data29"):
+    for words in (
+        "R vs NR (5 against 5 patients)",
+        "Comparison between patients",
+        "~ group + batch",
+        "Data29",
+    ):
         assert words in page
