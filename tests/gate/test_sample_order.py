@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cytocar.gate._thresholds.not_found import ThresholdNotFound
-from cytocar.gate._thresholds.schedule import SampleTurn, Work, controls_first, told, waiting_last
+from cytocar.gate._thresholds.schedule import SampleTurn, Work, controls_first, waiting_last, with_controls
 
 OWN = {"a": 1.0, "b": 3.0, "c": 5.0}
 """Samples that find a number; all others need those of others."""
@@ -89,7 +89,7 @@ def test_control_tubes_come_first_and_a_late_one_asks_all_but_the_late_ones() ->
         ("control", "x"), ("control", "b"), ("above", "a"), ("above", "b"), ("above", "y"), ("above", "c"),
         ("control", "x"),
     ]  # fmt: skip
-    assert told(samples[0], controls).controls is controls
+    assert with_controls(samples[0], controls).controls is controls
 
 
 def test_other_samples_are_not_read_while_no_control_waits() -> None:

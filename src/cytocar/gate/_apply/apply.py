@@ -16,7 +16,7 @@ from cytocar.gate._apply.store import store
 from cytocar.gate._populations.gated_input import GatedInput
 from cytocar.gate._strategy.against_study import unknown_pins
 from cytocar.gate._strategy.fitted import FittedTree
-from cytocar.gate._strategy.strategy import Pins, Told
+from cytocar.gate._strategy.strategy import GatingOptions, Pins
 from cytocar.gate._thresholds.schedule import joined
 
 if TYPE_CHECKING:
@@ -119,20 +119,20 @@ def apply(  # the documented settings of the method
     require_state(adata, keys.STATE_ARCSINH, "gating")
     adata = adata.copy() if copy else own(adata)
     data = GatedInput.of(adata, sample_key)
-    told = Told(controls, thresholds or {}, others, seed)
-    _require_samples(chosen, told, data.samples if study_samples is None else study_samples)
-    gated = chosen.gate(data, told)
+    options = GatingOptions(controls, thresholds or {}, others, seed)
+    _require_samples(chosen, options, data.samples if study_samples is None else study_samples)
+    gated = chosen.gate(data, options)
     store(data, gated)
     settings = {"strategy": gated.strategy.name, "sample_key": sample_key, **gated.settings}
     record(adata, "gate.apply", settings)
     return adata if copy else None
 
 
-def _require_samples(strategy: Strategy, told: Told, samples: Collection[str]) -> None:
+def _require_samples(strategy: Strategy, options: GatingOptions, samples: Collection[str]) -> None:
     """Raise where a number is pinned for a sample that nobody has: it would silently not be used."""
     known = [str(sample) for sample in samples]
     elsewhere = "where the data are some samples of a study, name all of its samples in study_samples"
-    for name, pinned in told.pins.items():
+    for name, pinned in options.pins.items():
         for sample in pinned if isinstance(pinned, Mapping) else ():
             if str(sample) not in known:
                 raise ParameterError(

@@ -26,7 +26,7 @@ def problems(strategy: ShapeStrategy, study: StudyFacts) -> Iterator[Problem]:
     car, host = (strategy.compartments.get(role) for role in (keys.CAR, keys.HOST))
     if (car is None) != (host is None):
         known, other = (keys.CAR, keys.HOST) if host is None else (keys.HOST, keys.CAR)
-        names = ", ".join(one.name for one in strategy.expanded())
+        names = ", ".join(population.name for population in strategy.expanded())
         yield Problem(
             "",
             f"{strategy.compartments[known]!r} is {known}, and no population is known to be {other}",
@@ -83,15 +83,15 @@ def _channels(document: GatingDocument, panel: Panel, samples: pd.DataFrame | No
 def _in_every_file(samples: pd.DataFrame) -> set[str]:
     from cytocar.io._fcs.header import read_header
 
-    found: set[str] | None = None
+    in_all: set[str] | None = None
     for path in samples["path"]:
         try:
             names = {channel.pnn for channel in read_header(path).channels}
         except (CytocarError, OSError):
-            # A file that cannot be read is told of where files are checked.
+            # That a file cannot be read is reported where files are checked.
             continue
-        found = names if found is None else found & names
-    return found or set()
+        in_all = names if in_all is None else in_all & names
+    return in_all or set()
 
 
 def _versions(document: GatingDocument, samples: pd.DataFrame) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cytocar._core.errors import Problem
     from cytocar.gate._populations.evaluate import Mask
     from cytocar.gate._populations.gated_input import GatedInput
-    from cytocar.gate._strategy.strategy import Gated, Pictures, Pins, StudyFacts, Told
+    from cytocar.gate._strategy.strategy import Gated, GatingOptions, Pictures, Pins, StudyFacts
     from cytocar.gate._strategy.threshold import Threshold
 
 CD45: Final = "cd45"
@@ -129,24 +129,24 @@ class ShapeStrategy:
     def labels(self) -> dict[str, str]:
         """Id of each population to its name in tables."""
         ends: dict[tuple[str, ...], int] = {}
-        for one in self.document.populations:
-            for length in range(1, len(one.path) + 1):
-                ends[one.path[-length:]] = ends.get(one.path[-length:], 0) + 1
-        found: dict[str, str] = {}
-        for one in self.document.populations:
-            lengths = range(1, len(one.path) + 1)
-            length = next((n for n in lengths if ends[one.path[-n:]] == 1), len(one.path))
-            stem = BETWEEN.join(part.replace("/", "|") for part in one.path[-length:])
+        for population in self.document.populations:
+            for length in range(1, len(population.path) + 1):
+                ends[population.path[-length:]] = ends.get(population.path[-length:], 0) + 1
+        labels: dict[str, str] = {}
+        for population in self.document.populations:
+            lengths = range(1, len(population.path) + 1)
+            length = next((n for n in lengths if ends[population.path[-n:]] == 1), len(population.path))
+            stem = BETWEEN.join(part.replace("/", "|") for part in population.path[-length:])
             label, number = stem, 1
-            while label in found.values() or label in (ROOT, "events", ""):
+            while label in labels.values() or label in (ROOT, "events", ""):
                 number += 1
                 label = f"{stem} ({number})"
-            found[one.id] = label
-        return found
+            labels[population.id] = label
+        return labels
 
     @cached_property
     def _ids(self) -> dict[tuple[str, ...], str]:
-        return {one.path: one.id for one in self.document.populations}
+        return {population.path: population.id for population in self.document.populations}
 
     def _label(self, path: tuple[str, ...]) -> str:
         return self.labels[self._ids[path]] if path else ROOT
@@ -155,17 +155,17 @@ class ShapeStrategy:
         """Return all populations, parents first."""
         return tuple(
             ShapedPopulation(
-                self.labels[one.id],
-                self._label(one.parent),
-                Shape(_told(self.document, self.document.gate(one.id))),
-                one.path,
+                self.labels[population.id],
+                self._label(population.parent),
+                Shape(_gate_text(self.document, self.document.gate(population.id))),
+                population.path,
             )
-            for one in self.document.populations
+            for population in self.document.populations
         )
 
     def population(self, name: str) -> ShapedPopulation:
         """Return a population by its name in tables."""
-        known = {one.name: one for one in self.expanded()}
+        known = {population.name: population for population in self.expanded()}
         if name not in known:
             raise GateError(
                 f"strategy {self.name!r} has no population {name!r}",
@@ -181,66 +181,74 @@ class ShapeStrategy:
                 return self._named(stated)
             except GateError as error:
                 raise GateError(f"{role} names population {stated!r}: {error.what}", fix=error.fix) from None
-        found = [one for one in self.document.populations if _usual(one.name) in _USUAL[role]]
-        return found[0] if len(found) == 1 else None
+        usual = [one for one in self.document.populations if _usual(one.name) in _USUAL[role]]
+        return usual[0] if len(usual) == 1 else None
 
     def _named(self, text: str) -> DocumentPopulation:
         by_label = {label: name for name, label in self.labels.items()}
         if text in by_label:
-            return next(one for one in self.document.populations if one.id == by_label[text])
+            return next(
+                population for population in self.document.populations if population.id == by_label[text]
+            )
         return self.document.population(tuple(text.split(BETWEEN)) if BETWEEN in text else text)
 
     @cached_property
     def compartments(self) -> Mapping[str, str]:
         """``car`` and ``host`` to population; where neither is known, ``cells`` to the denominator."""
-        found = {role: one for role in (keys.CAR, keys.HOST) if (one := self._role(role)) is not None}
-        if not found:
+        named = {
+            role: population for role in (keys.CAR, keys.HOST) if (population := self._role(role)) is not None
+        }
+        if not named:
             return FrozenDict({keys.CELLS: self.denominator})
-        return FrozenDict({role: self.labels[one.id] for role, one in found.items()})
+        return FrozenDict({role: self.labels[population.id] for role, population in named.items()})
 
     @cached_property
     def denominator(self) -> str:
         """The population of which frequencies are given in per cent; all cells where none is named."""
-        found = self._role(CD45)
-        return self.labels[found.id] if found is not None else ROOT
+        denominator = self._role(CD45)
+        return ROOT if denominator is None else self.labels[denominator.id]
 
     @cached_property
     def subset_populations(self) -> Mapping[str, Mapping[str, str]]:
         """Population of each compartment to {subset: population}; empty where the subsets are not known."""
-        found: dict[str, Mapping[str, str]] = {}
+        of_compartments: dict[str, Mapping[str, str]] = {}
         for role in (keys.CAR, keys.HOST):
             above = self._role(role)
             if above is None:
                 continue
             below = [
-                one
-                for one in self.document.populations
-                if len(one.path) > len(above.path) and one.path[: len(above.path)] == above.path
+                population
+                for population in self.document.populations
+                if len(population.path) > len(above.path) and population.path[: len(above.path)] == above.path
             ]
             subsets = {}
             for subset in keys.SUBSETS:
-                one = self._subset(subset, above, below)
-                if one is not None:
-                    subsets[subset] = self.labels[one.id]
-            found[self.labels[above.id]] = FrozenDict(subsets)
-        return FrozenDict(found) if any(found.values()) else FrozenDict()
+                population = self._subset(subset, above, below)
+                if population is not None:
+                    subsets[subset] = self.labels[population.id]
+            of_compartments[self.labels[above.id]] = FrozenDict(subsets)
+        return FrozenDict(of_compartments) if any(of_compartments.values()) else FrozenDict()
 
     def _subset(
         self, subset: str, above: DocumentPopulation, below: Sequence[DocumentPopulation]
     ) -> DocumentPopulation | None:
         if self._stated_subsets:
             stated = self._stated_subsets.get(subset, "")
-            fits = [one for one in below if one.name in (stated, f"{above.name} {stated}")]
+            fits = [
+                population for population in below if population.name in (stated, f"{above.name} {stated}")
+            ]
             if stated and len(fits) != 1:
                 raise GateError(
                     f"subset {subset} names population {stated!r}, of which there are {len(fits)} below "
                     f"{above.name!r}",
-                    fix=did_you_mean(stated, [one.name for one in below]),
+                    fix=did_you_mean(stated, [population.name for population in below]),
                 )
             return fits[0] if stated else None
         names = _USUAL[subset]
         front = _usual(above.name)
-        fits = [one for one in below if _usual(one.name).removeprefix(front).strip() in names]
+        fits = [
+            population for population in below if _usual(population.name).removeprefix(front).strip() in names
+        ]
         return fits[0] if len(fits) == 1 else None
 
     @cached_property
@@ -253,12 +261,12 @@ class ShapeStrategy:
     @property
     def subsets(self) -> tuple[str, ...]:
         """The subsets that are known, in the order in which they are shown."""
-        known = {subset for of_one in self.subset_populations.values() for subset in of_one}
+        known = {subset for of_compartment in self.subset_populations.values() for subset in of_compartment}
         return tuple(subset for subset in keys.SUBSETS if subset in known)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What a study asks of a strategy and this one cannot tell, in words."""
+        """What a study asks of a strategy and this one does not say, for people to read."""
         return tuple(self._unknown())
 
     def _unknown(self) -> Iterator[str]:
@@ -292,7 +300,7 @@ class ShapeStrategy:
 
     def as_document(self) -> GatingDocument:
         """Return its gates, with the paths of its populations as the roles that the document states."""
-        roles = {role: "/".join(found.path) for role in ROLES if (found := self._role(role)) is not None}
+        roles = {role: "/".join(named.path) for role in ROLES if (named := self._role(role)) is not None}
         roles |= {f"{_SUBSET}{name}": path for name, path in self._stated_subsets.items()}
         return self.document.with_roles(roles)
 
@@ -326,12 +334,12 @@ class ShapeStrategy:
         """Return the samples that a number is pinned for: none; gates for files of other studies do no harm."""
         return {}
 
-    def gate(self, data: GatedInput, told: Told) -> Gated:
+    def gate(self, data: GatedInput, options: GatingOptions) -> Gated:
         """Assign the events of every sample to the populations of the document."""
         from cytocar.gate._strategy.strategy import Gated
         from cytocar.gate._thresholds.resolve import Resolved
 
-        for name in (*(told.controls or {}), *told.pins):
+        for name in (*(options.controls or {}), *options.pins):
             self.threshold_name(name)
         return Gated(self, {sample: Resolved({}, self.masks(data, sample, {})) for sample in data.samples})
 
@@ -367,15 +375,17 @@ class ShapeStrategy:
     def __str__(self) -> str:
         lines = [self.name, ROOT]
         children: dict[str, list[ShapedPopulation]] = {}
-        for one in self.expanded():
-            children.setdefault(one.parent, []).append(one)
+        for population in self.expanded():
+            children.setdefault(population.parent, []).append(population)
 
         def draw(parent: str, indent: str) -> None:
             below = children.get(parent, [])
-            for number, one in enumerate(below, start=1):
+            for number, population in enumerate(below, start=1):
                 last = number == len(below)
-                lines.append(f"{indent}{'└── ' if last else '├── '}{one.path[-1]}  [{one.gate}]")
-                draw(one.name, indent + ("    " if last else "│   "))
+                lines.append(
+                    f"{indent}{'└── ' if last else '├── '}{population.path[-1]}  [{population.gate}]"
+                )
+                draw(population.name, indent + ("    " if last else "│   "))
 
         draw(ROOT, "")
         return "\n".join(lines)
@@ -385,8 +395,8 @@ def _usual(name: str) -> str:
     return re.sub(r"\s+", " ", name.strip().replace("_", " ").replace("\u2212", "-")).casefold()
 
 
-def _told(document: GatingDocument, gate: Gate) -> str:
-    """Return a gate in a few words."""
+def _gate_text(document: GatingDocument, gate: Gate) -> str:
+    """Return a gate as a short text."""
     if isinstance(gate, Combination):
         names = document.names
         parts = [f"{'not ' if part.complement else ''}{names[part.gate]}" for part in gate.operands]

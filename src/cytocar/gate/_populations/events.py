@@ -28,9 +28,9 @@ def may_be_gated(adata: AnnData) -> Mask:
 def marker_values(adata: AnnData, columns: Mapping[str, int], rows: Rows) -> dict[str, NDArray[Any]]:
     """Return marker to its values in `rows`."""
     matrix = adata.X
-    found = {}
+    values = {}
     for marker, position in columns.items():
         column = matrix[:, position]
         column = column.toarray().ravel() if hasattr(column, "toarray") else np.asarray(column).ravel()
-        found[marker] = np.ascontiguousarray(column[rows])
-    return found
+        values[marker] = np.ascontiguousarray(column[rows])
+    return values

@@ -53,14 +53,16 @@ class CountedTree:
     populations: tuple[CountedPopulation, ...]
 
     def _rows(self) -> Iterator[tuple[str, str, str, str]]:
-        for one in self.populations:
-            drawn = "".join("    " if last else "\u2502   " for last in one.last[:-1])
-            branch = "" if not one.depth else "\u2514\u2500\u2500 " if one.last[-1] else "\u251c\u2500\u2500 "
+        for population in self.populations:
+            drawn = "".join("    " if last else "\u2502   " for last in population.last[:-1])
+            branch = ""
+            if population.depth:
+                branch = "\u2514\u2500\u2500 " if population.last[-1] else "\u251c\u2500\u2500 "
             yield (
-                f"{drawn}{branch}{one.name}",
-                f"{one.events:,}",
-                _percent(one.of_parent),
-                _percent(one.of_denominator),
+                f"{drawn}{branch}{population.name}",
+                f"{population.events:,}",
+                _percent(population.of_parent),
+                _percent(population.of_denominator),
             )
 
     @property
@@ -84,10 +86,11 @@ class CountedTree:
             for n, head in enumerate(self._heads)
         )
         rows = "".join(
-            f'<tr><td style="text-align:left;padding-left:{0.5 + 1.5 * one.depth:g}em">{escape(one.name)}</td>'
+            f'<tr><td style="text-align:left;padding-left:{0.5 + 1.5 * population.depth:g}em">'
+            f"{escape(population.name)}</td>"
             + "".join(f'<td style="text-align:right">{escape(text)}</td>' for text in row[1:])
             + "</tr>"
-            for one, row in zip(self.populations, self._rows(), strict=True)
+            for population, row in zip(self.populations, self._rows(), strict=True)
         )
         return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
@@ -151,7 +154,7 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
         shown = paths[population.name][-1]
         children.setdefault(population.parent, []).append((population.name, shown))
     parents = {population.name: population.parent for population in strategy.expanded()}
-    found: list[CountedPopulation] = []
+    counted: list[CountedPopulation] = []
 
     def inside(name: str) -> bool:
         while name in parents and name != strategy.denominator:
@@ -162,7 +165,7 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
         events = int(counts[name])
         above = int(counts[parents[name]]) if name in parents else events
         whole = int(counts[strategy.denominator])
-        found.append(
+        counted.append(
             CountedPopulation(
                 shown,
                 len(last),
@@ -178,4 +181,4 @@ def tree(adata: AnnData, *, sample: str | None = None) -> CountedTree:
 
     add(ROOT, ROOT, ())
     title = strategy.name if sample is None else f"{strategy.name}, {sample}"
-    return CountedTree(title, strategy.denominator, tuple(found))
+    return CountedTree(title, strategy.denominator, tuple(counted))

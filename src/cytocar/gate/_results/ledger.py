@@ -52,8 +52,8 @@ def gating(adata: AnnData) -> dict[str, Any]:
     text = adata.uns.get(keys.UNS, {}).get(keys.GATING)
     if text is None:
         raise GateError("these data are not gated", fix="run cytocar.gate.apply first")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    kept: dict[str, Any] = json.loads(text)
+    return kept
 
 
 def strategy_of(adata: AnnData) -> Strategy:
@@ -126,20 +126,20 @@ def table(adata: AnnData) -> pd.DataFrame:
     parents = {ROOT: EVENTS, **{population.name: population.parent for population in strategy.expanded()}}
     paths = strategy.paths()
     rows: list[tuple[Any, ...]] = []
-    for sample, found in kept["samples"].items():
-        counts = {EVENTS: found["events"], **found["counts"]}
-        removed = found["removed"]
+    for sample, of_sample in kept["samples"].items():
+        counts = {EVENTS: of_sample["events"], **of_sample["counts"]}
+        removed = of_sample["removed"]
         order = [name for name in _REMOVED if name in removed]
         order += sorted(set(removed) - set(order))
-        steps = [(EVENTS, "", found["events"])]
+        steps = [(EVENTS, "", of_sample["events"])]
         steps += [(_REMOVED.get(name, name), EVENTS, removed[name]) for name in order]
-        steps += [(name, parents[name], counts[name]) for name in found["counts"]]
+        steps += [(name, parents[name], counts[name]) for name in of_sample["counts"]]
         whole = counts[strategy.denominator]
         for number, (name, parent, n) in enumerate(steps):
             of_parent = n / counts[parent] if parent and counts[parent] else (1.0 if not parent else np.nan)
             inside = _within(name, strategy.denominator, parents)
             of_whole = n / whole if inside and whole else np.nan
-            of_all = n / found["events"] if found["events"] else np.nan
+            of_all = n / of_sample["events"] if of_sample["events"] else np.nan
             path = "/".join(paths.get(name, (name,)))
             rows.append((sample, number, name, parent, n, of_parent, of_whole, of_all, path))
     return pd.DataFrame(rows, columns=LEDGER)
@@ -164,11 +164,11 @@ def column_of(adata: AnnData, population: str) -> str:
     paths = strategy_of(adata).paths()
     ways = [tuple(population.split(between)) for between in ("/", BETWEEN)]
     exact = [name for name, path in paths.items() if path in ways or "/".join(path) == population]
-    found = exact or [name for name, path in paths.items() if any(path[-len(way) :] == way for way in ways)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise GateError(f"population {population!r} is one of {', '.join(map(repr, found))}", fix="say which")
+    meant = exact or [name for name, path in paths.items() if any(path[-len(way) :] == way for way in ways)]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise GateError(f"population {population!r} is one of {', '.join(map(repr, meant))}", fix="say which")
     raise GateError(f"there is no population {population!r}", fix=did_you_mean(population, known))
 
 

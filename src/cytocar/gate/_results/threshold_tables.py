@@ -192,7 +192,7 @@ def reference_counts(adata: AnnData) -> pd.DataFrame:
     import pandas as pd
 
     strategy = strategy_of(adata)
-    counts = {sample: found["counts"] for sample, found in gating(adata)["samples"].items()}
+    counts = {sample: of_sample["counts"] for sample, of_sample in gating(adata)["samples"].items()}
     rows = []
     for sample, entry in _found(adata):
         reference = entry["reference"]

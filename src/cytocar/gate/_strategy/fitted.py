@@ -11,7 +11,7 @@ import numpy as np
 
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._populations.order import Step
-from cytocar.gate._strategy.strategy import Gated, Told, controlled_by
+from cytocar.gate._strategy.strategy import Gated, GatingOptions, controlled_by
 from cytocar.gate._thresholds.not_found import ThresholdNotFound
 from cytocar.gate._thresholds.resolve import Resolved, resolve
 from cytocar.gate._thresholds.schedule import (
@@ -188,21 +188,21 @@ class FittedTree:
         )
 
 
-def gate_by_thresholds(tree: GateTree, data: GatedInput, told: Told) -> Gated:
+def gate_by_thresholds(tree: GateTree, data: GatedInput, options: GatingOptions) -> Gated:
     """Find the thresholds of a strategy in every sample and assign its events."""
-    fitted = FittedTree.of(tree.with_pins(told.pins), data, seed=told.seed)
-    given = told.controls
-    controls = fitted.controls(told.others) if given is None else named_controls(fitted.tree, given)
+    fitted = FittedTree.of(tree.with_pins(options.pins), data, seed=options.seed)
+    given = options.controls
+    controls = fitted.controls(options.others) if given is None else named_controls(fitted.tree, given)
     names = data.adata.var_names
     return Gated(
         fitted.tree,
-        fitted.gate(controls, told.others),
+        fitted.gate(controls, options.others),
         {marker: str(names[position]) for marker, position in fitted.columns.items()},
         fitted.left_out,
         {
-            "thresholds": told.pins,
+            "thresholds": options.pins,
             "controls": {name: list(tubes) for name, tubes in controls.items()},
-            "seed": told.seed,
+            "seed": options.seed,
         },
     )
 

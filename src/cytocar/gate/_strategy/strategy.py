@@ -28,8 +28,8 @@ Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Told:
-    """What `cytocar.gate.apply` is told beside the data and the strategy.
+class GatingOptions:
+    """What `cytocar.gate.apply` takes beside the data and the strategy.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ class Strategy(Protocol):
     def pinned_samples(self) -> Mapping[str, Sequence[str]]:
         """Return each sample that a number is pinned for, with the thresholds."""
 
-    def gate(self, data: GatedInput, told: Told) -> Gated:
+    def gate(self, data: GatedInput, options: GatingOptions) -> Gated:
         """Work out the populations of every sample."""
 
     def masks(self, data: GatedInput, sample: str, numbers: Mapping[str, float]) -> dict[str, Mask]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cytocar.gate._documents.document import GatingDocument
     from cytocar.gate._populations.evaluate import Mask
     from cytocar.gate._populations.gated_input import GatedInput
-    from cytocar.gate._strategy.strategy import Gated, Pictures, Pins, StudyFacts, Told
+    from cytocar.gate._strategy.strategy import Gated, GatingOptions, Pictures, Pins, StudyFacts
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,11 @@ class GateTree:
                 pinned.setdefault(sample, []).append(threshold.name)
         return pinned
 
-    def gate(self, data: GatedInput, told: Told) -> Gated:
+    def gate(self, data: GatedInput, options: GatingOptions) -> Gated:
         """Find the thresholds of every sample and work out its populations."""
         from cytocar.gate._strategy.fitted import gate_by_thresholds
 
-        return gate_by_thresholds(self, data, told)
+        return gate_by_thresholds(self, data, options)
 
     def masks(self, data: GatedInput, sample: str, numbers: Mapping[str, float]) -> dict[str, Mask]:
         """Return which events of a sample are in each population, at given numbers of the thresholds."""

@@ -20,7 +20,7 @@ Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
 
 @dataclass(frozen=True)
 class SampleTurn:
-    """One sample to gate, with what other samples have told about its thresholds.
+    """One sample to gate, with what is known of other samples.
 
     Parameters
     ----------
@@ -129,11 +129,11 @@ def controls_first(
         others = joined(mapper(work.numbers_above, able))
         again = mapper(work.control_values, [_with(task, others=others) for task in waiting])
         of_tube |= {task.sample_id: value for task, value in zip(waiting, again, strict=True)}
-    told: dict[str, dict[str, NDArray[Any]]] = {}
+    controls_of: dict[str, dict[str, NDArray[Any]]] = {}
     for task in controls:
         for name, array in cast("Mapping[str, NDArray[Any]]", of_tube[task.sample_id]).items():
-            told.setdefault(name, {})[task.sample_id] = array
-    return told
+            controls_of.setdefault(name, {})[task.sample_id] = array
+    return controls_of
 
 
 def waiting_last(
@@ -175,7 +175,7 @@ def joined(numbers: Sequence[Numbers]) -> dict[str, list[float]]:
     return of_all
 
 
-def told(task: Task, controls: Controls) -> Task:
+def with_controls(task: Task, controls: Controls) -> Task:
     """Return a task that knows what control tubes tell."""
     return _with(task, controls=controls)
 

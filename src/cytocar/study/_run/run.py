@@ -17,7 +17,7 @@ from cytocar._core.files import write_text
 from cytocar._core.provenance import plain
 from cytocar._core.vocabulary import FMO_ROLE
 from cytocar.gate._strategy.strategy import controlled_by
-from cytocar.gate._thresholds.schedule import Work, controls_first, told, waiting_last
+from cytocar.gate._thresholds.schedule import Work, controls_first, waiting_last, with_controls
 from cytocar.study._check.check import check
 from cytocar.study._run.build_tasks import tasks_of, with_baseline
 from cytocar.study._run.compensation import from_single_stains, interactions_not_measured
@@ -188,7 +188,7 @@ def _process_all(
     controls = [task for task in tasks if controlled_by(strategy, task.sample_id, task.role)]
     if controls:
         known = controls_first(tasks, controls, work, partial(run_all, workers=workers))
-        tasks = [told(task, known) for task in tasks]
+        tasks = [with_controls(task, known) for task in tasks]
     # A tube that lacks an antibody tells a threshold; it is not a sample of the study.
     tasks = [task for task in tasks if task.role != FMO_ROLE]
     done = 0
