@@ -19,7 +19,7 @@ def test_exact_spelling_wins_over_the_folded_form() -> None:
 def test_all_unknown_and_ambiguous_names_are_told_at_once() -> None:
     with pytest.raises(ParameterError) as caught:
         positions(["CD44", "pd1", "CD4"], ["PD-1", "PD1", "CD4"], key=fold, what="marker")
-    assert str(caught.value).splitlines() == [
-        "'CD44' is not a marker of these data; did you mean 'CD4'?",
-        "'pd1' fits 2 columns ('PD-1', 'PD1'); use the exact name of one",
+    assert [(problem.what, problem.fix) for problem in caught.value.problems] == [
+        ("'CD44' is not a marker of these data", "did you mean 'CD4'?"),
+        ("'pd1' fits 2 columns ('PD-1', 'PD1')", "use the exact name of one"),
     ]

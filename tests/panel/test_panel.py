@@ -62,7 +62,7 @@ class TestBuiltin:
         assert set(panel.frame.loc[panel.frame["role"] == "bead", "mass"]) == {140, 165, 175}
 
     def test_an_unknown_name_says_what_is_near(self) -> None:
-        with pytest.raises(PanelError, match=r"legend3.*\n.*did you mean 'legend2'"):
+        with pytest.raises(PanelError, match=r"legend3.*; did you mean 'legend2'"):
             Panel.read("legend3")
 
     @pytest.mark.parametrize("name", ["exhaustion", "legend2", "maxpar_direct"])

@@ -615,7 +615,7 @@ def test_nothing_is_written_over_or_beside_the_inputs(folder: Path, tmp_path: Pa
     with pytest.raises(ParameterError, match="is a folder of input files"):
         pp.normalize_files(sources, folder)
     (tmp_path / "P1_2mo.fcs").write_text("mine")
-    with pytest.raises(ParameterError, match=r"P1_2mo\.fcs is there already"):
+    with pytest.raises(ParameterError, match=r"P1_2mo\.fcs: is there already"):
         pp.normalize_files(sources, tmp_path)
     assert (tmp_path / "P1_2mo.fcs").read_text() == "mine"
     with pytest.raises(ParameterError, match=r"2 files would become P1_2mo\.fcs"):

@@ -113,7 +113,7 @@ class CytocarError(Exception):
         self, what: str = "", *, where: str = "", fix: str = "", problems: Sequence[Problem] = ()
     ) -> None:
         super().__init__(what)
-        self._listed = bool(problems)
+        self._listed = len(problems) > 1
         self.problems: tuple[Problem, ...] = tuple(problems) or (Problem(where, what, fix),)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError, Problem, did_you_mean
 
 
 def positions(
@@ -38,16 +38,19 @@ def positions(
     for position, name in enumerate(names):
         exact.setdefault(name, []).append(position)
         folded.setdefault(key(name), []).append(position)
-    found, complaints = [], []
+    found: list[int] = []
+    problems: list[Problem] = []
     for name in asked:
         hits = exact.get(name) or folded.get(key(name)) or []
         if len(hits) == 1:
             found.append(hits[0])
         elif hits:
             fits = ", ".join(repr(names[hit]) for hit in hits)
-            complaints.append(f"{name!r} fits {len(hits)} columns ({fits}); use the exact name of one")
+            problems.append(
+                Problem("", f"{name!r} fits {len(hits)} columns ({fits})", "use the exact name of one")
+            )
         else:
-            complaints.append(f"{name!r} is not a {what} of these data; {did_you_mean(name, names)}")
-    if complaints:
-        raise ParameterError("\n".join(complaints))
+            problems.append(Problem("", f"{name!r} is not a {what} of these data", did_you_mean(name, names)))
+    if problems:
+        raise ParameterError(problems=problems)
     return found

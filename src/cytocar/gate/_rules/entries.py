@@ -54,10 +54,10 @@ class Entry:
         """Walk through the values of a list."""
         return (self.child(index) for index in range(len(self.value)))
 
-    def note(self, what: str) -> None:
-        """Note that something is wrong here."""
+    def note(self, what: str, fix: str = "") -> None:
+        """Note that something is wrong here, and what would be right."""
         where = ", ".join(filter(None, (f"line {self.text.line(self.at)}", self.label)))
-        self.problems.append(Problem(where, what))
+        self.problems.append(Problem(where, what, fix))
 
     def attempt(self, read: Callable[[Entry], Value], otherwise: Default) -> Value | Default:
         """Return what `read` makes of it; `otherwise`, with the problem noted, where it cannot."""
@@ -66,7 +66,7 @@ class Entry:
         except InvalidEntry as error:
             self.note(str(error))
         except GateError as error:
-            self.note(str(error))
+            self.note(error.what, error.fix)
         return otherwise
 
     def take(self, key: str, read: Callable[[Entry], Value], default: Default) -> Value | Default:

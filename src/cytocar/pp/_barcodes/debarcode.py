@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cytocar._core import checks, keys, provenance
-from cytocar._core.errors import ParameterError, StateError, did_you_mean
+from cytocar._core.errors import ParameterError, Problem, StateError, did_you_mean
 from cytocar._core.samples import own
 from cytocar.pp._barcodes.assign import (
     FEWEST_FOR_AUTO,
@@ -198,11 +198,14 @@ def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[st
         unknown = [name for name in map(str, separation) if name not in key.names]
         if unknown:
             raise ParameterError(
-                "\n".join(
-                    f"separation has a cut-off for {name!r}, which is not a sample of the key; "
-                    f"{did_you_mean(name, key.names)}"
+                problems=[
+                    Problem(
+                        "",
+                        f"separation has a cut-off for {name!r}, which is not a sample of the key",
+                        did_you_mean(name, key.names),
+                    )
                     for name in unknown
-                )
+                ]
             )
         return {
             str(name): checks.number_from(value, f"separation of {name!r}", 0, usual="or infinity")

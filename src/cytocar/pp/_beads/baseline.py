@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import checks, keys
-from cytocar._core.errors import ParameterError
+from cytocar._core.errors import ParameterError, Problem
 from cytocar.panel.names import marker_key, parse_isotope
 from cytocar.pp._beads.find import SampleBeads, label_of
 
@@ -80,13 +80,13 @@ def check_baseline(
 ) -> dict[str, float]:
     """Return the baseline by the label of each bead channel, or raise with all that is wrong with it."""
     needed = _needed(adata, samples)
-    complaints = [
-        f"the baseline of {name} is {value!r}; it must be a number of counts above 0"
+    problems = [
+        Problem("", f"the baseline of {name} is {value!r}", "it must be a number of counts above 0")
         for name, value in baseline.items()
         if not checks.is_number(value) or not 0 < float(value) < np.inf
     ]
-    if complaints:
-        raise ParameterError("\n".join(complaints))
+    if problems:
+        raise ParameterError(problems=problems)
     level: dict[str, float] = {}
     for name, value in baseline.items():
         column = _column_of(adata, str(name))

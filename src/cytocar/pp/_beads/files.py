@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cytocar._core import keys, provenance
-from cytocar._core.errors import CytocarError, ParameterError, StateError
+from cytocar._core.errors import CytocarError, ParameterError, Problem, StateError
 from cytocar.pp._beads.baseline import BASELINE_FILE, bead_baseline, check_baseline, read_baseline
 from cytocar.pp._beads.find import SampleBeads, find_beads, table_of
 from cytocar.pp._beads.normalize import STEP, BeadSettings, apply, check_input
@@ -36,23 +36,27 @@ def _planned(files: Sequence[StrPath], out_dir: StrPath) -> list[tuple[Path, Pat
     if not sources:
         raise ParameterError("there are no files to normalise")
     targets = [out / source.with_suffix(".fcs").name for source in sources]
-    complaints = [f"there is no file {source}" for source in sources if not source.is_file()]
-    complaints += _of_one_name(targets)
+    problems = [Problem(str(source), "there is no such file") for source in sources if not source.is_file()]
+    problems += _of_one_name(targets)
     if out.resolve() in {source.resolve().parent for source in sources}:
-        complaints.append(
-            f"{out} is a folder of input files; name another folder, nothing is written beside them"
+        problems.append(
+            Problem(
+                str(out),
+                "this is a folder of input files",
+                "name another folder, nothing is written beside them",
+            )
         )
     there = [path for path in [*targets, out / BASELINE_FILE] if path.exists()]
-    complaints += [f"{path} is there already, and is not written over" for path in there]
-    if complaints:
-        raise ParameterError("\n".join(complaints))
+    problems += [Problem(str(path), "is there already, and is not written over") for path in there]
+    if problems:
+        raise ParameterError(problems=problems)
     return list(zip(sources, targets, strict=True))
 
 
-def _of_one_name(targets: Sequence[Path]) -> list[str]:
+def _of_one_name(targets: Sequence[Path]) -> list[Problem]:
     counts = Counter(target.name for target in targets)
     return [
-        f"{n} files would become {name}; rename them, or use two folders"
+        Problem("", f"{n} files would become {name}", "rename them, or use two folders")
         for name, n in sorted(counts.items())
         if n > 1
     ]
