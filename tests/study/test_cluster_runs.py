@@ -15,8 +15,9 @@ import pytest
 from cytocar import StudyError
 from cytocar._core import tables as tables_of
 from cytocar._core.errors import ParameterError
-from cytocar.study import check
-from cytocar.study._run.run import _process_all, _silent, run
+from cytocar._core.progress import silent
+from cytocar.study import check, run
+from cytocar.study._run.process import process_all
 
 QUICK = "\nembedding: off\nhost_sample: 200\n"
 
@@ -70,7 +71,7 @@ def test_the_report_tells_it_in_words(finished):
 def files_once(study: Path, no_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let the runs made here share what is read of the files, which none of their settings changes."""
     checked = check(copy_of(study, tmp_path_factory.mktemp("once") / "study", ""))
-    results = _process_all(checked.study, checked.strategy, checked.spillover, workers=1, progress=_silent)
+    results = process_all(checked.study, checked.strategy, checked.spillover, workers=1, progress=silent)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(run.__globals__, "_process_all", lambda *_, **__: copy.deepcopy(results))
@@ -146,15 +147,17 @@ def test_a_later_run_is_mapped_to_an_earlier_one(study, finished, files_once, tm
     assert "Nothing was clustered" in page
 
 
-def test_what_is_wrong_with_names_and_references_is_told_at_the_door(study, finished, tmp_path):
+def test_what_is_wrong_with_names_and_references_is_said_before_the_run(study, finished, tmp_path):
     again = copy_of(study, tmp_path / "a", "clustering: {names: none.csv, reference: ../nowhere}")
-    told = "\n".join(map(str, check(again).problems))
-    assert "none.csv: there is no such file" in told
-    assert "there is no reference here; name the folder of a finished run" in told
+    names, reference = check(again).problems
+    assert "none.csv" in names.where
+    assert names.what == "there is no such file"
+    assert reference.what == "there is no reference here"
+    assert reference.fix.startswith("name the folder of a finished run")
     renamed = copy_of(study, tmp_path / "b", f"clustering: {{reference: '{finished}'}}")
     panel = (renamed / "panel.csv").read_text(encoding="utf-8")
     (renamed / "panel.csv").write_text(panel.replace(",CCR7,", ",CD197x,"), encoding="utf-8")
-    told = "\n".join(map(str, check(renamed).problems))
-    assert "markers that the panel lacks: CCR7" in told
+    [problem] = check(renamed).problems
+    assert problem.what.endswith("markers that the panel lacks: CCR7")
     with pytest.raises(StudyError, match="CCR7"):
         run(renamed, tmp_path / "out")

@@ -12,7 +12,7 @@ import pytest
 from cytocar import datasets, gate
 from cytocar.io import read_fcs, write_fcs
 from cytocar.study import check
-from cytocar.study._run import run as run_module
+from cytocar.study._run.process import process_all
 from cytocar.study._run.provenance import without_tubes
 from cytocar.study._tasks import SampleResult
 
@@ -51,9 +51,7 @@ def processed(study: Path) -> dict[str, SampleResult]:
     assert not checked.problems
     assert checked.study is not None
     assert checked.strategy is not None
-    results = run_module._process_all(
-        checked.study, checked.strategy, None, workers=1, progress=lambda *_: None
-    )
+    results = process_all(checked.study, checked.strategy, None, workers=1, progress=lambda *_: None)
     return {result.sample_id: result for result in results}
 
 

@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 
 from cytocar import gate
+from cytocar._core.progress import silent
 from cytocar.gate import Asinh, Dimension, GatingDocument, Rectangle, SpectrumMatrix, interval
 from cytocar.gate._shapes.flowjo_scales import Biex
 from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
-from cytocar.study import check
-from cytocar.study._run.run import _process_all, _silent, run
+from cytocar.study import check, run
+from cytocar.study._run.process import process_all
 
 SCALES = {"arcsinh": Asinh.of_cofactor(5.0), "biex": Biex()}
 CD45, VHH = (Dimension(name, transformation="arcsinh") for name in ("Y89Di", "Tm169Di"))
@@ -164,7 +165,7 @@ def test_a_workspace_gives_a_run_the_same_counts(study: Path, finished: Path, tm
     checked = check(copy)
     assert checked.problems == ()
     # As a run does, up to the tables of the files.
-    results = _process_all(checked.study, checked.strategy, checked.spillover, workers=1, progress=_silent)
+    results = process_all(checked.study, checked.strategy, checked.spillover, workers=1, progress=silent)
     second = pd.concat([result.tables["ledger"] for result in results])
     first = pd.read_csv(finished / "tables" / "ledger.csv")
     counts = [table.set_index(["sample_id", "population"])["events"].to_dict() for table in (first, second)]

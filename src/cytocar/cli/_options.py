@@ -18,11 +18,13 @@ Deidentify = Annotated[
     bool, typer.Option("--deidentify", help="Keep only keywords that describe the measurement.")
 ]
 Study = Annotated[Path, typer.Argument(help="A study folder, or its study.yaml.", metavar="STUDY")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Another seed simulates another study.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="The same seed simulates the same study, byte for byte.")
+]
 SimulatedCells = Annotated[
     int | None, typer.Option("--cells", min=500, help="Live single CD45+ cells per file.")
 ]
-Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads of this process.")]
 
 
 def number_or_auto(text: str) -> float | str:

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytocar.study._run.run import Progress
+    from cytocar._core.progress import Progress
 
 
 def say(text: str) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Argument(help="Where to put the study and its results.")] = Path(
-        "cytocar_demo"
-    ),
+    out: Annotated[
+        Path, typer.Argument(help="Where to put the study and its results.", metavar="OUT")
+    ] = Path("cytocar_demo"),
     cells: SimulatedCells = None,
     seed: Seed = 0,
     workers: Workers = 1,
@@ -46,7 +46,7 @@ def demo(
 
 @app.command()
 def simulate(
-    out: Annotated[Path, typer.Argument(help="The study folder to create; new or empty.")],
+    out: Annotated[Path, typer.Argument(help="The study folder to create; new or empty.", metavar="OUT")],
     cells: SimulatedCells = None,
     seed: Seed = 0,
 ) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cytocar._core.files import write_text
+from cytocar._core.progress import Progress, silent
 from cytocar.report import _changes, _clusters, _cohort, _frequency, _gates, _kinetics, _quality
 from cytocar.report._answer import Answer, answer
 from cytocar.report._figure import FigureOfRun
 from cytocar.report._format import remarks, shown
 from cytocar.report._load import FinishedRun, load, short_names
-
-Progress = Callable[[str, int, int], None]
 
 FIGURES: tuple[FigureOfRun, ...] = (
     *_kinetics.FIGURES,
@@ -74,17 +72,16 @@ def build(out: str | Path, *, progress: Progress | None = None) -> Path:
     """
     folder = Path(out)
     run = load(folder)
+    say = progress or silent
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     wanted = [figure for figure in FIGURES if figure.possible(run)]
     drawn = []
     brief, prefix = short_names(run)
     for position, figure in enumerate(wanted):
-        if progress is not None:
-            progress("figures", position, len(wanted))
+        say("figures", position, len(wanted))
         drawn.append(_draw(brief, figure, figures))
-    if progress is not None:
-        progress("figures", len(wanted), len(wanted))
+    say("figures", len(wanted), len(wanted))
     report = folder / "report.html"
     write_text(report, _page(run, answer(run), drawn, prefix))
     return report

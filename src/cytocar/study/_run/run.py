@@ -5,44 +5,27 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import StudyError
 from cytocar._core.files import write_text
+from cytocar._core.progress import Progress, silent
 from cytocar._core.provenance import plain
-from cytocar._core.vocabulary import FMO_ROLE
-from cytocar.gate._strategy.strategy import controlled_by
-from cytocar.gate._thresholds.schedule import Work, controls_first, waiting_last, with_controls
 from cytocar.study._check.check import check
-from cytocar.study._run.build_tasks import tasks_of, with_baseline
 from cytocar.study._run.compensation import from_single_stains, interactions_not_measured
 from cytocar.study._run.folder import building, require_free
 from cytocar.study._run.labelling import label_cells
 from cytocar.study._run.outputs import notes_table, samples_table, write_cells, write_tables
-from cytocar.study._run.pool import number_of_workers, run_all
+from cytocar.study._run.pool import number_of_workers
+from cytocar.study._run.process import process_all
 from cytocar.study._run.provenance import provenance_of, without_tubes
-from cytocar.study._run.sample import (
-    control_values,
-    numbers_for_controls,
-    own_numbers,
-    process_sample,
-)
-from cytocar.study._tasks import SampleResult, SampleTask
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from cytocar.gate import Strategy
-    from cytocar.io import StudyFolder
-    from cytocar.pp._spillover.matrix import Spillover
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, how many of its parts are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +36,6 @@ class RunSummary:
     report: Path
     car_frequency: pd.DataFrame | None
     seconds: float
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Report progress to nobody."""
 
 
 def run(
@@ -96,7 +75,7 @@ def run(
     from cytocar.gate import write_gatingml
     from cytocar.study._tables import tabulate
 
-    say = progress or _silent
+    say = progress or silent
     out = Path(out).absolute()
     began = time.perf_counter()
     started = datetime.datetime.now(datetime.UTC)
@@ -112,7 +91,7 @@ def run(
     with building(out) as partial:
         with _timed(times, "files"):
             spillover = checked.spillover or from_single_stains(folder)
-            results = _process_all(folder, strategy, spillover, workers=workers, progress=say)
+            results = process_all(folder, strategy, spillover, workers=workers, progress=say)
         folder, tubes = without_tubes(folder)
 
         say("clusters and maps", 0, 1)
@@ -167,41 +146,3 @@ def _timed(times: dict[str, float], stage: str) -> Iterator[None]:
 
 def _write_record(record: dict[str, object], out: Path) -> None:
     write_text(out / "provenance.json", json.dumps(plain(record), indent=1, ensure_ascii=False) + "\n")
-
-
-def _process_all(
-    folder: StudyFolder,
-    strategy: Strategy,
-    spillover: Spillover | None,
-    *,
-    workers: int,
-    progress: Progress,
-) -> list[SampleResult]:
-    """Process every file.
-
-    All files are read for their beads first, so that they share one baseline; then negative controls, since they tell
-    the thresholds that are found in them; samples whose own density has no clear place, where the strategy takes
-    the other samples' numbers, come last.
-    """
-    tasks = with_baseline(tasks_of(folder, strategy, spillover), folder, workers)
-    work = Work(control_values, numbers_for_controls, process_sample, own_numbers)
-    controls = [task for task in tasks if controlled_by(strategy, task.sample_id, task.role)]
-    if controls:
-        known = controls_first(tasks, controls, work, partial(run_all, workers=workers))
-        tasks = [with_controls(task, known) for task in tasks]
-    # A tube that lacks an antibody tells a threshold; it is not a sample of the study.
-    tasks = [task for task in tasks if task.role != FMO_ROLE]
-    done = 0
-    progress("files", 0, len(tasks))
-
-    def on_done(_: SampleTask) -> None:
-        nonlocal done
-        done += 1
-        progress("files", min(done, len(tasks)), len(tasks))
-
-    return waiting_last(
-        tasks,
-        work,
-        partial(run_all, workers=workers, on_done=on_done),
-        last=partial(run_all, workers=workers),
-    )
