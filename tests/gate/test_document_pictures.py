@@ -87,7 +87,7 @@ def test_lines_of_an_open_rectangle_run_to_the_ends_of_the_picture(cells: AnnDat
     gated = _gated(cells, corner, a=Asinh.of_cofactor(5))
     lines = cc.gate.outlines(gated)
     lines = lines[lines["sample_id"] == lines["sample_id"].iloc[0]]
-    ends = cc.gate.plots(gated)[["x", "y"]].to_numpy()
+    ends = cc.gate.biaxials(gated)[["x", "y"]].to_numpy()
     upright, level = (line[["x", "y"]].to_numpy() for _, line in lines.groupby("line"))
     assert upright[:, 0].tolist() == pytest.approx([2.0, 2.0])
     assert level[:, 1].tolist() == pytest.approx([3.0, 3.0])
