@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core import checks
+from cytocar._core.errors import ParameterError
 from cytocar._core.files import write_text
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.cytobank import cytobank_text
@@ -66,8 +67,7 @@ def write_gatingml(
     18
     """
     if isinstance(adata, GatingDocument):
-        if flavour not in FLAVOURS:
-            raise ParameterError(f"flavour is {flavour!r}", fix=did_you_mean(str(flavour), FLAVOURS))
+        checks.one_of(flavour, "flavour", FLAVOURS)
         write_text(path, FLAVOURS[flavour](adata))
         return
     if flavour != "gatingml":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys, ordering
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core import checks, keys, ordering
+from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, bare
 
@@ -88,8 +88,7 @@ def flowsom_stars(
 
     wanted = [layout] if isinstance(layout, str) else list(layout)
     for name in wanted:
-        if name not in LAYOUTS:
-            raise ParameterError(f"layout is {name!r}", fix=did_you_mean(name, LAYOUTS))
+        checks.one_of(name, "layout", LAYOUTS)
     if not wanted:
         raise ParameterError("layout is empty", fix="name 'tree', 'grid' or both")
     nodes, edges = tl.flowsom_tree(adata, key=key)

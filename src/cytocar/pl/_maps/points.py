@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import vocabulary
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core import checks, vocabulary
+from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, style
 from cytocar.pl._page.sheet import Sheet, rows_of
 
@@ -27,8 +27,7 @@ class Map:
     """Coordinates of the cells that have any, in an order in which no group lies on top of all others."""
 
     def __init__(self, adata: AnnData, basis: str) -> None:
-        if basis not in NAMES:
-            raise ParameterError(f"basis is {basis!r}", fix=did_you_mean(basis, NAMES))
+        checks.one_of(basis, "basis", NAMES)
         key = f"X_{basis}"
         if key not in adata.obsm:
             raise ParameterError(

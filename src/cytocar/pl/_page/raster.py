@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core import checks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,8 +75,7 @@ def shade(counts: NDArray[np.int64], how: str = "log") -> NDArray[np.float64]:
     >>> shade(np.array([[0, 1], [10, 100]])).round(2).tolist()
     [[nan, 0.0], [0.5, 1.0]]
     """
-    if how not in SHADES:
-        raise ParameterError(f"shade is {how!r}", fix=did_you_mean(how, SHADES))
+    checks.one_of(how, "shade", SHADES)
     shades = np.full(counts.shape, np.nan)
     filled = counts > 0
     if not filled.any():

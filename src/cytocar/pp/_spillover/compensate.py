@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.checks import n_threads
-from cytocar._core.errors import ParameterError, StateError, did_you_mean
+from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own, sample_positions
 from cytocar.panel.names import Isotope, parse_isotope
 from cytocar.pp._channels import counts_in_x
@@ -183,8 +183,7 @@ def compensate(
     [[1000.0, 0.0], [0.0, 50.0]]
     """
     _require_uncompensated(adata)
-    if method not in METHODS:
-        raise ParameterError(f"method is {method!r}", fix=did_you_mean(str(method), METHODS))
+    checks.one_of(method, "method", METHODS)
     threads = n_threads(n_jobs)
     if not isinstance(spillover, Spillover):
         spillover = read_spillover(spillover)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from cytocar._core import checks, keys, provenance
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar.tl import _groups, _input
 from cytocar.tl._clusters.consensus import LINKAGES, Linkage, growth
 from cytocar.tl._clusters.metaclusters import (
@@ -133,8 +133,7 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     sides = checked_grid(grid, x.shape[0])
     require_few(sides[0] * sides[1])
     form = checked_method(method, x.shape[0])
-    if linkage not in LINKAGES:
-        raise ParameterError(f"linkage is {linkage!r}", fix=did_you_mean(str(linkage), LINKAGES))
+    checks.one_of(linkage, "linkage", LINKAGES)
     passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
     checks.whole_or_auto(metaclusters, "metaclusters", 2)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 
 from cytocar._core import checks, seeds
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar.tl import _input
 from cytocar.tl._clusters.consensus import LINKAGES, Linkage
 from cytocar.tl._clusters.metaclusters import cut_nodes, largest_cut, numbered
@@ -71,8 +71,7 @@ class SelfOrganisingMap:
 
         ``found.metaclusters(9)[found.node]`` are the labels of the cells.
         """
-        if linkage not in LINKAGES:
-            raise ParameterError(f"linkage is {linkage!r}", fix=did_you_mean(str(linkage), LINKAGES))
+        checks.one_of(linkage, "linkage", LINKAGES)
         cells = np.bincount(self.node, minlength=len(self.codes))
         used = int((cells > 0).sum())
         k = checks.whole_number(
@@ -133,8 +132,7 @@ def checked_rlen(rlen: object, n_cells: int, nodes: int) -> int:
 
 def checked_method(method: object, n_cells: int) -> str:
     """Return the form of training to use for so many cells, or raise `ParameterError`."""
-    if method not in METHODS:
-        raise ParameterError(f"method is {method!r}", fix=did_you_mean(str(method), METHODS))
+    checks.one_of(method, "method", METHODS)
     if method == "auto":
         return "online" if n_cells <= SAMPLE else "batch"
     return str(method)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from cytocar._core import checks, keys
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar.tl._clusters.som_result import StoredMap, stored_map
 from cytocar.tl._groups import grouping
 
@@ -127,8 +127,7 @@ def flowsom_outliers(
     import pandas as pd
 
     mad = checks.positive_number(mad, "mad")
-    if by not in LEVELS:
-        raise ParameterError(f"by is {by!r}", fix=did_you_mean(str(by), LEVELS))
+    checks.one_of(by, "by", LEVELS)
     stored = stored_map(adata, key)
     distance = _distances(adata, key)
     source, usual = stored, distance

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import checks, keys
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar._core.samples import require_sample_column
 from cytocar.tl._cohorts.cohort import (
     Arrangement,
@@ -393,8 +393,7 @@ def _from_table(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def _require(method: str, composition: str, level: float, min_cells: int) -> None:
-    if method not in METHODS:
-        raise ParameterError(f"method is {method!r}", fix=did_you_mean(method, METHODS))
+    checks.one_of(method, "method", METHODS)
     if composition not in ("total", "ratio"):
         raise ParameterError(f"composition is {composition!r}", fix="it must be 'total' or 'ratio'")
     if composition == "ratio" and method not in ("nb", "logit"):

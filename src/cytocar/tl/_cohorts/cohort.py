@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.samples import require_sample_column
 from cytocar._core.vocabulary import CONTROL_ROLE
@@ -132,8 +132,7 @@ def arrange(
     design: Design, contrasts: Sequence[Contrast], block: str | None, block_as: str
 ) -> list[Arrangement]:
     """Give each contrast its design and the patient a role in it, so that samples of a patient are not replicates."""
-    if block_as not in BLOCKS:
-        raise ParameterError(f"block_as is {block_as!r}", fix=did_you_mean(block_as, BLOCKS))
+    checks.one_of(block_as, "block_as", BLOCKS)
     block = _block(design, block)
     return [_arranged(design, contrast, block, block_as) for contrast in contrasts]
 

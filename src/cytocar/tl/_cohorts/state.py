@@ -146,10 +146,8 @@ def state(  # noqa: PLR0913  # the documented settings of the method
     """
     import pandas as pd
 
-    if weights not in WEIGHTS:
-        raise ParameterError(f"weights is {weights!r}", fix=did_you_mean(weights, WEIGHTS))
-    if method not in METHODS:
-        raise ParameterError(f"method is {method!r}", fix=did_you_mean(method, METHODS))
+    checks.one_of(weights, "weights", WEIGHTS)
+    checks.one_of(method, "method", METHODS)
     if method == "mixed" and block_as == "auto":
         block_as = "random"
     checks.proportion(level, "level")

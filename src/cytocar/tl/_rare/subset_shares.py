@@ -62,8 +62,7 @@ def subset_shares(
     """
     import pandas as pd
 
-    if method not in _METHODS:
-        raise ParameterError(f"method is {method!r}", fix=did_you_mean(method, _METHODS))
+    checks.one_of(method, "method", _METHODS)
     checks.proportion(level, "level")
     part, count = _compartment(table, compartment)
     given = _counts.number(part, "smallest_detectable")
