@@ -20,7 +20,7 @@ def channel_keywords(widths: list[int], ranges: list[int] | None = None) -> dict
     return keywords
 
 
-def fcs_bytes(
+def fcs_bytes(  # noqa: PLR0913  # every part of a file that a test may spoil
     keywords: Mapping[str, str],
     data: bytes,
     *,

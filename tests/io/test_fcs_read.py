@@ -17,7 +17,7 @@ from cytocar import FcsError, PanelError, io
 from cytocar._core import provenance
 from cytocar.io._fcs.data import read_events
 from cytocar.io._fcs.header import read_header
-from cytocar.io._fcs.read import _runs, event_names
+from cytocar.io._fcs.read import column_runs, event_names
 from cytocar.io._fcs.write import write_events
 
 CHANNELS = [
@@ -315,7 +315,7 @@ def test_names_of_events(n: int, prefix: str) -> None:
 @given(st.lists(st.integers(0, 30), unique=True, max_size=20))
 def test_neighbouring_columns_are_copied_together(columns: list[int]) -> None:
     found = [-1] * len(columns)
-    runs = _runs(columns)
+    runs = column_runs(columns)
     for first, last, source in runs:
         found[first:last] = range(source, source + last - first)
     assert found == columns

@@ -96,7 +96,8 @@ def every_magnitude() -> np.ndarray:
     return np.concatenate([np.sort(-x), np.sort(x)])[:, None]
 
 
-def test_accuracy_symmetry_and_order(path: str) -> None:
+@pytest.mark.usefixtures("path")
+def test_accuracy_symmetry_and_order() -> None:
     x = every_magnitude()
     one = np.ones(1, dtype=np.float32)
     found = arcsinh_values(x, one)
@@ -132,8 +133,9 @@ def test_bytes_do_not_depend_on_the_processor() -> None:
     assert hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()[:16] == "5b6c3bb3a97bebdf"
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_values_that_are_not_finite_stay(path: str, order: str) -> None:
+def test_values_that_are_not_finite_stay(order: str) -> None:
     x = np.array([[0, -0.0, np.nan], [np.inf, -np.inf, 3e38], [1e19, -3e38, 1e-40]], dtype=np.float32)
     found = arcsinh_values(np.asarray(x, order=order), np.full(3, 0.01, dtype=np.float32))
     exact = np.arcsinh(x.astype(np.float64) / np.float32(0.01))
@@ -141,8 +143,9 @@ def test_values_that_are_not_finite_stay(path: str, order: str) -> None:
     np.testing.assert_array_equal(np.signbit(found), np.signbit(exact))
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_in_place(path: str, order: str, counts: np.ndarray) -> None:
+def test_in_place(order: str, counts: np.ndarray) -> None:
     divisor = np.array([5, 0.3, 12], dtype=np.float32)
     due = arcsinh_values(counts, divisor)
     matrix = np.array(counts, order=order)
@@ -155,7 +158,8 @@ def test_in_place(path: str, order: str, counts: np.ndarray) -> None:
     assert not wide[:, 1::2].any()
 
 
-def test_threads_make_no_difference(path: str, counts: np.ndarray) -> None:
+@pytest.mark.usefixtures("path")
+def test_threads_make_no_difference(counts: np.ndarray) -> None:
     divisor = np.full(3, 5, dtype=np.float32)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: arcsinh_values(counts, divisor).tobytes(), range(8)))

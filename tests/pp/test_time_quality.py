@@ -203,11 +203,11 @@ def test_hump_medians_against_a_slow_count() -> None:
     assert kernels.hump_medians(x, of_bin, bins)[1][4] == 0
 
 
-def test_the_best_split_against_all_splits() -> None:
+def test_thebest_split_against_all_splits() -> None:
     rng = np.random.default_rng(1)
     series = rng.normal(size=(12, 3))
     series[3:6, 1] += 5
-    gain, above = kernels._best_split(series, np.zeros(3))
+    gain, above = kernels.best_split(series, np.zeros(3))
     best = -np.inf
     for column in series.T:
         ordered = np.sort(column)
@@ -219,7 +219,7 @@ def test_the_best_split_against_all_splits() -> None:
     assert gain == pytest.approx(best)
     assert np.flatnonzero(above).tolist() == [3, 4, 5]
     ramp = np.arange(100.0)[:, None]
-    assert kernels._best_split(ramp, np.zeros(1))[0] == pytest.approx(0.5, abs=0.02)
+    assert kernels.best_split(ramp, np.zeros(1))[0] == pytest.approx(0.5, abs=0.02)
     assert not kernels.isolated(ramp, np.zeros(1), limit=0.6).any()
 
 

@@ -221,7 +221,7 @@ def _load(
     """Read the events once and split them into X and one array per other column."""
     x = np.empty((header.n_events, len(columns)), dtype=np.float32)
     rest = [np.empty(header.n_events, dtype=event_type(header)) for _ in others]
-    runs = _runs(columns)
+    runs = column_runs(columns)
     not_finite = 0
     for start, block in blocks(header):
         stop = start + len(block)
@@ -240,7 +240,7 @@ def _load(
     return x, rest
 
 
-def _runs(columns: Sequence[int]) -> list[tuple[int, int, int]]:
+def column_runs(columns: Sequence[int]) -> list[tuple[int, int, int]]:
     """Return (first, behind the last, column in the file) of columns that are neighbours in the file too."""
     runs: list[tuple[int, int, int]] = []
     for n, column in enumerate(columns):

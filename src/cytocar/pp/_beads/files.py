@@ -62,7 +62,7 @@ def _of_one_name(targets: Sequence[Path]) -> list[Problem]:
     ]
 
 
-def normalize_files(  # the documented settings of the method
+def normalize_files(  # noqa: PLR0913  # the documented settings of the method
     files: Sequence[StrPath],
     out_dir: StrPath,
     *,

@@ -24,7 +24,7 @@ COLUMNS: Final = (
 ALL_SOURCES: Final = "all"
 
 
-def car_audit(
+def car_audit(  # noqa: PLR0913  # the documented settings of the method
     before: NDArray[np.floating],
     after: NDArray[np.floating],
     threshold: float,

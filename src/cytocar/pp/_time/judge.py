@@ -153,7 +153,7 @@ def without_trend(series: NDArray[np.float64]) -> NDArray[np.float64]:
     return flat
 
 
-def _best_split(series: NDArray[np.float64], least: NDArray[np.float64]) -> tuple[float, NDArray[np.bool_]]:
+def best_split(series: NDArray[np.float64], least: NDArray[np.float64]) -> tuple[float, NDArray[np.bool_]]:
     """Return the highest gain of all splits of the bins in two by one series, and which bins are above it.
 
     The gain is the part of the standard deviation that is gone in the mean of the two sides.
@@ -203,7 +203,7 @@ def isolated(series: NDArray[np.float64], least: NDArray[np.float64], *, limit: 
     while nodes:
         rows, depth = nodes.pop()
         if rows.size >= 3 and depth < deepest:
-            gain, above = _best_split(series[rows], least)
+            gain, above = best_split(series[rows], least)
             if gain >= limit:
                 nodes += [(rows[above], depth + 1), (rows[~above], depth + 1)]
                 continue

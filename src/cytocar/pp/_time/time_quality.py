@@ -89,7 +89,7 @@ class _Settings:
             checks.whole_number(self.events_per_bin, "events_per_bin", FEWEST_EVENTS)
 
 
-def time_quality(
+def time_quality(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     *,
     mad: float = 6.0,
