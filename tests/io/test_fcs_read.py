@@ -165,7 +165,7 @@ def test_same_names_are_told_apart(tmp_path: Path) -> None:
     adata = io.read_fcs(path)
     assert list(adata.var_names) == ["CD45_89Y", "CD45_154Gd", "Bead140", "Bead175"]
     assert last_step(adata)["tolerances"] == [
-        "markers of one name were told apart: 'CD45' is 'CD45_89Y' in channel Y89Di; "
+        "markers of one name were made distinct: 'CD45' is 'CD45_89Y' in channel Y89Di; "
         "'CD45' is 'CD45_154Gd' in channel Gd154Di; 'Bead' is 'Bead140' in channel Ce140Di; "
         "'Bead' is 'Bead175' in channel Lu175Di"
     ]

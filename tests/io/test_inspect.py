@@ -154,7 +154,7 @@ def test_missing_names_and_appended_columns(tmp_path: Path) -> None:
         "$PnS is missing in Tm169Di",
         "columns without mass that no instrument writes, so appended by software: tSNE1, FlowSOM",
     ]
-    assert dict(report.facts())["instrument"] == "not said"
+    assert dict(report.facts())["instrument"] == "not stated"
 
 
 def test_no_events_and_arcsinh_of_our_own(tmp_path: Path) -> None:

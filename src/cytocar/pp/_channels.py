@@ -56,7 +56,7 @@ def require_finite_channels(values: Mapping[str, NDArray[np.float32]]) -> None:
 
 
 def strongest(signals: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> str | None:
-    """Return the channel with the highest upper quartile, the isotope that is seen best; `None` of none."""
+    """Return the channel with the highest upper quartile, the isotope that is seen best; `None` without channels."""
     if len(names) < 2 or not signals[names[0]].size:
         return names[0] if names else None
     return max(names, key=lambda name: float(np.percentile(signals[name], 75)))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cytocar.gate._strategy.strategy import Strategy
 
 
-def apply(  # the documented settings of the method
+def apply(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     strategy: Strategy | GatingDocument | str,
     *,

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
-from cytocar._core.errors import ParameterError
+from cytocar._core import checks, keys
 from cytocar._core.samples import rows_by_sample
 from cytocar.gate._results.ledger import membership, strategy_of
 
@@ -64,8 +63,7 @@ def biaxials(adata: AnnData, *, bins: int = 64) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if bins < 2:
-        raise ParameterError(f"bins is {bins}", fix="it must be at least 2")
+    bins = checks.whole_number(bins, "bins", 2)
     samples = rows_by_sample(adata, keys.SAMPLE)
     low, high = PLOT_RANGE
     step = (high - low) / bins

@@ -149,7 +149,21 @@ class MemberOf(Protocol):
 
 
 class Strategy(Protocol):
-    """Gates, and what their populations are to a study: `GateTree` and `ShapeStrategy` are the two forms of it."""
+    """Gates, and what their populations are to a study: `GateTree` and `ShapeStrategy` are the two forms of it.
+
+    Whoever gates, draws or checks asks these methods, and not which form a strategy has. Values are in arcsinh units.
+    A method raises `GateError` for a population or a threshold that is not there.
+
+    Examples
+    --------
+    >>> from cytocar.gate import Dimension, GatingDocument, ShapeStrategy, car_t, interval
+    >>> shapes = ShapeStrategy(GatingDocument([interval("CAR-T", Dimension("Tm169Di"), low=9.0)]))
+    >>> strategies: list[Strategy] = [car_t(), shapes]
+    >>> [strategy.compartments["car"] for strategy in strategies]
+    ['CAR-T', 'CAR-T']
+    >>> [strategy.thresholds_above("CAR-T") for strategy in strategies]
+    [('VHH',), ()]
+    """
 
     @property
     def name(self) -> str:

@@ -54,7 +54,7 @@ def time_step(keywords: Mapping[str, str]) -> float:
 
 
 def recorded(keywords: Mapping[str, str]) -> datetime | None:
-    """Return when the recording began by `$DATE` and `$BTIM`, or `$BEGINDATETIME`; None where it is not told.
+    """Return when the recording began by `$DATE` and `$BTIM`, or `$BEGINDATETIME`; None where neither is stated.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def shifts(runs: Sequence[Run]) -> tuple[list[float], list[str]]:
     ([0.0, 30000.0, 39000.0], ['first file', 'clock', 'end of the file before'])
     """
     unit = runs[0].step
-    added, found = [0.0], ["first file"]
+    added, reasons = [0.0], ["first file"]
     end = runs[0].last
     origin = runs[0].start
     for before, run in pairwise(runs):
@@ -124,9 +124,9 @@ def shifts(runs: Sequence[Run]) -> tuple[list[float], list[str]]:
         else:
             shift, how = end, "end of the file before"
         added.append(shift)
-        found.append(how)
+        reasons.append(how)
         end = max(end, run.last * scale + shift)
-    return added, found
+    return added, reasons
 
 
 def _same_clock(before: Run, run: Run) -> bool:

@@ -14,7 +14,7 @@ from cytocar._core import keys
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.io._fcs.clock import Run
 from cytocar.io._fcs.concat_keywords import keywords_of
-from cytocar.io._fcs.concat_parts import Part, continue_time, largest_values, match_files, rows_of, survey
+from cytocar.io._fcs.concat_sources import Source, continue_time, largest_values, match_files, rows_of, survey
 from cytocar.io._fcs.header import read_header
 from cytocar.io._fcs.read import STATE_KEYWORD
 from cytocar.io._fcs.write import stream
@@ -95,25 +95,25 @@ def concat_fcs(
     paths, out = _checked_paths(files, out)
     chosen = _panel(panel)
     headers = [read_header(path) for path in paths]
-    parts, kept = match_files(headers, chosen)
-    _require_one_state(parts)
+    sources, kept = match_files(headers, chosen)
+    _require_one_state(sources)
     names = [headers[0].names[column] for column in kept]
     time = _time_column(names)
-    for part in parts:
-        survey(part, time)
+    for source in sources:
+        survey(source, time)
     if time is not None:
-        continue_time(parts, names[time][0])
+        continue_time(sources, names[time][0])
     new_names = list(names)
     if chosen is not None and rename:
         new_names = _renamed(names, chosen, headers[0].path.name)
-    _make_room(new_names, parts[0].notes)
-    table = _table(parts, time is not None, parts[0].run)
-    keywords = keywords_of(parts, kept, names, new_names, out, table, deidentify=deidentify)
-    largest = np.append(largest_values(parts, time), len(parts))
+    _make_room(new_names, sources[0].notes)
+    table = _table(sources, time is not None, sources[0].run)
+    keywords = keywords_of(sources, kept, names, new_names, out, table, deidentify=deidentify)
+    largest = np.append(largest_values(sources, time), len(sources))
 
     def rows() -> Iterator[npt.NDArray[np.float32]]:
-        for number, part in enumerate(parts, 1):
-            yield from rows_of(part, number, time)
+        for number, source in enumerate(sources, 1):
+            yield from rows_of(source, number, time)
 
     total = sum(header.n_events for header in headers)
     stream(out, rows, total, [*new_names, (FILE_CHANNEL, "")], keywords, largest=largest)
@@ -161,8 +161,8 @@ def _panel(panel: Panel | str | os.PathLike[str] | None) -> Panel | None:
     return panel if panel is None or isinstance(panel, Panel) else Panel.read(panel)
 
 
-def _require_one_state(parts: Sequence[Part]) -> None:
-    states = {part.name: part.header.keywords.get(STATE_KEYWORD, keys.STATE_COUNTS) for part in parts}
+def _require_one_state(sources: Sequence[Source]) -> None:
+    states = {source.name: source.header.keywords.get(STATE_KEYWORD, keys.STATE_COUNTS) for source in sources}
     if len(set(states.values())) > 1:
         listed = ", ".join(f"{name} {state}" for name, state in states.items())
         raise StateError(
@@ -204,26 +204,26 @@ def _make_room(names: list[tuple[str, str]], notes: list[str]) -> None:
         notes.append(f"channel {pnn!r} of the files is {renamed!r} there")
 
 
-def _table(parts: Sequence[Part], has_time: bool, first: Run | None) -> pd.DataFrame:
+def _table(sources: Sequence[Source], has_time: bool, first: Run | None) -> pd.DataFrame:
     import pandas as pd
 
     rows, end = [], float("nan")
-    for number, part in enumerate(parts, 1):
+    for number, source in enumerate(sources, 1):
         pause = float("nan")
-        if has_time and part.run is not None and first is not None and part.header.n_events:
-            begin = part.run.first * part.scale + part.shift
+        if has_time and source.run is not None and first is not None and source.header.n_events:
+            begin = source.run.first * source.scale + source.shift
             pause = (begin - end) * first.step
-            reached = part.run.last * part.scale + part.shift
+            reached = source.run.last * source.scale + source.shift
             end = reached if np.isnan(end) else max(end, reached)
         rows.append(
             {
                 "number": number,
-                "file": part.name,
-                "events": part.header.n_events,
-                "time_shift": part.shift if has_time else float("nan"),
-                "time_by": part.how,
+                "file": source.name,
+                "events": source.header.n_events,
+                "time_shift": source.shift if has_time else float("nan"),
+                "time_by": source.how,
                 "pause_s": pause,
-                "note": "; ".join(part.notes),
+                "note": "; ".join(source.notes),
             }
         )
     return pd.DataFrame(rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cytocar._core.version import __version__
-from cytocar.io._fcs.concat_parts import Part
+from cytocar.io._fcs.concat_sources import Source
 from cytocar.io._fcs.deidentify import deidentified
 from cytocar.io._fcs.header import FcsHeader
 from cytocar.io._fcs.read import STATE_KEYWORD, STEPS_KEYWORD
@@ -31,7 +31,7 @@ _ENDS: Final = ("$ETIM", "$ENDDATETIME")
 
 
 def keywords_of(
-    parts: Sequence[Part],
+    sources: Sequence[Source],
     kept: Sequence[int],
     names: Sequence[tuple[str, str]],
     new_names: Sequence[tuple[str, str]],
@@ -41,11 +41,11 @@ def keywords_of(
     deidentify: bool,
 ) -> dict[str, str]:
     """Return the keywords of the first file with what changed, and where the events are from."""
-    first = dict(parts[0].header.keywords)
+    first = dict(sources[0].header.keywords)
     for key in _SUMS:
-        _set(first, key, _sum([part.header.keywords.get(key) for part in parts]))
+        _set(first, key, _sum([source.header.keywords.get(key) for source in sources]))
     for key in _ENDS:
-        _set(first, key, parts[-1].header.keywords.get(key))
+        _set(first, key, sources[-1].header.keywords.get(key))
     first["$FIL"] = out.name
     if deidentify:
         first = deidentified(first)
@@ -58,13 +58,13 @@ def keywords_of(
             if was != now:
                 first[form.format(column + 1)] = was
     files = []
-    for part, row in zip(parts, table.to_dict("records"), strict=True):
-        spelled = [part.header.names[column] for column in part.columns]
-        files.append(_of_file(part, row, spelled, new_names, deidentify=deidentify))
+    for source, row in zip(sources, table.to_dict("records"), strict=True):
+        spelled = [source.header.names[column] for column in source.columns]
+        files.append(_of_file(source, row, spelled, new_names, deidentify=deidentify))
     first[FILES_KEYWORD] = json.dumps(files, ensure_ascii=False)
-    first[STEPS_KEYWORD] = json.dumps(_history(parts, files, deidentify=deidentify))
+    first[STEPS_KEYWORD] = json.dumps(_history(sources, files, deidentify=deidentify))
     first[VERSION_KEYWORD] = __version__
-    _set(first, STATE_KEYWORD, parts[0].header.keywords.get(STATE_KEYWORD))
+    _set(first, STATE_KEYWORD, sources[0].header.keywords.get(STATE_KEYWORD))
     return first
 
 
@@ -97,7 +97,7 @@ def _sum(values: Sequence[str | None]) -> str | None:
 
 
 def _of_file(
-    part: Part,
+    source: Source,
     row: dict[Any, Any],
     spelled: Sequence[tuple[str, str]],
     new_names: Sequence[tuple[str, str]],
@@ -115,20 +115,20 @@ def _of_file(
         },
     }
     if not deidentify:
-        entry["file"] = part.name
+        entry["file"] = source.name
         entry["keywords"] = {
-            key: part.header.keywords[key]
+            key: source.header.keywords[key]
             for key in ("$FIL", "$DATE", "$BTIM", "$ETIM", "$SMNO", "$SRC", "$TOT")
-            if key in part.header.keywords
+            if key in source.header.keywords
         }
     return entry
 
 
 def _history(
-    parts: Sequence[Part], files: Sequence[dict[str, Any]], *, deidentify: bool
+    sources: Sequence[Source], files: Sequence[dict[str, Any]], *, deidentify: bool
 ) -> list[dict[str, Any]]:
     """Return the steps that all files have in common, and concatenation with those of each file."""
-    histories = [_steps(part.header) for part in parts]
+    histories = [_steps(source.header) for source in sources]
     settings: dict[str, Any] = {"files": len(files)}
     if deidentify:
         histories = [[{"step": str(step.get("step", ""))} for step in history] for history in histories]

@@ -65,8 +65,8 @@ class FileReport:
         sets = [] if self.data_sets == 1 else [("data sets", str(self.data_sets))]
         return [
             ("FCS version", self.version),
-            ("instrument", self.instrument or "not said"),
-            ("date", self.date or "not said"),
+            ("instrument", self.instrument or "not stated"),
+            ("date", self.date or "not stated"),
             ("events", str(self.events)),
             *sets,
         ]

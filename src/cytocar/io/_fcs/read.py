@@ -138,7 +138,7 @@ def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[in
     panel = Panel.from_channels(header.names)
     frame = panel.frame.copy()
     in_x = [bool(mass) for mass in panel.has_mass]
-    # What the file itself calls each channel, before names that are there twice are told apart.
+    # What the file itself calls each channel, before names that are there twice are made distinct.
     called = [marker_name(pnn, pns) or pnn for pnn, pns in header.names]
     if not any(in_x):
         in_x = [role not in _NOT_MEASURED for role in frame[keys.ROLE]]
@@ -154,7 +154,7 @@ def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[in
         if markers[n] != called[n]
     ]
     if renamed:
-        notes.append(f"markers of one name were told apart: {'; '.join(renamed)}")
+        notes.append(f"markers of one name were made distinct: {'; '.join(renamed)}")
     others = [(n, header.channels[n].pnn) for n, measured in enumerate(in_x) if not measured]
     return frame.iloc[columns], columns, others
 

@@ -92,7 +92,7 @@ class Cohort(_Strict):
     ----------
     formula
         The model of the samples, such as ``~ group + batch + age``; its names are columns of the sample sheet.
-        ``auto`` for what the sheet allows: group, batch where it can be told apart, time within patients.
+        ``auto`` for what the sheet allows: group, batch where it can be distinguished, time within patients.
     contrast
         What is asked of it, such as ``R vs NR``, or a list of such texts; ``auto`` for every pair of groups, or for
         what comes first in a stated formula.
@@ -154,8 +154,8 @@ class StudyConfig(_Strict):
         A strategy that comes with cytocar, a YAML file, gates of another program (Gating-ML, FlowJo), or ``off``; a
         mapping says which populations of such gates are which: see `Gating`.
     thresholds
-        Thresholds of the strategy that are stated instead of found: a number for all samples, or a number by
-        sample.
+        Thresholds of the strategy that are pinned instead of found in the data: a number for all samples, or a
+        number by sample.
     clustering, compare, cohort
         See `Clustering`, `Compare` and `Cohort`.
     embedding
@@ -261,30 +261,32 @@ def _where(path: Path, at: Key, lines: dict[Key, int]) -> str:
 
 
 def _translate(path: Path, error: ValidationError, lines: dict[Key, int]) -> list[Problem]:
-    """Return one problem a setting; a value that may be of several kinds is told once, as deep as it goes."""
-    found: dict[Key, Problem] = {}
+    """Return one problem per setting; a value that may be of several kinds is reported once, as deep as it goes."""
+    problems: dict[Key, Problem] = {}
     items = [(_path_in_file(item["loc"], lines), item) for item in error.errors(include_url=False)]
     for at, item in sorted(items, key=lambda pair: lines.get(pair[0], 0)):
-        if at in found or any(other[: len(at)] == at != other for other, _ in items):
+        if at in problems or any(other[: len(at)] == at != other for other, _ in items):
             continue
         where = _where(path, at, lines)
         name = str(at[-1])
         if item["type"] == "missing":
             fix = f"write 'cytocar: {FORMAT}'" if name == "cytocar" else f"write '{name}: {name}.csv'"
-            found[at] = Problem(where, f"setting {name!r} is missing", fix)
+            problems[at] = Problem(where, f"setting {name!r} is missing", fix)
         elif item["type"] == "extra_forbidden":
-            found[at] = Problem(where, f"setting {name!r} is not known", did_you_mean(name, _known(at[:-1])))
+            problems[at] = Problem(
+                where, f"setting {name!r} is not known", did_you_mean(name, _known(at[:-1]))
+            )
         else:
-            found[at] = Problem(where, f"{'.'.join(map(str, at))} is {item['input']!r}", _domain(at, item))
-    return list(found.values())
+            problems[at] = Problem(where, f"{'.'.join(map(str, at))} is {item['input']!r}", _domain(at, item))
+    return list(problems.values())
 
 
 def _path_in_file(loc: tuple[int | str, ...], lines: dict[Key, int]) -> Key:
     """Return the part of pydantic's address that is in the file; the rest names the kinds it tried."""
     at: Key = ()
-    for part in loc:
-        if (*at, part) in lines:
-            at = (*at, part)
+    for step in loc:
+        if (*at, step) in lines:
+            at = (*at, step)
     return at or tuple(loc[:1])
 
 
@@ -345,8 +347,8 @@ def _domain(at: Key, item: Any) -> str:
         if name in _DOMAINS:
             return _DOMAINS[name]
         section = _section(at[: end - 1])
-        known = section.model_fields.get(str(at[end - 1])) if section else None
-        choices = [str(choice) for choice in get_args(known.annotation)] if known else []
+        field = section.model_fields.get(str(at[end - 1])) if section else None
+        choices = [str(choice) for choice in get_args(field.annotation)] if field else []
         if choices:
             return did_you_mean(str(item["input"]), choices)
     return str(item["msg"])

@@ -91,14 +91,14 @@ def load_parts(path: str | os.PathLike[str]) -> tuple[StudyParts, list[Problem]]
     parts.config, problems = load_config(file)
     if parts.config is None:
         return parts, problems
-    parts.panel, found = _panel(file, parts.config)
-    problems += found
+    parts.panel, more = _panel(file, parts.config)
+    problems += more
     if parts.panel is not None:
         parts.config = _with_channels(parts.config, parts.panel)
-    parts.samples, found = load_samples(
+    parts.samples, more = load_samples(
         parts.folder / Path(parts.config.samples).expanduser(), also=parts.config.cohort.columns
     )
-    problems += found
+    problems += more
     return parts, problems
 
 
@@ -119,9 +119,9 @@ def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]
         return load_panel(path, cofactor=config.cofactor)
     if config.panel in builtin_names():
         return load_panel(config.panel, cofactor=config.cofactor)
-    known = [*sorted(entry.name for entry in file.parent.glob("*.csv")), *builtin_names()]
+    names = [*sorted(entry.name for entry in file.parent.glob("*.csv")), *builtin_names()]
     what = f"panel {config.panel!r} is neither a file of the folder nor a panel that comes with cytocar"
-    return None, [Problem(str(file), what, did_you_mean(config.panel, known))]
+    return None, [Problem(str(file), what, did_you_mean(config.panel, names))]
 
 
 def load_study(path: str | os.PathLike[str]) -> tuple[StudyFolder | None, list[Problem]]:
@@ -152,7 +152,7 @@ def read_study(path: str | os.PathLike[str]) -> AnnData:
     """Read all files of a study into one matrix of raw counts.
 
     The files may differ in the order and spelling of their channels, byte order, version, and in channels
-    that the panel does not name. All events are kept; the matrix takes 4 bytes an event and channel.
+    that the panel does not name. All events are kept; the matrix takes 4 bytes per event and channel.
 
     Parameters
     ----------
@@ -199,49 +199,49 @@ def _read_all(study: StudyFolder) -> list[AnnData]:
     from cytocar._core.errors import FcsError, PanelError
     from cytocar.io._fcs.read import read_fcs
 
-    parts: list[AnnData] = []
+    tubes: list[AnnData] = []
     problems: list[Problem] = []
     for file, sample in zip(study.samples["path"], study.samples[keys.SAMPLE], strict=True):
         where = f"sample {sample} ({file})"
         try:
-            part = read_fcs(file, panel=study.panel, sample_id=str(sample))
+            tube = read_fcs(file, panel=study.panel, sample_id=str(sample))
         except (FcsError, PanelError, OSError) as error:
             problems += Problem.all_of(error, where=where)
             continue
-        if provenance.state(part) != keys.STATE_COUNTS:
+        if provenance.state(tube) != keys.STATE_COUNTS:
             fix = "take the file from before the transformation"
             problems.append(Problem(where, "holds arcsinh values; a study is read as counts", fix))
-        parts.append(part)
+        tubes.append(tube)
     if problems:
         raise StudyError(problems)
-    return parts
+    return tubes
 
 
-def _join(study: StudyFolder, parts: list[AnnData]) -> AnnData:
-    """Put the files below each other; each is let go once it is copied."""
+def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
+    """Put the files below each other; each is released once it is copied."""
     import anndata
     import numpy as np
 
     from cytocar._core import provenance
 
-    rows = [part.n_obs for part in parts]
-    names = list(dict.fromkeys(name for part in parts for name in part.obs))
+    rows = [tube.n_obs for tube in tubes]
+    names = list(dict.fromkeys(name for tube in tubes for name in tube.obs))
     names = [name for name in names if name not in (keys.SAMPLE, keys.EVENT_INDEX)]
     others = {name: np.full(sum(rows), np.nan, dtype=np.float32) for name in names}
     matrix = np.empty((sum(rows), len(study.panel.var)), dtype=np.float32)
     steps = []
     begin = 0
     for count in rows:
-        part = parts.pop(0)
+        tube = tubes.pop(0)
         here = slice(begin, begin + count)
-        matrix[here] = part.X
+        matrix[here] = tube.X
         for name in names:
-            if name in part.obs:
-                values = part.obs[name].to_numpy()
+            if name in tube.obs:
+                values = tube.obs[name].to_numpy()
                 # Time in milliseconds of a double file has more digits than a single one.
                 others[name] = others[name].astype(np.result_type(others[name], values), copy=False)
                 others[name][here] = values
-        steps += provenance.steps(part)[-1:]
+        steps += provenance.steps(tube)[-1:]
         begin += count
     adata = anndata.AnnData(matrix, obs=_describe(study.samples, rows, others), var=study.panel.var)
     provenance.set_state(adata, keys.STATE_COUNTS)

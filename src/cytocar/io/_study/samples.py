@@ -65,7 +65,7 @@ def load_samples(
     table, problems = load_table(path)
     if table is None:
         return None, problems
-    known = (*REQUIRED, *OPTIONAL)
+    expected = (*REQUIRED, *OPTIONAL)
     for column in REQUIRED:
         if column not in table.columns:
             problems.append(
@@ -75,11 +75,11 @@ def load_samples(
                     f"the columns {', '.join(REQUIRED)} have to be there",
                 )
             )
-    absent = [name for name in known if name not in table.columns]
+    absent = [name for name in expected if name not in table.columns]
     problems += [
         Problem(str(path), f"column {name!r} is not known", did_you_mean(name, absent))
         for name in table.columns
-        if name and name not in known and did_you_mean(name, absent).startswith("did you mean")
+        if name and name not in expected and did_you_mean(name, absent).startswith("did you mean")
     ]
     if problems:
         return None, problems

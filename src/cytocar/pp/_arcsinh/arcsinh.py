@@ -43,7 +43,7 @@ def arcsinh_values(
     counts
         Events x channels.
     cofactor
-        One a channel, above 0.
+        One per channel, above 0.
     out
         Where to put the values; `counts` itself for a change in place. None for a new matrix.
     """
@@ -104,10 +104,10 @@ def _transform(
             if compiled is not None:
                 done += int(compiled(block[done:], tile, limit))
             if done < len(block):
-                part = block[done : done + len(tile)]
+                rows = block[done : done + len(tile)]
                 space = space or Workspace(len(tile))
-                transform_chunk(part, tile, limit, space)
-                done += len(part)
+                transform_chunk(rows, tile, limit, space)
+                done += len(rows)
 
 
 def _checked(value: object, name: str) -> float:
@@ -138,19 +138,19 @@ def _cofactors(adata: AnnData, cofactor: float | Mapping[str, float] | None) -> 
 def _require_finite(adata: AnnData) -> None:
     counts = counts_in_x(adata)
     rows = max(_COPIED // counts.shape[1], 1)
-    found, first = 0, ""
+    n_bad, first = 0, ""
     for start in range(0, len(counts), rows):
         good = np.isfinite(counts[start : start + rows])
         if good.all():
             continue
-        if not found:
+        if not n_bad:
             row, channel = np.argwhere(~good)[0]
             event = start + int(row)
             first = f"{counts[event, channel]} of {adata.var_names[channel]} in event {event}"
-        found += int(np.count_nonzero(~good))
-    if found:
+        n_bad += int(np.count_nonzero(~good))
+    if n_bad:
         raise ParameterError(
-            f"{found} counts are not finite, the first is {first}",
+            f"{n_bad} counts are not finite, the first is {first}",
             fix="remove these events or read the file again",
         )
 

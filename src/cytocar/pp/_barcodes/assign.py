@@ -45,7 +45,7 @@ def assign(
 
     For each number s of positives in the key, the s strongest channels are the code, and the gap is between the
     s-th and the next. No code of a key lies within another, so at most one s gives a code of the key. Where the
-    s-th and the next are equal, there is no telling which is positive: no code.
+    s-th and the next are equal, which is positive cannot be determined: no code.
 
     Parameters
     ----------

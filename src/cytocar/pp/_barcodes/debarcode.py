@@ -222,7 +222,7 @@ def _cutoffs(separation: float | str | Mapping[str, float], key: Key) -> dict[st
 
 
 def _cutoff_of(wanted: float | str, remaining: NDArray[np.int64]) -> tuple[float, str, str]:
-    """Return the cut-off of one sample, how it was chosen, and what is to be said about it."""
+    """Return the cut-off of one sample, how it was chosen, and a note on it."""
     if not isinstance(wanted, str):
         return wanted, "given", ""
     estimate = estimate_cutoff(remaining)

@@ -110,7 +110,7 @@ def spread(smooth: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def together(smooth: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the channels of the signal over its baseline: what a single factor can set right."""
+    """Return the mean over the channels of the signal over its baseline: what a single factor can correct."""
     return np.asarray((smooth / baseline).mean(axis=1))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # The noise of a median of so few beads (8 % each) would be as large as the drift it should show.
 FEWEST_BEADS: Final = 50
-# A step back in Time by more than this share of its range is no jitter of the clock.
+# A step back in Time by more than this share of its range is not jitter of the clock.
 _BACK: Final = 0.01
 # A joined file runs backwards a few times, one whose events were shuffled does so at every other event.
 _JOINTS: Final = 20

@@ -1,4 +1,4 @@
-"""Sensitivity over time, set right by the calibration beads that ran with the cells."""
+"""Sensitivity over time, corrected by the calibration beads that ran with the cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 STEP: Final = "pp.normalize_beads"
 _ON_MISSING: Final = ("raise", "skip")
 _POINTS: Final = 200
-# Beads that move less than this were set right before, or the instrument was steady.
+# Beads that move less than this were corrected before, or the instrument was steady.
 _STEADY: Final = 1.05
 # What is left beyond this in one channel is not noise of the windows but drift of its own.
 _LEFT: Final = 1.04
@@ -74,7 +74,7 @@ def normalize_beads(
     acquisition that has a window of beads on both sides: the sensitivity may jump in it. (This is ours; it halves
     the largest error in simulated files with such a jump.)
 
-    One factor for all masses cannot set right what drifts differently by mass; how much is left in which channel
+    One factor for all masses cannot correct what drifts differently by mass; how much is left in which channel
     stands in `bead_table`. Files that are normalised one at a time need a common `baseline`, from
     `bead_values` of each and `bead_baseline` of all, else differences between the files stay.
 

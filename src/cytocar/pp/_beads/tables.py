@@ -41,8 +41,8 @@ def bead_table(adata: AnnData, *, by_channel: bool = False) -> pd.DataFrame:
     Returns
     -------
     Table with the columns ``sample_id``, ``n_beads``, ``spread_before``, ``spread_after`` (max / min over time of
-    the smoothed beads, as the mean over the channels relative to the baseline, which is what one factor can set
-    right; 1 is steady), ``slope_min``, ``slope_max``, ``note``, ``n_cell_beads``, ``window`` (beads),
+    the smoothed beads, as the mean over the channels relative to the baseline, which is what one factor can
+    correct; 1 is steady), ``slope_min``, ``slope_max``, ``note``, ``n_cell_beads``, ``window`` (beads),
     ``worst_channel`` and ``worst_spread_after`` (the channel in which most is left). NaN where a sample was
     left as it is; the note says why. By channel: ``sample_id``, ``channel``, ``baseline`` (counts),
     ``spread_before`` and ``spread_after``.

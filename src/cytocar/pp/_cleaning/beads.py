@@ -101,7 +101,7 @@ def separate_beads(
     no_sets
         Why there is no set, where there is none.
     dna
-        The DNA channel in `signals`; without one, beads with a cell are not told from beads alone.
+        The DNA channel in `signals`; without one, beads with a cell cannot be distinguished from beads alone.
     """
     n = next(iter(signals.values())).size if signals else 0
     none = np.zeros(n, dtype=bool)
@@ -116,6 +116,6 @@ def separate_beads(
     dna_limit = bead_dna_limit(signals[dna][~is_bead], dna)
     with_cell = is_bead & meets(dna_limit, signals)
     if np.count_nonzero(with_cell) > 0.5 * np.count_nonzero(is_bead):
-        why = "most events that are high in all bead channels have the DNA of a cell, so they are no beads"
+        why = "most events that are high in all bead channels have the DNA of a cell, so they are not beads"
         return BeadEvents(channels, not_judged("bead", why), bead_dna_limit(signals[dna], dna), none, none)
     return BeadEvents(channels, limit, dna_limit, is_bead, with_cell)

@@ -24,7 +24,7 @@ _FEWEST_IN_GROUP: Final = 50
 
 
 def _fisher(signals: list[NDArray[np.floating]], small: NDArray[np.bool_]) -> list[float] | None:
-    """Return the weights of signals beside the first one's 1, or `None` where they tell the two groups no better."""
+    """Return the weights of signals beside the 1 of the first, or `None` where they separate the groups no better."""
     shift = [float(x[~small].mean() - x[small].mean()) for x in signals]
     pooled = [0.5 * (float(x[~small].var()) + float(x[small].var())) for x in signals]
     if min(pooled) <= 0 or min(shift) <= 0:
@@ -39,7 +39,7 @@ def _fisher(signals: list[NDArray[np.floating]], small: NDArray[np.bool_]) -> li
 def _debris_by_sum(
     signals: list[NDArray[np.floating]], names: tuple[str, ...], small: NDArray[np.bool_], what: str
 ) -> Limit | None:
-    """Return the limit on the weighted sum of signals, or `None` where they tell debris no better than DNA."""
+    """Return the limit on the weighted sum of signals, or `None` where they separate debris no better than DNA."""
     weights = _fisher(signals, small)
     if weights is None:
         return None

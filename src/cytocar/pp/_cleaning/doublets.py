@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Share of single cells that the doublet limit may cost, and the normal quantile that belongs to it: with CD45, and
-# by DNA and length alone, which tell doublets less well, so that they would keep too many at the same cost.
+# by DNA and length alone, which separate doublets less well, so that they would keep too many at the same cost.
 SINGLETS_LOST: Final = 0.005
 SINGLETS_LOST_BY_TWO: Final = 0.01
 _QUANTILE: Final = 2.576

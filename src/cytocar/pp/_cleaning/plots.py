@@ -92,7 +92,7 @@ def clean_plots(adata: AnnData, *, sample_key: str = keys.SAMPLE) -> pd.DataFram
     adata
         Events after `clean`, with their counts in ``X`` or ``layers["counts"]``.
     sample_key
-        The column of ``obs`` that `clean` was told.
+        The column of ``obs`` that was given to `clean`.
 
     Returns
     -------

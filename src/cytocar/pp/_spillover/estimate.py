@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 STAIN: Final = "stain"
 _COFACTOR: Final = 5.0
 _TRIM: Final = 0.1
-# A stain that is not this far above its background (arcsinh units, fivefold) is not told from it.
+# A stain that is not this far above its background (arcsinh units, fivefold) cannot be distinguished from it.
 _CLEAR: Final = 1.6
 _SURE: Final = 0.3
 
 
 def trimmed_mean(values: NDArray[np.floating], share: float = _TRIM) -> float:
-    """Return the mean without the lowest and highest `share`; 0 of none.
+    """Return the mean without the lowest and highest `share`; 0 where there are no values.
 
     Examples
     --------

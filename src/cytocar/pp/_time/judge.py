@@ -85,9 +85,9 @@ def hump_medians(
 ) -> list[NDArray[np.float64]]:
     """Return the median of each hump of a channel's density in each bin; zeros are left out.
 
-    The humps are those of all events, parted at the valleys, so that a hump is the same one in every bin. A hump with
-    fewer than 20 events a bin is not followed. In a bin in which a hump has lost four fifths of its events, its
-    signal is gone: 0.
+    The humps are those of all events, separated at the valleys, so that a hump is the same one in every bin. A hump
+    with fewer than 20 events per bin is not followed. In a bin in which a hump has lost four fifths of its events,
+    its signal is gone: 0.
 
     Parameters
     ----------
@@ -110,23 +110,23 @@ def hump_medians(
     np.clip(level, 0, _VALUES - 1, out=level)
     counted = np.bincount(at_bin * _VALUES + level, minlength=bins * _VALUES).reshape(bins, _VALUES)
     borders = [0, *(min(max(round(cut / step), 1), _VALUES) for cut in cuts), _VALUES]
-    found = []
+    medians = []
     for low, high in itertools.pairwise(borders):
-        part = np.cumsum(counted[:, low:high], axis=1)
-        if not part.size:
+        cumulative = np.cumsum(counted[:, low:high], axis=1)
+        if not cumulative.size:
             continue
-        events = part[:, -1]
+        events = cumulative[:, -1]
         usual = float(np.median(events))
         if usual < _EVENTS_A_HUMP:
             continue
         half = 0.5 * events
-        place = np.argmax(part >= np.maximum(half, 0.5)[:, None], axis=1)
+        level_at = np.argmax(cumulative >= np.maximum(half, 0.5)[:, None], axis=1)
         rows = np.arange(bins)
-        below = np.where(place > 0, part[rows, np.maximum(place - 1, 0)], 0)
-        within = (half - below) / np.maximum(part[rows, place] - below, 1)
-        median = (low + place + within) * step
-        found.append(np.where(events < _GONE * usual, 0.0, median))
-    return found
+        below = np.where(level_at > 0, cumulative[rows, np.maximum(level_at - 1, 0)], 0)
+        within = (half - below) / np.maximum(cumulative[rows, level_at] - below, 1)
+        median = (low + level_at + within) * step
+        medians.append(np.where(events < _GONE * usual, 0.0, median))
+    return medians
 
 
 def smooth(series: NDArray[np.float64]) -> NDArray[np.float64]:

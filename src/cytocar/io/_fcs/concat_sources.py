@@ -24,7 +24,7 @@ _EXACT: Final = 1 << 24
 
 
 @dataclass
-class Part:
+class Source:
     """One input: its header, and where it has the channels of the output."""
 
     header: FcsHeader
@@ -41,7 +41,7 @@ class Part:
         return self.header.path.name
 
 
-def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list[Part], list[int]]:
+def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list[Source], list[int]]:
     """Find the channels of the first file in every file; return the columns of it that all have."""
     from cytocar.panel import Panel
     from cytocar.panel.names import channel_isotope
@@ -53,11 +53,11 @@ def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list
             raise PanelError(problems=problems)
     reference = Panel.from_channels(first.names)
     has_mass = [channel_isotope(pnn, pns) is not None for pnn, pns in first.names]
-    parts = [Part(first, np.arange(len(first.channels)), _header_notes(first))]
+    sources = [Source(first, np.arange(len(first.channels)), _header_notes(first))]
     differences: list[Problem] = []
     for header in headers[1:]:
-        part, differing = _match(header, first, reference, has_masses=any(has_mass))
-        parts.append(part)
+        source, differing = _match(header, first, reference, has_masses=any(has_mass))
+        sources.append(source)
         differences += differing
     if differences:
         listed = "\n".join(f"  {problem}" for problem in differences)
@@ -65,19 +65,19 @@ def match_files(headers: Sequence[FcsHeader], panel: Panel | None) -> tuple[list
             f"the files are not of one panel, so they are not of one sample:\n{listed}\n"
             "leave out the file that differs, or remove the channel from the others"
         )
-    in_all = np.all([part.columns >= 0 for part in parts], axis=0)
+    in_all = np.all([source.columns >= 0 for source in sources], axis=0)
     kept = [int(n) for n in np.flatnonzero(in_all)]
     dropped = [first.names[n][0] for n in np.flatnonzero(~in_all)]
     if dropped:
-        parts[0].notes.append(f"left out, because not all files have it: {', '.join(dropped)}")
-    for part in parts:
-        part.columns = part.columns[kept]
-    return parts, kept
+        sources[0].notes.append(f"left out, because not all files have it: {', '.join(dropped)}")
+    for source in sources:
+        source.columns = source.columns[kept]
+    return sources, kept
 
 
 def _match(
     header: FcsHeader, first: FcsHeader, reference: Panel, *, has_masses: bool
-) -> tuple[Part, list[Problem]]:
+) -> tuple[Source, list[Problem]]:
     """Find the channels of the first file in another; return how they differ where they must not."""
     from cytocar.panel.names import channel_isotope
 
@@ -101,7 +101,7 @@ def _match(
     extra = [header.names[column][0] for column in match.extra if column not in more]
     if extra:
         notes.append(f"left out, because {first.path.name} has it not: {', '.join(extra)}")
-    return Part(header, match.columns, notes), differences
+    return Source(header, match.columns, notes), differences
 
 
 def _header_notes(header: FcsHeader) -> list[str]:
@@ -113,66 +113,68 @@ def _header_notes(header: FcsHeader) -> list[str]:
     return notes
 
 
-def survey(part: Part, time: int | None) -> None:
+def survey(source: Source, time: int | None) -> None:
     """Find the largest value of each column, the span of Time, and whether it goes back."""
-    part.largest = np.zeros(len(part.columns))
+    source.largest = np.zeros(len(source.columns))
     first, last, previous, backwards = np.inf, -np.inf, -np.inf, 0
-    for _, block in blocks(part.header):
-        part.largest = np.maximum(part.largest, largest_of(block)[part.columns])
+    for _, block in blocks(source.header):
+        source.largest = np.maximum(source.largest, largest_of(block)[source.columns])
         if time is None:
             continue
-        clock = block[:, part.columns[time]].astype(np.float64)
+        clock = block[:, source.columns[time]].astype(np.float64)
         clock = clock[np.isfinite(clock)]
         if len(clock):
             first, last = min(first, float(clock.min())), max(last, float(clock.max()))
             backwards += int(np.count_nonzero(np.diff(clock, prepend=previous) < 0))
             previous = float(clock[-1])
     if backwards:
-        part.notes.append(f"Time goes back {backwards} times within the file")
+        source.notes.append(f"Time goes back {backwards} times within the file")
     if first > last:
         first = last = 0.0
-    part.run = Run(first, last, time_step(part.header.keywords), recorded(part.header.keywords))
+    source.run = Run(first, last, time_step(source.header.keywords), recorded(source.header.keywords))
 
 
-def continue_time(parts: Sequence[Part], name: str) -> None:
-    runs = [part.run for part in parts if part.run is not None]
+def continue_time(sources: Sequence[Source], name: str) -> None:
+    runs = [source.run for source in sources if source.run is not None]
     added, reasons = shifts(runs)
-    for part, run, shift, how in zip(parts, runs, added, reasons, strict=True):
-        part.scale, part.shift, part.how = run.step / runs[0].step, shift, how
-        if part.scale != 1:
-            part.notes.append(f"$TIMESTEP is {run.step:g} s; {name} is given in units of {runs[0].step:g} s")
-    for before, part in pairwise(parts):
+    for source, run, shift, how in zip(sources, runs, added, reasons, strict=True):
+        source.scale, source.shift, source.how = run.step / runs[0].step, shift, how
+        if source.scale != 1:
+            source.notes.append(
+                f"$TIMESTEP is {run.step:g} s; {name} is given in units of {runs[0].step:g} s"
+            )
+    for before, source in pairwise(sources):
         if (
             before.run
-            and part.run
+            and source.run
             and before.run.start
-            and part.run.start
-            and part.run.start < before.run.start
+            and source.run.start
+            and source.run.start < before.run.start
         ):
-            part.notes.append(
+            source.notes.append(
                 f"began before {before.name} by $DATE and $BTIM; is the order of the files right?"
             )
-    last = parts[-1]
+    last = sources[-1]
     end = last.shift + (last.run.last if last.run else 0) * last.scale
     if end > _EXACT:
         last.notes.append(f"{name} goes up to {end:.0f}: neighbouring units can no longer be distinguished")
 
 
-def largest_values(parts: Sequence[Part], time: int | None) -> npt.NDArray[np.float64]:
-    largest: npt.NDArray[np.float64] = np.max([part.largest for part in parts], axis=0)
+def largest_values(sources: Sequence[Source], time: int | None) -> npt.NDArray[np.float64]:
+    largest: npt.NDArray[np.float64] = np.max([source.largest for source in sources], axis=0)
     if time is not None:
-        ends = [part.run.last * part.scale + part.shift for part in parts if part.run is not None]
+        ends = [source.run.last * source.scale + source.shift for source in sources if source.run is not None]
         # Rounding to single precision may lift the last Time by a unit or more.
         largest[time] = float(np.nextafter(np.float32(max(ends)), np.float32(np.inf)))
     return largest
 
 
-def rows_of(part: Part, number: int, time: int | None) -> Iterator[npt.NDArray[np.float32]]:
-    in_order = np.array_equal(part.columns, np.arange(len(part.columns)))
-    for _, block in blocks(part.header):
-        rows = np.empty((len(block), len(part.columns) + 1), dtype=np.float32)
-        rows[:, :-1] = block[:, : len(part.columns)] if in_order else block[:, part.columns]
-        if time is not None and (part.shift or part.scale != 1):
-            rows[:, time] = block[:, part.columns[time]].astype(np.float64) * part.scale + part.shift
+def rows_of(source: Source, number: int, time: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    in_order = np.array_equal(source.columns, np.arange(len(source.columns)))
+    for _, block in blocks(source.header):
+        rows = np.empty((len(block), len(source.columns) + 1), dtype=np.float32)
+        rows[:, :-1] = block[:, : len(source.columns)] if in_order else block[:, source.columns]
+        if time is not None and (source.shift or source.scale != 1):
+            rows[:, time] = block[:, source.columns[time]].astype(np.float64) * source.scale + source.shift
         rows[:, -1] = number
         yield rows
