@@ -30,7 +30,7 @@ _POINT, _GATE = style.VERMILION, style.INK
 
 
 @style.styled
-def backgating(  # the documented settings of the method
+def backgating(
     adata: AnnData,
     *,
     population: str | None = None,
