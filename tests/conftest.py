@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,24 +27,46 @@ def test_data() -> Path:
     return folder
 
 
+def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that one worker of the session makes; the others wait for it and only read it."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, begun, done, failed = (
+        shared / f"{name}{ending}" for ending in ("", ".begun", ".done", ".failed")
+    )
+    try:
+        begun.touch(exist_ok=False)
+    except FileExistsError:
+        while not done.exists():
+            if failed.exists():
+                pytest.fail(f"another worker could not make {name}")
+            time.sleep(0.2)
+        return folder
+    try:
+        make(folder)
+    except BaseException:
+        failed.touch()
+        raise
+    done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a small simulated study; a test that changes it works on a copy."""
     from cytocar import datasets
 
-    folder = tmp_path_factory.mktemp("simulated") / "study"
-    datasets.write_legend2(folder, cells=CELLS, seed=0)
-    return folder
+    return made_once(
+        "study", lambda folder: datasets.write_legend2(folder, cells=CELLS, seed=0), tmp_path_factory
+    )
 
 
 @pytest.fixture(scope="session")
 def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a finished run of `study`."""
+    """Return the folder of a finished run of `study`; a test that changes it works on a copy."""
     from cytocar.study import run
 
-    out = tmp_path_factory.mktemp("finished") / "results"
-    run(study, out)
-    return out
+    return made_once("results", lambda folder: run(study, folder), tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_shows_scaled_medians_of_labelled_cells(cells: anndata.AnnData, cars: an
     matrix = np.asarray(shown.images[0].get_array())
     clusters = [tick.get_text() for tick in shown.get_yticklabels()]
     markers = [tick.get_text() for tick in shown.get_xticklabels()]
-    assert sorted(markers) == sorted(cars.var_names)
+    assert sorted(markers) == sorted(cars.var_names[cars.var["used_for_clustering"]])
     labels = cars.obs["phenograph"].astype(str).to_numpy()
     for cluster in ("1", "6", "9"):
         for marker in ("CD4", "CD8a", "GZMB"):
@@ -36,9 +36,15 @@ def test_shows_scaled_medians_of_labelled_cells(cells: anndata.AnnData, cars: an
 
 
 def test_rows_go_by_subset_with_none_last(cars: anndata.AnnData) -> None:
-    axes = parts(pl.heatmap(cars))
+    # a run rarely has cells that are in no cluster: here those of one cluster are
+    some = cars.copy()
+    some.obs["phenograph"] = some.obs["phenograph"].astype(str).replace({"5": "-1"})
+    axes = parts(pl.heatmap(some))
     rows = [tick.get_text() for tick in axes["heatmap"].get_yticklabels()]
-    assert rows == ["6", "1", "2", "3", "5", "4", "7", "8", "9", "-1"]
+    usual = some.obs.groupby("phenograph")["subset"].agg(lambda s: s.astype(str).mode()[0])
+    by_subset = sorted(set(rows) - {"-1"}, key=lambda name: (usual[name], int(name)))
+    assert rows == [*by_subset, "-1"]
+    assert usual[rows[0]] == "CD4"
     assert len(axes["subset"].patches) == len(rows)
 
 
@@ -54,7 +60,7 @@ def test_bars_are_shares_and_say_n(cars: anndata.AnnData) -> None:
 
 def test_markers_asked_for_keep_their_order_in_any_spelling(cars: anndata.AnnData) -> None:
     axes = parts(pl.heatmap(cars, markers=["pd1", "ki-67", "HLADR"]))["heatmap"]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["PD-1", "Ki67", "HLA-DR"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["PD1", "Ki67", "HLADR"]
 
 
 def test_works_by_any_column_and_without_subsets(cars: anndata.AnnData) -> None:

@@ -22,7 +22,7 @@ def test_points_and_intervals_on_a_logarithmic_axis(tables: SimpleNamespace) -> 
     assert axes.get_yscale() == "log"
     months, share = line(axes, "quantified")
     assert months.tolist() == [2, 12, 36, 60]
-    assert share.tolist() == [3.01, 1.04, 0.49, 0.24]
+    assert share.tolist() == tables.frequency["pct_of_cd45"].tolist()
     bars = next(c for c in axes.containers if c.get_label() == "intervals")
     ends = np.array([segment[:, 1] for segment in bars[2][0].get_segments()])
     assert ends == pytest.approx(tables.frequency[["pct_low", "pct_high"]].to_numpy())
@@ -31,11 +31,12 @@ def test_points_and_intervals_on_a_logarithmic_axis(tables: SimpleNamespace) -> 
 
 
 def test_limits_are_those_of_each_sample(tables: SimpleNamespace) -> None:
-    frequency = tables.frequency.assign(n_cd45=[10_000, 20_000, 40_000, 80_000])
-    axes = pl.kinetics(frequency).axes[0]
-    assert line(axes, "LoD")[1] == pytest.approx([0.09, 0.045, 0.0225, 0.01125])
+    whole = np.array([10_000, 20_000, 40_000, 80_000])
+    axes = pl.kinetics(tables.frequency.assign(n_cd45=whole)).axes[0]
+    lod = 100 * tables.frequency["lod_events"].to_numpy() / whole
+    assert line(axes, "LoD")[1] == pytest.approx(lod)
     assert line(axes, "LoQ")[1] == pytest.approx([0.25, 0.125, 0.0625, 0.03125])
-    assert axes.get_ylim()[0] < 0.01125
+    assert axes.get_ylim()[0] < lod.min()
 
 
 def test_not_detected_is_an_arrow_from_the_upper_limit_and_not_a_point(tables: SimpleNamespace) -> None:
@@ -58,15 +59,15 @@ def test_not_detected_is_an_arrow_from_the_upper_limit_and_not_a_point(tables: S
 
 
 def test_the_broken_line_falls_by_the_half_life_through_the_points(tables: SimpleNamespace) -> None:
-    kinetics = tables.kinetics.assign(value=[17.2417, 47.37])
-    x, y = line(pl.kinetics(tables.frequency, kinetics).axes[0], "fit")
-    slope, intercept = np.polyfit([2, 12, 36, 60], np.log([3.01, 1.04, 0.49, 0.24]), 1)
+    x, y = line(pl.kinetics(tables.frequency, tables.kinetics).axes[0], "fit")
+    slope, intercept = np.polyfit([2, 12, 36, 60], np.log(tables.frequency["pct_of_cd45"]), 1)
     assert y == pytest.approx(np.exp(intercept + slope * x), rel=1e-3)
 
 
 def test_half_life_is_written_with_its_interval(tables: SimpleNamespace) -> None:
     texts = "\n".join(text.get_text() for text in pl.kinetics(tables.frequency, tables.kinetics).texts)
-    assert "half-life\n  17.2 months\n  (6.5 to 23.3)" in texts
+    value, low, high = tables.kinetics.set_index("measure").loc["half_life", ["value", "low", "high"]]
+    assert f"half-life\n  {value:.3g} months\n  ({low:.3g} to {high:.3g})" in texts
 
 
 def test_a_panel_a_patient_with_one_scale_and_controls_left_out(tables: SimpleNamespace) -> None:
@@ -88,12 +89,12 @@ def test_detection_shows_events_interval_and_limits(tables: SimpleNamespace) -> 
     axes = pl.detection(tables.frequency).axes[0]
     events, _ = line(axes, "quantified")
     assert events.tolist() == tables.frequency["n_car"].tolist()
-    assert line(axes, "limit of blank")[0].tolist() == [4] * 4
-    assert line(axes, "limit of detection")[0].tolist() == [9] * 4
-    assert line(axes, "limit of quantitation")[0].tolist() == [25] * 4
+    for limit, column in (("blank", "lob"), ("detection", "lod"), ("quantitation", "loq")):
+        assert line(axes, f"limit of {limit}")[0].tolist() == tables.frequency[f"{column}_events"].tolist()
     assert [t.get_text() for t in axes.get_yticklabels()] == ["2mo", "1yr", "3yr", "5yr"]
     ends = np.array([segment[:, 0] for segment in axes.containers[0][2][0].get_segments()])
-    assert ends == pytest.approx(tables.frequency[["pct_low", "pct_high"]].to_numpy() * 600)
+    whole = tables.frequency["n_cd45"].to_numpy()
+    assert ends == pytest.approx(tables.frequency[["pct_low", "pct_high"]].to_numpy() * whole[:, None] / 100)
 
 
 def test_detection_draws_into_axes_and_without_known_limits(tables: SimpleNamespace) -> None:

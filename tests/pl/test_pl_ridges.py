@@ -18,7 +18,7 @@ def drawn(axes: object, label: str) -> list[object]:
 
 
 def test_the_number_of_every_sample_stands_on_its_ridge(tables: SimpleNamespace) -> None:
-    (axes,) = pl.ridges(tables.densities, tables.thresholds).axes
+    (axes,) = pl.ridges(tables.densities, tables.thresholds.drop(columns=["low", "high"])).axes
     # by default the threshold that is found in known negatives
     assert axes.get_xlabel() == "VHH, arcsinh units"
     rows = tables.thresholds[tables.thresholds["name"] == "VHH"]
@@ -27,8 +27,8 @@ def test_the_number_of_every_sample_stands_on_its_ridge(tables: SimpleNamespace)
     assert [tick.get_text() for tick in axes.get_yticklabels()] == rows["sample_id"].tolist()
     assert [line.get_ydata()[0] for line in lines] == [3, 2, 1, 0]
     words = [text.get_text() for text in axes.figure.texts]
-    for value in rows["value"]:
-        assert f"{value:.2f}  known negatives 0.90" in words
+    for value, confidence in zip(rows["value"], rows["confidence"], strict=True):
+        assert f"{value:.2f}  known negatives {confidence:.2f}" in words
     assert drawn(axes, "range") == []
 
 
@@ -36,7 +36,7 @@ def test_ranges_are_bands_from_low_to_high(tables: SimpleNamespace) -> None:
     table = tables.thresholds.assign(
         low=tables.thresholds["value"] - 0.2, high=tables.thresholds["value"] + 0.3
     )
-    table.loc[table["sample_id"] == "P01_1yr", ["low", "high"]] = np.nan
+    table.loc[table["sample_id"] == "P1_1yr", ["low", "high"]] = np.nan
     (axes,) = pl.ridges(tables.densities, table, name="CD3").axes
     rows = table[table["name"] == "CD3"].dropna(subset=["low"])
     bands = drawn(axes, "range")
@@ -45,10 +45,9 @@ def test_ranges_are_bands_from_low_to_high(tables: SimpleNamespace) -> None:
         box = band.get_paths()[0].get_extents()
         assert (box.x0, box.x1) == pytest.approx((low, high))
     words = [text.get_text() for text in axes.figure.texts]
-    assert (
-        f"{rows['value'].iloc[0]:.2f} ({rows['low'].iloc[0]:.2f} to {rows['high'].iloc[0]:.2f})  valley 0.90"
-        in words
-    )
+    first = rows.iloc[0]
+    number = f"{first['value']:.2f} ({first['low']:.2f} to {first['high']:.2f})"
+    assert f"{number}  valley {first['confidence']:.2f}" in words
 
 
 def test_heights_are_roots_and_a_tall_peak_far_below_is_cut() -> None:
@@ -68,10 +67,10 @@ def test_heights_are_roots_and_a_tall_peak_far_below_is_cut() -> None:
     assert "height: square root of density, tops cut" in {text.get_text() for text in axes.figure.texts}
 
 
-def test_stated_fallback_and_left_out_numbers(tables: SimpleNamespace) -> None:
-    stated = pl.ridges(tables.densities, tables.thresholds, name="CD8a").axes[0]
+def test_stated_fallback_and_left_out_numbers(tables: SimpleNamespace, marked: pd.DataFrame) -> None:
+    stated = pl.ridges(tables.densities, marked, name="CD8a").axes[0]
     assert {to_hex(line.get_color()).upper() for line in drawn(stated, "threshold")} == {"#0072B2"}
-    second = pl.ridges(tables.densities, tables.thresholds.astype({"fallback": str}), name="CD4").axes[0]
+    second = pl.ridges(tables.densities, marked.astype({"fallback": str}), name="CD4").axes[0]
     assert {to_hex(line.get_color()).upper() for line in drawn(second, "threshold")} == {"#D55E00"}
     table = tables.thresholds.copy()
     table.loc[table["name"] == "CD4", ["value", "rule"]] = [np.nan, "left out"]

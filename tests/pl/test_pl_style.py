@@ -137,7 +137,7 @@ def test_widths_are_at_least_those_of_the_renderer() -> None:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    for text in ("n = 2,191", "CD107a", "P01_2mo", "HLA-DR", "mmmWWW", "95 % interval", "Ki67 (%)"):
+    for text in ("n = 2,191", "CD107a", "P1_2mo", "HLA-DR", "mmmWWW", "95 % interval", "Ki67 (%)"):
         real = (
             TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", size=7)).get_extents().width
             * 25.4
