@@ -74,7 +74,7 @@ def files_once(study: Path, no_figures: None, tmp_path_factory: pytest.TempPathF
     results = process_all(checked.study, checked.strategy, checked.spillover, workers=1, progress=silent)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(run.__globals__, "_process_all", lambda *_, **__: copy.deepcopy(results))
+        patch.setitem(run.__globals__, "process_all", lambda *_, **__: copy.deepcopy(results))
         yield
 
 
