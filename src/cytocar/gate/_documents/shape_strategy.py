@@ -54,8 +54,8 @@ _USUAL: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The gate of a population of a document, as it is told to people."""
+class GateText:
+    """The gate of a population of a document in words."""
 
     text: str
 
@@ -69,7 +69,7 @@ class ShapedPopulation:
 
     name: str
     parent: str
-    gate: Shape
+    gate: GateText
     path: tuple[str, ...]
 
 
@@ -157,7 +157,7 @@ class ShapeStrategy:
             ShapedPopulation(
                 self.labels[population.id],
                 self._label(population.parent),
-                Shape(_gate_text(self.document, self.document.gate(population.id))),
+                GateText(_gate_text(self.document, self.document.gate(population.id))),
                 population.path,
             )
             for population in self.document.populations
@@ -255,8 +255,8 @@ class ShapeStrategy:
     def _stated_subsets(self) -> Mapping[str, str]:
         if self.subsets_named is not None:
             return self.subsets_named
-        said = self.document.roles.items()
-        return {role.removeprefix(_SUBSET): path for role, path in said if role.startswith(_SUBSET)}
+        roles = self.document.roles.items()
+        return {role.removeprefix(_SUBSET): path for role, path in roles if role.startswith(_SUBSET)}
 
     @property
     def subsets(self) -> tuple[str, ...]:

@@ -31,8 +31,8 @@ def text_of(strategy: Strategy) -> str:
     document = strategy.as_document()
     if document is None:
         return strategy.as_thresholds().to_yaml()
-    said = f"      <strategy>{element_text(strategy.name)}</strategy>\n{roles_xml(document.roles)}"
-    return gatingml_text(document, custom_info=said, own_scales=True)
+    custom_info = f"      <strategy>{element_text(strategy.name)}</strategy>\n{roles_xml(document.roles)}"
+    return gatingml_text(document, custom_info=custom_info, own_scales=True)
 
 
 def read_stored(given: Strategy | str | None) -> Strategy | None:
@@ -55,9 +55,9 @@ def strategy_from(text: str) -> Strategy:
         return GateTree.from_yaml(text)
     root = parse_xml(text.encode("utf-8"), where="gates as applied", what="Gating-ML 2.0")
     names = [
-        said.text
+        name.text
         for node in root.all("custom_info")
         for maker in node.all("cytocar")
-        for said in maker.all("strategy")
+        for name in maker.all("strategy")
     ]
     return ShapeStrategy(document_from(root), name=names[0] if names else "gates")
