@@ -313,7 +313,7 @@ def _draw_samples(axes: Axes, points: pd.DataFrame, months: np.ndarray) -> None:
     if below.any():
         axes.errorbar(
             months[below], high[below], yerr=0.55 * high[below], uplims=True, fmt="none", ecolor=style.INK,
-            elinewidth=0.9, capsize=2.0, zorder=3, label="not_detected",
+            elinewidth=0.9, capsize=2.0, zorder=3, label=NOT_DETECTED,
         )  # fmt: skip
 
 
