@@ -28,6 +28,21 @@ def test_counts_and_files_of_a_strategy(study, tmp_path):
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"P1_2mo_CAR-T.fcs", "P1_2mo_CAR-T_DN.fcs"}
 
 
+def test_a_file_takes_the_numbers_pinned_for_it_and_those_of_other_files_do_no_harm(study, tmp_path):
+    path, panel = study / "fcs" / "P1_2mo.fcs", study / "panel.csv"
+
+    def cells(*pins: tuple[str, float]) -> int:
+        tree = gate.car_t()
+        for sample, number in pins:
+            tree = tree.with_threshold("VHH", number, sample=sample)
+        (tmp_path / "mine.yaml").write_text(tree.to_yaml(), encoding="utf-8")
+        table = gate_files(tmp_path / "mine.yaml", [path], panel=panel)
+        return int(table.set_index("population").loc["CAR-T", "events"])
+
+    assert cells(("another", 9.0)) == cells() > 0
+    assert cells(("another", 0.0), ("P1_2mo", 9.0)) == 0
+
+
 def test_gatingml_gates_get_counts_as_they_are(test_data, tmp_path):
     folder = test_data / "gatingml"
     path = folder / "example_cytof_data_for_gatingML.fcs"
