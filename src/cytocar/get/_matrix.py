@@ -52,8 +52,8 @@ def columns(adata: AnnData, markers: str | Sequence[str] | None = None) -> NDArr
         raise ParameterError("the list of markers is empty", fix="name at least one, or pass None for all")
     from cytocar.panel.names import marker_key
 
-    found = matching.positions(asked, names, key=marker_key, what="marker")
-    return np.array(found, dtype=np.intp)
+    positions = matching.positions(asked, names, key=marker_key, what="marker")
+    return np.array(positions, dtype=np.intp)
 
 
 def matrix(
@@ -90,8 +90,8 @@ def matrix(
     if layer is not None and layer not in adata.layers:
         # newer anndata lists X among the layers, under the key None
         layers = [str(name) for name in adata.layers if name is not None]
-        known = did_you_mean(layer, layers) if layers else "there are no layers"
-        raise ParameterError(f"{layer!r} is not a layer of these data", fix=f"{known}")
+        choices = did_you_mean(layer, layers) if layers else "there are no layers"
+        raise ParameterError(f"{layer!r} is not a layer of these data", fix=choices)
     values: Any = adata.X if layer is None else adata.layers[layer]
     if values is None:
         raise ParameterError("this AnnData has no X", fix="give the layer that holds the values")

@@ -79,7 +79,7 @@ def read_fcs(
     FcsError
         The file is not FCS, damaged, or contradicts itself.
     PanelError
-        The panel is malformed, or the file lacks channels of it.
+        The panel is malformed, or the file is missing channels of it.
 
     Examples
     --------

@@ -49,7 +49,7 @@ def debarcode(
 ) -> AnnData | None:
     """Find the sample of each event of a barcoded pool by its barcode channels; remove nothing.
 
-    On v = arcsinh(counts / 10) of the barcode channels. With k positives a sample, the k strongest channels of an
+    On v = arcsinh(counts / 10) of the barcode channels. With k positives per sample, the k strongest channels of an
     event are its code, and its separation is v of the k-th minus v of the (k + 1)-th, divided by the 95th
     percentile of v in the positive channels of all events with that code. Where samples differ in their numbers of
     positives, the code is the one of the key that the strongest channels make; the key holds no code within another,
@@ -269,7 +269,7 @@ def barcode_table(adata: AnnData) -> pd.DataFrame:
 
     Returns
     -------
-    Table with one row a sample, in the order of the key: ``barcode``; ``positives`` (columns of the key, parted by
+    Table with one row per sample, in the order of the key: ``barcode``; ``positives`` (columns of the key, separated by
     blanks); ``events`` with this code; of these ``below_cutoff`` of the separation, ``beyond_distance``, and
     ``assigned``; ``yield`` (assigned / events, NaN where there are none); ``cutoff`` of the separation; ``rule``
     (given, auto, or default where no cut-off could be found); ``scale`` (95th percentile of arcsinh(counts / 10) of

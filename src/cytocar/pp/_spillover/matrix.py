@@ -161,7 +161,7 @@ class Spillover:
     def adapt(self, channels: Iterable[str]) -> tuple[Spillover, list[str]]:
         """Return the matrix for the channels of another panel, and a note on every gap in it.
 
-        What both have is kept; a channel that the matrix lacks neither emits nor receives.
+        What both have is kept; a channel that is not in the matrix neither emits nor receives.
 
         Parameters
         ----------

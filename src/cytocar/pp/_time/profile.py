@@ -159,7 +159,7 @@ def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:
 
     Returns
     -------
-    Table with one row a bin: ``bin`` (from 0), ``start_s``, ``end_s`` (s since the clock's start), ``events``,
+    Table with one row per bin: ``bin`` (from 0), ``start_s``, ``end_s`` (s since the clock's start), ``events``,
     ``events_per_s``, ``cell_fraction`` (0 to 1), ``dna_median`` and ``cd45_median`` (counts, of cells, or of all
     events before `cytocar.pp.clean`), ``bead_median`` (counts, mean of the bead channels, of beads) and ``note``:
     a pause, Time that runs backwards or is missing. What is not there is NaN.
