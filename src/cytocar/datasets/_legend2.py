@@ -365,7 +365,7 @@ def _as_anndata(planned: Sequence[Tube], options: Settings, channels: Layout) ->
         simulated = simulate(tube, options, channels)
         counts.append(simulated.counts)
         n = len(simulated.kind)
-        part = pd.DataFrame(
+        events = pd.DataFrame(
             {
                 keys.SAMPLE: tube.sample_id,
                 keys.PATIENT: tube.patient_id,
@@ -378,7 +378,7 @@ def _as_anndata(planned: Sequence[Tube], options: Settings, channels: Layout) ->
         truth = _truth.events(simulated).add_prefix("truth_")
         for column in truth.columns[truth.dtypes == "category"]:
             truth[column] = truth[column].astype(object)
-        obs.append(pd.concat([part, truth], axis=1))
+        obs.append(pd.concat([events, truth], axis=1))
     table = pd.concat(obs, ignore_index=True)
     table.index = pd.Index(
         table[keys.SAMPLE].astype(str) + ":" + table[keys.EVENT_INDEX].astype(str), name=None
@@ -394,7 +394,7 @@ def _as_anndata(planned: Sequence[Tube], options: Settings, channels: Layout) ->
         table[f"truth_{column}"] = pd.Categorical(table[f"truth_{column}"])
     var = channels.panel.var
     columns = [channels.names.index(marker) for marker in var[keys.MARKER]]
-    adata = AnnData(X=np.concatenate([part[:, columns] for part in counts]), obs=table, var=var)
+    adata = AnnData(X=np.concatenate([events[:, columns] for events in counts]), obs=table, var=var)
     provenance.set_state(adata, keys.STATE_COUNTS)
     provenance.record(adata, "datasets.legend2", {**vars(options)})
     return adata

@@ -166,7 +166,7 @@ def _samples_of(adata: AnnData) -> Iterator[tuple[str, np.ndarray]]:
 
 def _parents(adata: AnnData, member: Mapping[str, np.ndarray]) -> dict[str, str]:
     recorded = dict(_named_parents(json.loads(adata.uns.get(keys.UNS, {}).get(keys.GATING, "{}"))))
-    found = {}
+    parents = {}
     earlier: list[str] = []
     for name, its in member.items():
         parent = recorded.get(name)
@@ -174,9 +174,9 @@ def _parents(adata: AnnData, member: Mapping[str, np.ndarray]) -> dict[str, str]
             # Where the record is silent, the smallest population so far that holds all of this one.
             holding = [other for other in earlier if not (its & ~member[other]).any()]
             parent = min(reversed(holding), key=lambda other: member[other].sum(), default=_EVENTS)
-        found[name] = parent if parent in member else _EVENTS
+        parents[name] = parent if parent in member else _EVENTS
         earlier.append(name)
-    return found
+    return parents
 
 
 def _named_parents(gating: Any) -> Iterator[tuple[str, str]]:
@@ -331,9 +331,9 @@ def _signs(expected: pd.DataFrame, comparisons: pd.DataFrame | None) -> pd.DataF
         for row in comparisons.to_dict("records"):
             called[_comparison_key(row)] = (str(row["call"]), float(row["effect"]))
     signs = expected.copy()
-    found = [called.get(_comparison_key(row), ("", float("nan"))) for row in signs.to_dict("records")]
-    signs["call"] = [call for call, _ in found]
-    signs["effect"] = [effect for _, effect in found]
+    judged = [called.get(_comparison_key(row), ("", float("nan"))) for row in signs.to_dict("records")]
+    signs["call"] = [call for call, _ in judged]
+    signs["effect"] = [effect for _, effect in judged]
     signs["agrees"] = [
         call in _AGREEING[sign] for sign, call in zip(signs["expected"], signs["call"], strict=True)
     ]

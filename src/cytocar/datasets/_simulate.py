@@ -140,10 +140,10 @@ def _who(
     first[of_type[CELL]] = np.repeat(np.arange(len(people.names), dtype=np.int16), per_population)
     share = per_population / per_population.sum()
     for name in (DEBRIS, DEAD, DOUBLET, CELL_BEAD):
-        part = first[of_type[name]]
-        part[:] = rng.choice(len(share), size=len(part), p=share)
-    part = second[of_type[DOUBLET]]
-    part[:] = rng.choice(len(share), size=len(part), p=share)
+        drawn = first[of_type[name]]
+        drawn[:] = rng.choice(len(share), size=len(drawn), p=share)
+    drawn = second[of_type[DOUBLET]]
+    drawn[:] = rng.choice(len(share), size=len(drawn), p=share)
     return first, second
 
 

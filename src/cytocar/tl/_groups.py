@@ -21,8 +21,8 @@ def grouping(adata: AnnData, groupby: str) -> tuple[NDArray[np.str_], list[str]]
     import pandas as pd
 
     if groupby not in adata.obs:
-        known = [str(column) for column in adata.obs.columns]
-        raise ParameterError(f"obs has no column {groupby!r}", fix=did_you_mean(groupby, known))
+        columns = [str(column) for column in adata.obs.columns]
+        raise ParameterError(f"obs has no column {groupby!r}", fix=did_you_mean(groupby, columns))
     series = adata.obs[groupby]
     labels = np.where(series.notna(), series.astype(str).to_numpy(object), "").astype(str)
     if isinstance(series.dtype, pd.CategoricalDtype):

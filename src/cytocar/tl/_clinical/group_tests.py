@@ -84,10 +84,10 @@ def group_test(
         raise ParameterError(
             f"{groups} has {len(names)} groups ({', '.join(names) or 'none'})", fix="this compares two"
         )
-    known = np.isfinite(numbers) & (label != "")
-    a, b = (numbers[known & (label == name)] for name in names)
-    lost = int((~known).sum())
-    left_out = f"{lost} of {len(known)} rows lack {value} or {groups}" if lost else ""
+    complete = np.isfinite(numbers) & (label != "")
+    a, b = (numbers[complete & (label == name)] for name in names)
+    lost = int((~complete).sum())
+    left_out = f"{lost} of {len(complete)} rows lack {value} or {groups}" if lost else ""
     rows = []
     for name in tests:
         row: dict[str, object] = {

@@ -60,8 +60,8 @@ def join_patients(results: pd.DataFrame, patients: pd.DataFrame, *, on: str = ke
         raise ParameterError(
             f"both tables have {', '.join(map(repr, both))}", fix="rename the columns of one of them"
         )
-    place = {name: row for row, name in enumerate(right) if name}
-    rows = np.array([place.get(name, -1) for name in left], dtype=np.int64)
+    row_of = {name: row for row, name in enumerate(right) if name}
+    rows = np.array([row_of.get(name, -1) for name in left], dtype=np.int64)
     if len(rows) and (rows < 0).all():
         raise ParameterError(
             f"no {on} is in both tables: results have {', '.join(map(repr, sorted(set(left))[:3]))}, patients have "
@@ -135,12 +135,12 @@ def follow_up(patients: pd.DataFrame, *, start: str, event: str, last: str) -> p
             problems.append(Problem(f"row {row}", f"{ends} {what} {start}", fix))
     if problems:
         raise StudyError(problems)
-    found = patients.copy()
+    table = patients.copy()
     if event == "event":
-        found["event_date"] = patients[event]
-    found[keys.MONTHS] = months
-    found["event"] = seen.to_numpy().astype(np.int64)
-    return found
+        table["event_date"] = patients[event]
+    table[keys.MONTHS] = months
+    table["event"] = seen.to_numpy().astype(np.int64)
+    return table
 
 
 def persistence(

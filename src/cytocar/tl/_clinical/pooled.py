@@ -180,10 +180,10 @@ def _pooled_row(
 
 def _largest_q(x: np.ndarray, n: np.ndarray) -> float:
     """Return Q were all the events in as few studies as possible, the largest or the smallest studies first."""
-    found = []
+    largest = []
     for order in (np.argsort(n), np.argsort(-n)):
         before = np.concatenate([[0], np.cumsum(n[order])[:-1]])
         packed = np.clip(x.sum() - before, 0, n[order])
         y, v = _logits(packed, n[order])
-        found.append(_q(y, 1 / v)[0])
-    return max(found)
+        largest.append(_q(y, 1 / v)[0])
+    return max(largest)

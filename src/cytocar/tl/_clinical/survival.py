@@ -76,7 +76,7 @@ def kaplan_meier(
     months, seen, kept, left_out = event_times(table, time, event, () if groups is None else (groups,))
     label = np.full(len(months), "all", dtype=object) if groups is None else _counts.text(kept, groups)
     z = float(ndtri((1 + level) / 2))
-    parts = []
+    curves = []
     for name in _order(label):
         mine = label == name
         times, at_risk, d, censored = _life_table(months[mine], seen[mine])
@@ -86,7 +86,7 @@ def kaplan_meier(
             spread = np.sqrt(np.cumsum(d / (at_risk * (at_risk - d)))) / np.log(survival)
             low, high = (np.where(inside, survival ** np.exp(s * z * spread), np.nan) for s in (-1, 1))
         why = np.where(inside, "", np.where(survival > 0, "no event yet", "share 0") + ": no interval")
-        parts.append(
+        curves.append(
             pd.DataFrame(
                 {
                     "group": name, "time": times, "n_at_risk": at_risk.astype(np.int64),
@@ -96,7 +96,7 @@ def kaplan_meier(
                 }
             )
         )  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(curves, ignore_index=True)
 
 
 def survival_at(curve: pd.DataFrame, times: ArrayLike) -> pd.DataFrame:
@@ -136,22 +136,22 @@ def survival_at(curve: pd.DataFrame, times: ArrayLike) -> pd.DataFrame:
             f"times holds {wanted[~(wanted >= 0)][0]:g}", fix="a time is a number of at least 0"
         )
     rows = []
-    for name, part in curve.groupby("group", sort=False):
-        when = part["time"].to_numpy(float)
+    for name, of_group in curve.groupby("group", sort=False):
+        when = of_group["time"].to_numpy(float)
         for moment in wanted:
-            place = int(np.searchsorted(when, moment, side="right")) - 1
-            row: dict[str, object] = {"group": name, "time": float(moment), "n": int(part["n"].iloc[0])}
-            beyond = moment > when[-1] and part["survival"].iloc[-1] > 0
+            last = int(np.searchsorted(when, moment, side="right")) - 1
+            row: dict[str, object] = {"group": name, "time": float(moment), "n": int(of_group["n"].iloc[0])}
+            beyond = moment > when[-1] and of_group["survival"].iloc[-1] > 0
             row["n_at_risk"] = int(
-                part.loc[part["time"] >= moment, ["n_events", "n_censored"]].to_numpy().sum()
+                of_group.loc[of_group["time"] >= moment, ["n_events", "n_censored"]].to_numpy().sum()
             )
             for column in ("survival", "low", "high"):
                 before = 1.0 if column == "survival" else np.nan
-                row[column] = np.nan if beyond else before if place < 0 else float(part[column].iloc[place])
-            row["unit"] = part["unit"].iloc[0]
+                row[column] = np.nan if beyond else before if last < 0 else float(of_group[column].iloc[last])
+            row["unit"] = of_group["unit"].iloc[0]
             row["note"] = (
                 f"beyond the last visit at {when[-1]:g}" if beyond
-                else "no event yet: no interval" if place < 0 else part["note"].iloc[place]
+                else "no event yet: no interval" if last < 0 else of_group["note"].iloc[last]
             )  # fmt: skip
             rows.append(row)
     return pd.DataFrame(rows)
@@ -190,19 +190,19 @@ def median_survival(curve: pd.DataFrame) -> pd.DataFrame:
 
     _require_curve(curve)
     rows = []
-    for name, part in curve.groupby("group", sort=False):
-        when = part["time"].to_numpy(float)
-        found = {
-            "median": _crossing(when, part["survival"].to_numpy(float)),
-            "low": _crossing(when, part["low"].to_numpy(float)),
-            "high": _crossing(when, part["high"].to_numpy(float)),
+    for name, of_group in curve.groupby("group", sort=False):
+        when = of_group["time"].to_numpy(float)
+        times = {
+            "median": _crossing(when, of_group["survival"].to_numpy(float)),
+            "low": _crossing(when, of_group["low"].to_numpy(float)),
+            "high": _crossing(when, of_group["high"].to_numpy(float)),
         }
-        missing = [word for word, value in found.items() if np.isnan(value)]
+        missing = [word for word, value in times.items() if np.isnan(value)]
         note = f"not reached: {', '.join(missing)}" if missing else ""
         rows.append(
             {
-                "group": name, "n": int(part["n"].iloc[0]), "n_events": int(part["n_events"].sum()), **found,
-                "unit": part["unit"].iloc[0], "note": note,
+                "group": name, "n": int(of_group["n"].iloc[0]), "n_events": int(of_group["n_events"].sum()), **times,
+                "unit": of_group["unit"].iloc[0], "note": note,
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -319,14 +319,14 @@ def event_times(
     if np.any(months < 0):
         row = int(np.flatnonzero(months < 0)[0])
         raise ParameterError(f"{_WHAT}: {time} in row {row} is {months[row]:g}", fix="a time is at least 0")
-    known = np.isfinite(months) & np.isfinite(seen)
+    complete = np.isfinite(months) & np.isfinite(seen)
     for column in more:
-        known &= np.array([not _counts.is_missing(value) for value in table[column]])
-    if not known.any():
+        complete &= np.array([not _counts.is_missing(value) for value in table[column]])
+    if not complete.any():
         raise ParameterError(f"{_WHAT}: no row has all of {', '.join((time, event, *more))}")
-    lost = int((~known).sum())
-    note = f"{lost} of {len(known)} rows lack {' or '.join((time, event, *more))}" if lost else ""
-    return months[known], seen[known] == 1, table[known], note
+    lost = int((~complete).sum())
+    note = f"{lost} of {len(complete)} rows lack {' or '.join((time, event, *more))}" if lost else ""
+    return months[complete], seen[complete] == 1, table[complete], note
 
 
 def _order(label: np.ndarray) -> list[str]:
@@ -334,12 +334,12 @@ def _order(label: np.ndarray) -> list[str]:
 
 
 def _crossing(when: np.ndarray, share: np.ndarray) -> float:
-    known = np.isfinite(share)
-    below = np.flatnonzero(known & (share <= 0.5 + _HAIR))
+    reached = np.isfinite(share)
+    below = np.flatnonzero(reached & (share <= 0.5 + _HAIR))
     if not below.size:
         return float("nan")
     first = int(below[0])
-    lower = np.flatnonzero(known & (share < 0.5 - _HAIR))
+    lower = np.flatnonzero(reached & (share < 0.5 - _HAIR))
     if abs(share[first] - 0.5) <= _HAIR and lower.size:
         return float((when[first] + when[lower[0]]) / 2)
     return float(when[first])

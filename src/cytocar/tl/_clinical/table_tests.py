@@ -78,15 +78,15 @@ def table_test(
             "test": name, "unit": unit, "n": n, "rows": kept.shape[0], "columns": kept.shape[1],
             "statistic": np.nan, "df": np.nan, "expected_minimum": np.nan, "p_value": np.nan, "p_minimum": np.nan,
         }  # fmt: skip
-        found: dict[str, float] = {}
+        result: dict[str, float] = {}
         if min(kept.shape) < 2:
             why = "no test: fewer than two rows or two columns have counts"
         elif name == EXACT:
-            found, why = _exact(kept)
+            result, why = _exact(kept)
         else:
-            found, why = _chi2(kept, corrected=name == CORRECTED)
-        row |= found
-        p, floor = float(found.get("p_value", np.nan)), float(found.get("p_minimum", np.nan))
+            result, why = _chi2(kept, corrected=name == CORRECTED)
+        row |= result
+        p, floor = float(result.get("p_value", np.nan)), float(result.get("p_minimum", np.nan))
         row["note"] = p_note(p, floor, unit, dropped, why)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -111,7 +111,7 @@ def _chi2(counts: np.ndarray, *, corrected: bool) -> tuple[dict[str, float], str
     square = counts.shape == (2, 2)
     if corrected and not square:
         return {}, "no p: the correction is for 2 x 2 tables"
-    found = chi2_contingency(counts, correction=corrected)
+    result = chi2_contingency(counts, correction=corrected)
     if square:
         # A 2 x 2 table has one free entry; the chi-square is largest at one of its ends.
         (a, b), (c, d) = counts
@@ -120,17 +120,17 @@ def _chi2(counts: np.ndarray, *, corrected: bool) -> tuple[dict[str, float], str
         floor = min(float(chi2_contingency(other, correction=corrected).pvalue) for other in far)
     else:
         largest = _largest_chi2(counts)
-        floor = np.nan if largest is None else float(chi2.sf(largest, found.dof))
+        floor = np.nan if largest is None else float(chi2.sf(largest, result.dof))
     notes = []
-    if found.expected_freq.min() < 5:
-        notes.append(f"an expected count is {found.expected_freq.min():.2g}, below 5: prefer exact")
+    if result.expected_freq.min() < 5:
+        notes.append(f"an expected count is {result.expected_freq.min():.2g}, below 5: prefer exact")
     if np.isnan(floor):
         notes.append("smallest p not searched for: too many tables")
     return {
-        "statistic": float(found.statistic),
-        "df": float(found.dof),
-        "expected_minimum": float(found.expected_freq.min()),
-        "p_value": float(found.pvalue),
+        "statistic": float(result.statistic),
+        "df": float(result.dof),
+        "expected_minimum": float(result.expected_freq.min()),
+        "p_value": float(result.pvalue),
         "p_minimum": floor,
     }, "; ".join(notes)
 
@@ -204,29 +204,29 @@ def _halves(
         rows, columns = columns, rows
     base = np.concatenate([[1], np.cumprod(rows[:-1] + 1)])
     middle = (len(columns) + 1) // 2
-    found = []
-    for places in (range(middle), range(middle, len(columns))):
+    halves = []
+    for half in (range(middle), range(middle, len(columns))):
         used = np.zeros((1, len(rows)), dtype=np.int32)
         value, ways = np.zeros(1), np.ones(1)
-        for place in places:
-            if comb(int(columns[place]) + len(rows) - 1, len(rows) - 1) > _MOST_FILLINGS:
+        for column in half:
+            if comb(int(columns[column]) + len(rows) - 1, len(rows) - 1) > _MOST_FILLINGS:
                 return None
-            fillings = _fillings(rows, int(columns[place]))
+            fillings = _fillings(rows, int(columns[column]))
             if len(fillings) * len(used) > _MOST_FILLINGS:
                 return None
-            more = score(fillings, place)
-            parts = []
+            more = score(fillings, column)
+            blocks = []
             for row in range(0, len(used), max(1, _AT_ONCE // len(fillings))):
                 some = slice(row, row + max(1, _AT_ONCE // len(fillings)))
                 together = used[some, None, :] + fillings[None, :, :]
                 i, j = np.nonzero((together <= rows).all(axis=-1))
-                parts.append((together[i, j], value[some][i] + more[j], ways[some][i]))
-            used, value, ways = (np.concatenate(part) for part in zip(*parts, strict=True))
+                blocks.append((together[i, j], value[some][i] + more[j], ways[some][i]))
+            used, value, ways = (np.concatenate(joined) for joined in zip(*blocks, strict=True))
             used, value, ways = _merged(used, used @ base, value, ways, largest_only)
-        key = (used if places.start == 0 else rows - used) @ base
+        key = (used if half.start == 0 else rows - used) @ base
         order = np.lexsort((value, key))
-        found.append((key[order], value[order], ways[order]))
-    return found[0], found[1]
+        halves.append((key[order], value[order], ways[order]))
+    return halves[0], halves[1]
 
 
 def _merged(
@@ -250,22 +250,22 @@ def _matching(left: Half, right: Half) -> Iterator[tuple[Scored, Scored]]:
     ]
     _, a, b = np.intersect1d(starts[0][0], starts[1][0], return_indices=True)
     for i, j in zip(a, b, strict=True):
-        one, two = slice(starts[0][1][i], ends[0][i]), slice(starts[1][1][j], ends[1][j])
-        yield (left[1][one], left[2][one]), (right[1][two], right[2][two])
+        first, second = slice(starts[0][1][i], ends[0][i]), slice(starts[1][1][j], ends[1][j])
+        yield (left[1][first], left[2][first]), (right[1][second], right[2][second])
 
 
 def _fillings(rows: np.ndarray, total: int) -> np.ndarray:
     """Return every column with this total that takes no more from a row than it has."""
-    found, left = np.zeros((1, 0), dtype=np.int32), np.array([total])
+    fillings, left = np.zeros((1, 0), dtype=np.int32), np.array([total])
     room = np.append(np.cumsum(rows[::-1])[::-1][1:], 0)
     for row, later in zip(rows, room, strict=True):
         low, high = np.maximum(0, left - later), np.minimum(row, left)
         repeat = np.maximum(high - low + 1, 0)
         within = np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat)
         taken = (np.repeat(low, repeat) + within).astype(np.int32)
-        found = np.column_stack([np.repeat(found, repeat, axis=0), taken])
+        fillings = np.column_stack([np.repeat(fillings, repeat, axis=0), taken])
         left = np.repeat(left, repeat) - taken
-    return found
+    return fillings
 
 
 def _counts_of(table: pd.DataFrame | ArrayLike) -> np.ndarray:

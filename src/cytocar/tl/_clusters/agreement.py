@@ -112,9 +112,11 @@ def contingency_table(adata: AnnData, a: str = keys.PHENOGRAPH, b: str = keys.FL
     rows, columns = _labels(adata, a), _labels(adata, b)
     table = pd.crosstab(rows, columns)
     orders = []
-    for series, found in ((rows, table.index), (columns, table.columns)):
-        known = list(series.cat.categories) if isinstance(series.dtype, pd.CategoricalDtype) else list(found)
-        orders.append([value for value in known if value in set(found)])
+    for series, present in ((rows, table.index), (columns, table.columns)):
+        ordered = (
+            list(series.cat.categories) if isinstance(series.dtype, pd.CategoricalDtype) else list(present)
+        )
+        orders.append([value for value in ordered if value in set(present)])
     table = table.reindex(index=orders[0], columns=orders[1])
     table.index = pd.Index([str(value) for value in orders[0]], name=a)
     table.columns = pd.Index([str(value) for value in orders[1]], name=b)

@@ -150,16 +150,16 @@ def consensus_matrices(distances: Any, sizes: Any, samples: Any, largest: int, m
     m = samples.shape[1]
     together = np.zeros((largest - 1, n, n), np.float64)
     drawn = np.zeros((n, n), np.float64)
-    part = np.empty((m, m), np.float64)
-    part_sizes = np.empty(m, np.float64)
+    between = np.empty((m, m), np.float64)
+    sizes_drawn = np.empty(m, np.float64)
     for r in range(samples.shape[0]):
         row = samples[r]
         for a in range(m):
-            part_sizes[a] = sizes[row[a]]
+            sizes_drawn[a] = sizes[row[a]]
             for b in range(m):
-                part[a, b] = distances[row[a], row[b]]
+                between[a, b] = distances[row[a], row[b]]
                 drawn[row[a], row[b]] += 1.0
-        labels = cut_all(agglomerate(part, part_sizes, method)[0], largest)
+        labels = cut_all(agglomerate(between, sizes_drawn, method)[0], largest)
         for k in range(largest - 1):
             for a in range(m):
                 for b in range(m):

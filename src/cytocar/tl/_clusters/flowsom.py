@@ -137,33 +137,33 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
     checks.whole_or_auto(metaclusters, "metaclusters", 2)
 
-    found = self_organising_map(
+    trained = self_organising_map(
         x, n_cells=len(x), grid=sides, rlen=passes, method=form, seed=seed, n_jobs=n_jobs
     )
-    node_cells = np.bincount(found.node, minlength=len(found.codes))
+    node_cells = np.bincount(trained.node, minlength=len(trained.codes))
     used = int((node_cells > 0).sum())
     most = largest_cut(used)
     if most < 2:
         raise ParameterError(
-            f"tl.flowsom: only {used} of {len(found.codes)} nodes have cells, too few to group: the cells are too few "
-            "or too much alike",
+            f"tl.flowsom: only {used} of {len(trained.codes)} nodes have cells, too few to group: the cells are too "
+            "few or too much alike",
             fix="choose more cells or other markers",
         )
     reason = f"nine tenths of the {used} nodes that have cells"
     asked = checks.whole_or_auto(metaclusters, "metaclusters", 2, most, why=reason)
     largest = min(most, max(MOST_METACLUSTERS, asked or 0))
-    cuts, consensus = cut_nodes(found.codes, found.node, largest, linkage, seed)
-    quality = cut_quality(x, found.node, cuts, seed, n_jobs=n_jobs)
+    cuts, consensus = cut_nodes(trained.codes, trained.node, largest, linkage, seed)
+    quality = cut_quality(x, trained.node, cuts, seed, n_jobs=n_jobs)
     position = choose_cut(quality) if asked is None else asked - 2
     by_k = np.array([numbered(cut, node_cells) for cut in cuts])
-    labels = by_k[position][found.node]
+    labels = by_k[position][trained.node]
 
     result = adata.copy() if copy else adata
     result.obs[key_added] = _groups.as_categorical(labels)
-    result.obs[f"{key_added}_node"] = found.node
-    result.obs[f"{key_added}_distance"] = found.distance
+    result.obs[f"{key_added}_node"] = trained.node
+    result.obs[f"{key_added}_distance"] = trained.distance
     area = consensus.area()
-    pairs = np.zeros((len(found.codes),) * 2, np.float32)
+    pairs = np.zeros((len(trained.codes),) * 2, np.float32)
     pairs[np.ix_(node_cells > 0, node_cells > 0)] = consensus.matrices[position]
     facts = {
         "n_clusters": position + 2,
@@ -176,9 +176,9 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     result.uns[key_added] = {
         **facts,
         "grid": np.array(sides),
-        "quantisation_error": found.quantisation_error(),
+        "quantisation_error": trained.quantisation_error(),
         "markers": json.dumps(names),
-        "codes": found.codes.astype(np.float32),
+        "codes": trained.codes.astype(np.float32),
         "node_cells": node_cells.astype(np.int64),
         "node_labels": by_k[position].astype(np.int32),
         "node_labels_by_k": np.ascontiguousarray(by_k.T.astype(np.int32)),

@@ -182,7 +182,7 @@ def _aggregate(graph: Any, labels: Any, count: int) -> Any:
     new_indptr = np.zeros(count + 1, np.int64)
     new_indices = np.empty(indices.shape[0], indices.dtype)
     new_weights = np.empty(weights.shape[0], np.float64)
-    place = np.full(count, -1, np.int64)
+    entry = np.full(count, -1, np.int64)
     used = 0
     for c in range(count):
         first = used
@@ -190,12 +190,12 @@ def _aggregate(graph: Any, labels: Any, count: int) -> Any:
             v = members[m]
             for e in range(indptr[v], indptr[v + 1]):
                 d = labels[indices[e]]
-                if place[d] < first:
-                    place[d] = used
+                if entry[d] < first:
+                    entry[d] = used
                     new_indices[used] = d
                     new_weights[used] = 0.0
                     used += 1
-                new_weights[place[d]] += weights[e]
+                new_weights[entry[d]] += weights[e]
         new_indptr[c + 1] = used
     # one type of weight on all levels needs one compiled version of each kernel
     return new_indptr, new_indices[:used].copy(), new_weights[:used].astype(weights.dtype)

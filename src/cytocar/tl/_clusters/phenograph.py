@@ -113,25 +113,25 @@ def communities(
 
     `None` stands for as many as still gain.
     """
-    found = _neighbours.search(x, k, n_jobs=n_jobs)
-    index = found.index
-    if found.order is not None:
-        place = np.empty(len(x), np.int32)
-        place[found.order] = np.arange(len(x), dtype=np.int32)
-        index = place[index[found.order]]
+    near = _neighbours.search(x, k, n_jobs=n_jobs)
+    index = near.index
+    if near.order is not None:
+        row_of = np.empty(len(x), np.int32)
+        row_of[near.order] = np.arange(len(x), dtype=np.int32)
+        index = row_of[index[near.order]]
     graph = _graph(index, n_jobs=n_jobs)
     runs = _restarts(graph, resolution=resolution, n_runs=n_runs, seed=seed, n_jobs=n_jobs)
     best = max(range(len(runs)), key=lambda run: (runs[run][1], -run))
     labels = runs[best][0]
-    if found.order is not None:
+    if near.order is not None:
         labels = np.empty_like(labels)
-        labels[found.order] = runs[best][0]
+        labels[near.order] = runs[best][0]
     return Communities(
         labels=labels,
         modularity=runs[best][1],
         stability=_agreement_of(runs, best),
-        neighbours=found.how,
-        recall=found.recall,
+        neighbours=near.how,
+        recall=near.recall,
         run_modularity=np.array([quality for _, quality in runs]),
     )
 
@@ -255,31 +255,31 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     checks.whole_number(min_size, "min_size", 1)
     runs = checks.whole_or_auto(n_runs, "n_runs", 1)
     if engine == "cytocar":
-        found = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
+        clustering = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
     elif engine == "phenograph":
-        found = _published(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
+        clustering = _published(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
     else:
         raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'phenograph'")
 
-    labels = _groups.labels_by_size(found.labels, min_size)
+    labels = _groups.labels_by_size(clustering.labels, min_size)
     result = adata.copy() if copy else adata
     result.obs[key_added] = _groups.as_categorical(labels)
     facts = {
         "k": neighbours,
         "resolution": gamma,
-        "modularity": found.modularity,
+        "modularity": clustering.modularity,
         "n_clusters": int(max(labels.max(), 0)),
-        "n_runs": len(found.run_modularity),
-        "run_ari": found.stability,
+        "n_runs": len(clustering.run_modularity),
+        "run_ari": clustering.stability,
         "min_size": min_size,
         "engine": engine,
-        "neighbours": found.neighbours,
-        "recall": found.recall,
+        "neighbours": clustering.neighbours,
+        "recall": clustering.recall,
         "seed": int(seed),
     }
     result.uns[key_added] = {
         **facts,
-        "run_modularity": found.run_modularity,
+        "run_modularity": clustering.run_modularity,
         "markers": json.dumps(names),
     }
     provenance.record(result, "tl.phenograph", {**facts, "markers": names, "key_added": key_added})

@@ -111,7 +111,7 @@ def cluster_profiles(
                 }
             )
         )
-    rank = {name: place for place, name in enumerate((*keys.SUBSETS, ""))}
+    rank = {name: position for position, name in enumerate((*keys.SUBSETS, ""))}
     frames.sort(key=lambda frame: rank.get(frame[keys.SUBSET].iloc[0], len(keys.SUBSETS)))
     return pd.concat(frames, ignore_index=True)
 

@@ -153,8 +153,8 @@ def flowsom_outliers(
     grouped = cells.groupby([keys.SAMPLE, *within], sort=False)["outlier"]
     table: pd.DataFrame = grouped.agg(cells="size", outliers="sum").reset_index()
     # samples in the order in which they come, the rest by number
-    place = {name: number for number, name in enumerate(dict.fromkeys(sample.tolist()))}
-    table = table.iloc[np.lexsort([*(table[name] for name in within[::-1]), table[keys.SAMPLE].map(place)])]
+    rank = {name: number for number, name in enumerate(dict.fromkeys(sample.tolist()))}
+    table = table.iloc[np.lexsort([*(table[name] for name in within[::-1]), table[keys.SAMPLE].map(rank)])]
     table = table.reset_index(drop=True).astype({"cells": np.int64, "outliers": np.int64})
     table["fraction"] = table["outliers"] / table["cells"]
     if by == "node":

@@ -114,7 +114,7 @@ def layout(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> ND
     """
     mean = lengths.mean()
     drawn = np.clip(lengths / mean, SHORTEST, LONGEST) if mean > 0 else np.ones_like(lengths)
-    places = _radial(edges, drawn, n)
+    positions = _radial(edges, drawn, n)
     if 2 < n <= MOST_NODES:
         wanted = path_lengths(edges, drawn, n)
         np.fill_diagonal(wanted, 1.0)
@@ -125,15 +125,15 @@ def layout(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> ND
         inverse = np.linalg.inv(laplacian + 1.0 / n) - 1.0 / n
         pull = weight * wanted
         for _ in range(ROUNDS):
-            apart = np.sqrt(((places[:, None] - places) ** 2).sum(axis=2))
+            apart = np.sqrt(((positions[:, None] - positions) ** 2).sum(axis=2))
             ratio = np.divide(pull, apart, out=np.zeros_like(pull), where=apart > 1e-12)
-            moved = inverse @ (ratio.sum(axis=1)[:, None] * places - ratio @ places)
-            change = abs(moved - (places - places.mean(axis=0))).max()
-            places = moved
+            moved = inverse @ (ratio.sum(axis=1)[:, None] * positions - ratio @ positions)
+            change = abs(moved - (positions - positions.mean(axis=0))).max()
+            positions = moved
             if change < SETTLED:
                 break
     # the last digits depend on the linear algebra of the machine
-    return np.asarray(np.round(places - places.mean(axis=0), 4) + 0.0)
+    return np.asarray(np.round(positions - positions.mean(axis=0), 4) + 0.0)
 
 
 def flowsom_tree(adata: AnnData, *, key: str = keys.FLOWSOM) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -190,14 +190,14 @@ def flowsom_tree(adata: AnnData, *, key: str = keys.FLOWSOM) -> tuple[pd.DataFra
         )
     n = len(stored.codes)
     edges, lengths = spanning_tree(stored.codes)
-    places = layout(edges, lengths, n)
+    positions = layout(edges, lengths, n)
     values = pd.DataFrame(get.matrix(adata, stored.markers), columns=stored.markers)
     medians = values.groupby(stored.node).median().reindex(range(n)).reset_index(drop=True)
     nodes = pd.DataFrame(
         {
             "node": np.arange(n),
-            "x": places[:, 0],
-            "y": places[:, 1],
+            "x": positions[:, 0],
+            "y": positions[:, 1],
             "cells": np.bincount(stored.node, minlength=n),
             "cluster": stored.array("node_labels").astype(str),
         }

@@ -224,8 +224,8 @@ def stability(  # noqa: PLR0913  # the documented settings of the method
     has_samples = sample_key in adata.obs
     if not has_samples and sample_key != keys.SAMPLE:
         require_sample_column(adata.obs, sample_key)
-    part = checks.number_between(share, "share", 0.5, 1)
-    drawn = int(np.floor(part * min(len(labelled), max_cells) + 1e-9))
+    kept_share = checks.number_between(share, "share", 0.5, 1)
+    drawn = int(np.floor(kept_share * min(len(labelled), max_cells) + 1e-9))
     if n_resamples and drawn < _input.MIN_CELLS:
         raise ParameterError(
             f"share is {share}, which leaves {drawn} of {len(labelled)} cells in a resample",
@@ -233,7 +233,7 @@ def stability(  # noqa: PLR0913  # the documented settings of the method
         )
     x, names = _input.marker_matrix(adata[labelled], markers, "tl.stability")
     own = labels[labelled]
-    repeats = _plan(len(x), n_seeds, n_resamples, part, max_cells, seed)
+    repeats = _plan(len(x), n_seeds, n_resamples, kept_share, max_cells, seed)
 
     def again(repeat: _Repeat) -> NDArray[np.str_]:
         return _run_again(function, x[repeat.cells], names, settings, repeat.seed)
@@ -283,8 +283,10 @@ def _result(adata: AnnData, key: str) -> tuple[Callable[..., Any], dict[str, Any
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.stability")
     stored = adata.uns.get(key)
     if not isinstance(stored, Mapping) or "markers" not in stored or key not in adata.obs:
-        known = [str(name) for name in adata.uns if name in adata.obs]
-        near = did_you_mean(key, known) if known else "run cytocar.tl.phenograph or cytocar.tl.flowsom first"
+        results = [str(name) for name in adata.uns if name in adata.obs]
+        near = (
+            did_you_mean(key, results) if results else "run cytocar.tl.phenograph or cytocar.tl.flowsom first"
+        )
         raise ParameterError(f"there is no clustering {key!r} with its settings in these data", fix=f"{near}")
     function = flowsom if "codes" in stored else phenograph
     return function, _recorded(stored, function), list(json.loads(str(stored["markers"])))
@@ -302,26 +304,26 @@ def _run_again(
 
     from cytocar.tl._clusters.metaclusters import largest_cut, metaclusters
 
-    part = anndata.AnnData(
+    cells = anndata.AnnData(
         x, obs=pd.DataFrame(index=pd.RangeIndex(len(x)).astype(str)), var=pd.DataFrame(index=names)
     )
-    provenance.set_state(part, keys.STATE_ARCSINH)
+    provenance.set_state(cells, keys.STATE_ARCSINH)
     if "k" in settings:
         settings = {**settings, "k": min(int(settings["k"]), len(x) // 2)}
     asked = settings.get("metaclusters", "auto")
 
     def run(**changed: object) -> None:
-        function(part, markers=names, seed=seed, key_added="again", n_jobs=1, **{**settings, **changed})
+        function(cells, markers=names, seed=seed, key_added="again", n_jobs=1, **{**settings, **changed})
 
     if asked == "auto":
         run()
-        return np.asarray(part.obs["again"].astype(str).to_numpy(object).astype(str))
+        return np.asarray(cells.obs["again"].astype(str).to_numpy(object).astype(str))
     # all numbers up to 20 are kept, as far as the nodes of these cells carry them
     run(metaclusters="auto")
-    number = min(int(asked), largest_cut(int((part.uns["again"]["node_cells"] > 0).sum())))
-    if number > part.uns["again"]["ks"].max():
+    number = min(int(asked), largest_cut(int((cells.uns["again"]["node_cells"] > 0).sum())))
+    if number > cells.uns["again"]["ks"].max():
         run(metaclusters=number)
-    return metaclusters(part, number, key="again").astype(str).to_numpy(object).astype(str)
+    return metaclusters(cells, number, key="again").astype(str).to_numpy(object).astype(str)
 
 
 def _matched(
@@ -332,7 +334,7 @@ def _matched(
     jaccard, column = best_matches(contingency(own, new), ~np.isin(columns, _NOWHERE))
     return (
         {str(row): float(value) for row, value in zip(rows, jaccard, strict=True)},
-        {str(row): new == columns[place] for row, place in zip(rows, column, strict=True)},
+        {str(row): new == columns[match] for row, match in zip(rows, column, strict=True)},
     )
 
 
@@ -346,7 +348,7 @@ def _clusters(
         if cluster in _NOWHERE:
             continue
         # a cluster of which nothing was drawn says nothing
-        values = np.array([found[cluster] for found in jaccards if cluster in found])
+        values = np.array([by_cluster[cluster] for by_cluster in jaccards if cluster in by_cluster])
         mean = float(values.mean()) if values.size else float("nan")
         rows.append(
             {
@@ -367,12 +369,12 @@ def _shifts(
     own: NDArray[np.str_], renamed: dict[str, NDArray[np.bool_]], samples: NDArray[np.str_]
 ) -> dict[tuple[str, str], float]:
     """Return per sample and cluster the share found again less the share it has, in the same cells."""
-    found = {}
+    shifts = {}
     for sample in np.unique(samples):
         inside = samples == sample
         for cluster, members in renamed.items():
-            found[(str(sample), cluster)] = float(members[inside].mean() - (own[inside] == cluster).mean())
-    return found
+            shifts[(str(sample), cluster)] = float(members[inside].mean() - (own[inside] == cluster).mean())
+    return shifts
 
 
 def _frequencies(

@@ -170,11 +170,11 @@ def common_dispersion(y: Floats, matrix: Floats, offset: Floats, family: Family)
     if family.kind == "nb":
 
         def unlikely(log_dispersion: float) -> float:
-            one = replace(family, dispersion=float(np.exp(log_dispersion)))
-            mu = np.maximum(fit_glm(y, matrix, offset, one).mu, 1e-300)
-            r = 1.0 / one.dispersion
+            trial = replace(family, dispersion=float(np.exp(log_dispersion)))
+            mu = np.maximum(fit_glm(y, matrix, offset, trial).mu, 1e-300)
+            r = 1.0 / trial.dispersion
             likelihood = gammaln(y + r) - gammaln(r) + y * np.log(mu / (mu + r)) - r * np.log1p(mu / r)
-            information = np.einsum("gi,ia,ib->gab", one.weight(mu), matrix, matrix)
+            information = np.einsum("gi,ia,ib->gab", trial.weight(mu), matrix, matrix)
             information += 1e-10 * np.eye(matrix.shape[1])
             return float(-(likelihood.sum() - 0.5 * np.linalg.slogdet(information)[1].sum()))
 
@@ -184,8 +184,8 @@ def common_dispersion(y: Floats, matrix: Floats, offset: Floats, family: Family)
         return float(np.exp(best.x))
 
     def excess(dispersion: float) -> float:
-        one = replace(family, dispersion=dispersion)
-        fit = fit_glm(y, matrix, offset, one)
+        trial = replace(family, dispersion=dispersion)
+        fit = fit_glm(y, matrix, offset, trial)
         df = residual_df(y, fit.mu, matrix)
         return float(np.log(max(fit.deviance.sum(), 1e-300) / max(df.sum(), 1.0)))
 

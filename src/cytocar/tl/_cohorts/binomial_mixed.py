@@ -71,7 +71,7 @@ def fit_mixed(
         Block of each sample, or None; used where some block has two samples.
     """
     shapes = shapes_of(len(totals), block)
-    found = np.full((5, len(counts)), np.nan)
+    moments = np.full((5, len(counts)), np.nan)
     for g, row in enumerate(counts):
         data = Counts(row, totals, matrix, shapes)
         if len(totals) <= matrix.shape[1] or separated(row, totals, matrix):
@@ -79,17 +79,17 @@ def fit_mixed(
         sds, mode = restricted(data)
         beta = maximised(data, sds, mode.beta)[0]
         k = data.covariance(sds)
-        known = np.diag(1.0 / mode.weight)
+        sampling = np.diag(1.0 / mode.weight)
         free = [i for i, sd in enumerate(sds) if sd > 0]
-        covariance = np.linalg.inv(matrix.T @ np.linalg.solve(known + k, matrix))
+        covariance = np.linalg.inv(matrix.T @ np.linalg.solve(sampling + k, matrix))
         df = float(len(totals) - matrix.shape[1])
         if free:
             variances = tuple(float(sds[i] ** 2) for i in free)
-            df = satterthwaite(None, matrix, contrast, known, variances, tuple(shapes[i] for i in free))
+            df = satterthwaite(None, matrix, contrast, sampling, variances, tuple(shapes[i] for i in free))
         of_block = float(sds[1]) if len(shapes) > 1 else 0.0
         error = float(np.sqrt(contrast @ covariance @ contrast))
-        found[:, g] = float(contrast @ beta), error, df, of_block, float(sds[0])
-    return Mixed(*found)
+        moments[:, g] = float(contrast @ beta), error, df, of_block, float(sds[0])
+    return Mixed(*moments)
 
 
 def shapes_of(n: int, block: NDArray[np.intp] | None) -> tuple[Floats, ...]:
@@ -259,13 +259,13 @@ def _smallest(function: Callable[[Floats], float], size: int) -> Floats:
     """Return the standard deviations, of one or two variances, at which a function is smallest; small ones are 0."""
     from scipy.optimize import minimize, minimize_scalar
 
-    def one(log: float) -> float:
+    def along(log: float) -> float:
         return function(np.array([float(np.exp(log))]))
 
     bounds = (float(np.log(_SMALL / 4.0)), float(np.log(_LARGEST)))
     if size == 1:
-        best = minimize_scalar(one, bounds=bounds, method="bounded", options={"xatol": 1e-4})
-        found = np.array([float(np.exp(best.x))])
+        best = minimize_scalar(along, bounds=bounds, method="bounded", options={"xatol": 1e-4})
+        deviations = np.array([float(np.exp(best.x))])
     else:
         steps = np.log([[0.3, 0.3], [0.6, 0.3], [0.3, 0.6]])
         result = minimize(
@@ -274,5 +274,5 @@ def _smallest(function: Callable[[Floats], float], size: int) -> Floats:
             method="Nelder-Mead",
             options={"xatol": 1e-3, "fatol": 1e-6, "initial_simplex": steps, "maxfev": 300},
         )
-        found = np.exp(np.clip(result.x, *bounds))
-    return np.where(found < _SMALL, 0.0, found)
+        deviations = np.exp(np.clip(result.x, *bounds))
+    return np.where(deviations < _SMALL, 0.0, deviations)

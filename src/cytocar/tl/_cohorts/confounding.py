@@ -85,7 +85,7 @@ def confounding(
         _judged(samples, factor, batch, strong) for factor in present for batch in batches if batch != factor
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    order = table["verdict"].map({verdict: place for place, verdict in enumerate(_WORST)})
+    order = table["verdict"].map({verdict: rank for rank, verdict in enumerate(_WORST)})
     return table.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
 
 

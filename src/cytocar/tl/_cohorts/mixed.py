@@ -67,7 +67,7 @@ def fit_mixed(
     weights
         Inverse relative variances of e, same shape as `values`.
     """
-    found = np.full((5, len(values)), np.nan)
+    moments = np.full((5, len(values)), np.nan)
     for g, row in enumerate(values):
         ok = np.isfinite(row)
         if weights is not None:
@@ -75,8 +75,8 @@ def fit_mixed(
         w = np.ones(int(ok.sum())) if weights is None else weights[g, ok]
         reduced = _reduced(matrix[ok], contrast)
         if reduced is not None:
-            found[:, g] = _fit_row(row[ok], *reduced, block[ok], w)
-    return Mixed(*found)
+            moments[:, g] = _fit_row(row[ok], *reduced, block[ok], w)
+    return Mixed(*moments)
 
 
 def _reduced(matrix: Floats, contrast: Floats) -> tuple[Floats, Floats] | None:
@@ -98,22 +98,22 @@ def _fit_row(
     from scipy.optimize import minimize_scalar
 
     n, p = x.shape
-    parts = _Parts.of(y, x, block, w)
+    profile = _Parts.of(y, x, block, w)
     if n <= p or float(np.bincount(np.unique(block, return_inverse=True)[1]).max()) < 2:
         # No block has two samples: what is between blocks cannot be told from what is within.
         ratio = 0.0
     else:
-        grid = np.array([parts.deviance(float(np.exp(log))) for log in _GRID])
+        grid = np.array([profile.deviance(float(np.exp(log))) for log in _GRID])
         at = int(np.argmin(grid))
         bounds = (float(_GRID[max(at - 1, 0)]) - 3.0 * (at == 0), float(_GRID[min(at + 1, len(_GRID) - 1)]))
         best = minimize_scalar(
-            lambda log: parts.deviance(float(np.exp(log))),
+            lambda log: profile.deviance(float(np.exp(log))),
             bounds=bounds,
             method="bounded",
             options={"xatol": 1e-9},
         )
-        ratio = float(np.exp(best.x)) if best.fun < parts.deviance(0.0) - 1e-9 else 0.0
-    inverse, beta, squares = parts.solve(ratio)
+        ratio = float(np.exp(best.x)) if best.fun < profile.deviance(0.0) - 1e-9 else 0.0
+    inverse, beta, squares = profile.solve(ratio)
     effect, df = float(contrast @ beta), float(n - p)
     if n <= p or squares <= 1e-20 * float(y @ (w * y)):
         return effect, np.nan, 0.0, np.nan, np.nan

@@ -103,8 +103,8 @@ def fit_linear(
     block, correlation
         Block of each sample, and how samples of one block are correlated.
     """
-    found = np.full((4, len(values)), np.nan)
-    found[3] = 0.0
+    moments = np.full((4, len(values)), np.nan)
+    moments[3] = 0.0
     for g, row in enumerate(values):
         ok = np.isfinite(row)
         if weights is not None:
@@ -128,8 +128,8 @@ def fit_linear(
         if squares <= 1e-20 * float(y @ y):
             # A fit without any error leaves nothing to judge by.
             df = 0
-        found[:, g] = effect, 1.0 / np.sqrt(length), squares / df if df > 0 else np.nan, max(df, 0)
-    return Linear(*found)
+        moments[:, g] = effect, 1.0 / np.sqrt(length), squares / df if df > 0 else np.nan, max(df, 0)
+    return Linear(*moments)
 
 
 def restricted_log_likelihood(
@@ -159,7 +159,7 @@ def block_correlation(
 
     largest = int(np.bincount(block).max())
     low = -1.0 / (largest - 1) + 0.01 if largest > 1 else -0.99
-    found: list[float] = []
+    transformed: list[float] = []
     for g, row in enumerate(values):
         ok = np.isfinite(row)
         x = matrix[ok]
@@ -180,10 +180,10 @@ def block_correlation(
             return -restricted_log_likelihood(y, x, w, b, rho)
 
         best = minimize_scalar(unlikely, bounds=(low, 0.99), method="bounded", options={"xatol": 1e-7})
-        found.append(float(np.arctanh(best.x)))
-    if not found:
+        transformed.append(float(np.arctanh(best.x)))
+    if not transformed:
         return 0.0
-    ordered = np.sort(found)
+    ordered = np.sort(transformed)
     cut = int(TRIM * len(ordered))
     return float(np.tanh(ordered[cut : len(ordered) - cut].mean()))
 

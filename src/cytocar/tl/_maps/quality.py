@@ -25,9 +25,9 @@ def neighbours_kept(
     x: NDArray[np.float32], coordinates: NDArray[Any], judges: NDArray[np.intp], k: int, *, n_jobs: int = 1
 ) -> NDArray[np.float64]:
     """Return for each judge the share of its `k` nearest cells in `x` that are among its `k` nearest on the map."""
-    places = np.ascontiguousarray(coordinates, np.float32)
+    positions = np.ascontiguousarray(coordinates, np.float32)
     near = _others(x, judges, k, n_jobs)
-    on_map = _others(places, judges, k, n_jobs)
+    on_map = _others(positions, judges, k, n_jobs)
     # the same cell in both lists stands twice in a row of the sorted union
     both = np.sort(np.concatenate([near, on_map], axis=1), axis=1)
     return np.asarray((both[:, 1:] == both[:, :-1]).sum(axis=1) / k)
@@ -116,8 +116,8 @@ def map_quality(
     import pandas as pd
 
     if basis not in adata.obsm:
-        known = [str(name) for name in adata.obsm]
-        near = did_you_mean(basis, known) if known else "make one with cytocar.tl.tsne"
+        maps = [str(name) for name in adata.obsm]
+        near = did_you_mean(basis, maps) if maps else "make one with cytocar.tl.tsne"
         raise ParameterError(f"obsm has no map {basis!r}", fix=f"{near}")
     coordinates = np.asarray(adata.obsm[basis], np.float64)
     on_map = np.flatnonzero(np.isfinite(coordinates).all(axis=1))

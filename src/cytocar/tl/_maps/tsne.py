@@ -122,12 +122,12 @@ def exact_gradient(
 
 def _placed(embedding: Any, rest: NDArray[np.float32]) -> NDArray[np.float64]:
     """Place further cells on a map that stays as it is, each by its nearest fitted cells."""
-    parts = []
+    placed = []
     for start in range(0, len(rest), 20_000):
         some = rest[start : start + 20_000]
         partial = embedding.prepare_partial(some, perplexity=5, initialization="median")
-        parts.append(np.asarray(partial.optimize(100, learning_rate=0.1, exaggeration=1.5, momentum=0.8)))
-    return np.concatenate(parts)
+        placed.append(np.asarray(partial.optimize(100, learning_rate=0.1, exaggeration=1.5, momentum=0.8)))
+    return np.concatenate(placed)
 
 
 def tsne(  # noqa: PLR0913  # the documented settings of the method

@@ -65,12 +65,12 @@ def attraction(graph: Any, at: Any, to: Any, start: int, stop: int, totals: Any,
 @compiled()
 def divergence(indptr: Any, indices: Any, p: Any, at: Any, to: Any, totals: Any) -> float:
     """Return the Kullback-Leibler divergence of ``w / totals`` from `p`."""
-    found = 0.0
+    total = 0.0
     for i in range(indptr.shape[0] - 1):
         for e in range(indptr[i], indptr[i + 1]):
             if p[e] > 0.0:
                 j = indices[e]
                 u = at[i, 0] - to[j, 0]
                 v = at[i, 1] - to[j, 1]
-                found += p[e] * np.log(p[e] * totals[i] * (1.0 + u * u + v * v))
-    return found
+                total += p[e] * np.log(p[e] * totals[i] * (1.0 + u * u + v * v))
+    return total

@@ -182,7 +182,7 @@ def _ranks(n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """
     rank = _grid_ranks(n) + 1
     steps = np.diff(np.concatenate([[0], rank, [n + 1]])).astype(np.float64)
-    parts = rng.standard_gamma(np.maximum(steps, 1e-9), size=(_DRAWS, len(steps)))
-    uniform = np.cumsum(parts, axis=1)
+    gaps = rng.standard_gamma(np.maximum(steps, 1e-9), size=(_DRAWS, len(steps)))
+    uniform = np.cumsum(gaps, axis=1)
     uniform = uniform[:, :-1] / uniform[:, -1:]
     return np.clip(np.ceil(n * uniform).astype(np.intp) - 1, 0, n - 1)

@@ -210,11 +210,11 @@ def _rates(
                 f"n_negative = {negative[at]:g}",
                 fix="it must be from 0 to n_negative",
             )
-        known = negative > 0
-        rate[known] = above[known] / negative[known]
-        limit = np.asarray(upper_limit(above[known], negative[known]))
-        upper_rate[known] = np.minimum(limit + (transfer - 1.0) * rate[known], 1.0)
-        source[known] = "known_negative"
+        has_negative = negative > 0
+        rate[has_negative] = above[has_negative] / negative[has_negative]
+        limit = np.asarray(upper_limit(above[has_negative], negative[has_negative]))
+        upper_rate[has_negative] = np.minimum(limit + (transfer - 1.0) * rate[has_negative], 1.0)
+        source[has_negative] = "known_negative"
     return rate, upper_rate, source
 
 
@@ -255,19 +255,19 @@ def _notes(
 ) -> list[str]:
     notes = []
     for i in range(len(n_cd45)):
-        words = []
+        remarks = []
         if n_cd45[i] == 0:
-            words.append("no cells in the denominator: no frequency")
+            remarks.append("no cells in the denominator: no frequency")
         if unknown[i]:
-            words.append(
+            remarks.append(
                 "no background could be measured (neither a negative control nor known-negative cells): "
                 "the limits are unknown, and the call rests on the count alone"
             )
         elif call[i] == NOT_DETECTED and n_car[i] > 0:
-            words.append("no more events in the CAR gate than background alone may give")
+            remarks.append("no more events in the CAR gate than background alone may give")
         if basis[i].endswith("lower bound"):
-            words.append(
+            remarks.append(
                 "cells per microlitre too low: CD45+ cells that are not lymphocytes are in the denominator"
             )
-        notes.append("; ".join(words))
+        notes.append("; ".join(remarks))
     return notes

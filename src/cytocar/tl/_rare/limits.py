@@ -51,11 +51,11 @@ def limit_of_blank(mu: ArrayLike, alpha: float = 0.05) -> Floats:
 
     mean = _background(mu)
     checks.proportion(alpha, "alpha", example=0.05)
-    known = np.where(np.isnan(mean), 1.0, mean)
-    limit = np.ceil(np.maximum(pdtrik(1.0 - alpha, np.maximum(known, 1e-12)), 0.0))
+    expected = np.where(np.isnan(mean), 1.0, mean)
+    limit = np.ceil(np.maximum(pdtrik(1.0 - alpha, np.maximum(expected, 1e-12)), 0.0))
     # pdtrik works on real numbers; the whole number on either side may be the answer.
-    limit = np.where((limit > 0) & (pdtr(limit - 1.0, known) >= 1.0 - alpha), limit - 1.0, limit)
-    limit = np.where(pdtr(limit, known) < 1.0 - alpha, limit + 1.0, limit)
+    limit = np.where((limit > 0) & (pdtr(limit - 1.0, expected) >= 1.0 - alpha), limit - 1.0, limit)
+    limit = np.where(pdtr(limit, expected) < 1.0 - alpha, limit + 1.0, limit)
     return scalar_or_array(np.where(np.isnan(mean), np.nan, np.where(mean == 0, 0.0, limit)))
 
 

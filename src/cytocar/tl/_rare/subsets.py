@@ -202,12 +202,12 @@ def subset_trend(
     _counts.require_columns(samples, (keys.SAMPLE, keys.PATIENT, keys.MONTHS), "the table of samples")
     when = dict(zip(_counts.text(samples, keys.SAMPLE), _counts.number(samples, keys.MONTHS), strict=True))
     who = dict(zip(_counts.text(samples, keys.SAMPLE), _counts.text(samples, keys.PATIENT), strict=True))
-    part = table[table[keys.COMPARTMENT].astype(str) == compartment]
-    sample = _counts.text(part, keys.SAMPLE)
-    subset = _counts.text(part, keys.SUBSET)
+    rows_of = table[table[keys.COMPARTMENT].astype(str) == compartment]
+    sample = _counts.text(rows_of, keys.SAMPLE)
+    subset = _counts.text(rows_of, keys.SUBSET)
     months = np.array([when.get(name, np.nan) for name in sample])
     patient = np.array([who.get(name, "") for name in sample], dtype=object)
-    share = _counts.number(part, "fraction")
+    share = _counts.number(rows_of, "fraction")
     rows = []
     for person in dict.fromkeys(patient):
         for name in dict.fromkeys(subset):

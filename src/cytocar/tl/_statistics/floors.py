@@ -77,12 +77,12 @@ def of_pairs(scores: np.ndarray, values: np.ndarray) -> float:
     """
     blocks, level = _blocks(scores)
     others, value = _blocks(values)
-    found: dict[bytes, tuple[float, float]] = {}
+    extremes: dict[bytes, tuple[float, float]] = {}
     for corner in (_corner(blocks, others), _corner(blocks, others[::-1])[:, ::-1]):
         statistic = abs(float(level @ corner @ value))
-        found[np.ascontiguousarray(corner).tobytes()] = (statistic, _log_share(corner, blocks, others))
-    best = max(statistic for statistic, _ in found.values())
-    extreme = [share for statistic, share in found.values() if statistic >= best * (1.0 - 1e-9)]
+        extremes[np.ascontiguousarray(corner).tobytes()] = (statistic, _log_share(corner, blocks, others))
+    best = max(statistic for statistic, _ in extremes.values())
+    extreme = [share for statistic, share in extremes.values() if statistic >= best * (1.0 - 1e-9)]
     return float(min(1.0, np.exp(extreme).sum()))
 
 

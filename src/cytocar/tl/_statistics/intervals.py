@@ -49,20 +49,20 @@ def clopper_pearson(k: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[Fl
     """
     from scipy.special import betaincinv
 
-    part, whole = np.broadcast_arrays(np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64))
+    count, total = np.broadcast_arrays(np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64))
     checks.proportion(level, "level")
-    _require_counts("k", part)
-    _require_counts("n", whole)
-    if np.any(part > whole):
-        at = tuple(np.argwhere(part > whole)[0])
+    _require_counts("k", count)
+    _require_counts("n", total)
+    if np.any(count > total):
+        at = tuple(np.argwhere(count > total)[0])
         raise ParameterError(
-            f"k is {part[at]:g} of n = {whole[at]:g}", fix="a part cannot be more than its whole"
+            f"k is {count[at]:g} of n = {total[at]:g}", fix="a part cannot be more than its whole"
         )
     tail = (1.0 - level) / 2.0
-    rest = whole - part
+    rest = total - count
     # betaincinv is not defined at a = 0 or b = 0, where the limit is 0 or 1 anyway.
-    low = np.where(part > 0, betaincinv(np.maximum(part, 0.5), rest + 1.0, tail), 0.0)
-    high = np.where(rest > 0, betaincinv(part + 1.0, np.maximum(rest, 0.5), 1.0 - tail), 1.0)
+    low = np.where(count > 0, betaincinv(np.maximum(count, 0.5), rest + 1.0, tail), 0.0)
+    high = np.where(rest > 0, betaincinv(count + 1.0, np.maximum(rest, 0.5), 1.0 - tail), 1.0)
     return scalar_or_array(low), scalar_or_array(high)
 
 

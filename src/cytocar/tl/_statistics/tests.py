@@ -44,9 +44,9 @@ def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
     """
     values = np.asarray(p, dtype=np.float64)
     adjusted = np.full(len(values), np.nan)
-    known = np.flatnonzero(np.isfinite(values))
-    if known.size:
-        order = known[np.argsort(values[known], kind="stable")]
+    given = np.flatnonzero(np.isfinite(values))
+    if given.size:
+        order = given[np.argsort(values[given], kind="stable")]
         scaled = values[order] * len(order) / np.arange(1, len(order) + 1)
         adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted
