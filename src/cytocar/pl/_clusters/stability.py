@@ -24,7 +24,7 @@ _MEASURES = {
 }
 _CHOSEN = style.VERMILION
 _STABLE, _DISSOLVED = 0.75, 0.5
-_NOT = {"seed": "seeds", "resample": "fewer cells"}
+_CHANGED = {"seed": "seeds", "resample": "fewer cells"}
 _SPOTS = {"seed": style.BLUE, "resample": style.ORANGE}
 
 
@@ -130,8 +130,8 @@ def stability(methods: pd.DataFrame, clusters: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(clusters["method"].astype(str)))
     left, narrow, gap, top, height, foot = 14.0, 32.0, 14.0, 9.0, 30.0, 15.0
     sheet = Sheet(len(names) * (top + height + foot) - 2)
-    for place, method in enumerate(names):
-        down = place * (top + height + foot) + top
+    for position, method in enumerate(names):
+        down = position * (top + height + foot) + top
         axes = sheet.axes(Box(left, down, narrow, height), label=method)
         _repeats(axes, methods[methods["method"].astype(str) == method])
         sheet.text(left, down - top + 1.0, fitted_text.heading(method), size=style.TITLE)
@@ -141,10 +141,10 @@ def stability(methods: pd.DataFrame, clusters: pd.DataFrame) -> Figure:
     return sheet.figure
 
 
-def _repeats(axes: Axes, part: pd.DataFrame) -> None:
-    whats = [what for what in _NOT if (part["what"].astype(str) == what).any()]
-    for x, what in enumerate(whats):
-        values = part.loc[part["what"].astype(str) == what, "ari"].to_numpy(dtype=float)
+def _repeats(axes: Axes, repeats: pd.DataFrame) -> None:
+    changed = [what for what in _CHANGED if (repeats["what"].astype(str) == what).any()]
+    for x, what in enumerate(changed):
+        values = repeats.loc[repeats["what"].astype(str) == what, "ari"].to_numpy(dtype=float)
         values = np.sort(values[np.isfinite(values)])
         if not values.size:
             continue
@@ -154,20 +154,20 @@ def _repeats(axes: Axes, part: pd.DataFrame) -> None:
         axes.plot(
             [x - 0.35, x + 0.35], [values.mean()] * 2, color=style.INK, linewidth=1.0, label=f"mean {what}"
         )
-    axes.set(xlim=(-0.6, max(len(whats), 1) - 0.4), ylim=(0, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1])
-    axes.set_xticks(range(len(whats)), [_NOT[what] for what in whats])
+    axes.set(xlim=(-0.6, max(len(changed), 1) - 0.4), ylim=(0, 1.03), yticks=[0, 0.25, 0.5, 0.75, 1])
+    axes.set_xticks(range(len(changed)), [_CHANGED[what] for what in changed])
     axes.set_ylabel("adjusted Rand index")
 
 
-def _clusters(axes: Axes, part: pd.DataFrame, width: float) -> None:
-    order = ordering.sort_clusters(part["cluster"])
-    rows = part.assign(c=part["cluster"].astype(str)).set_index("c").loc[order]
+def _clusters(axes: Axes, table: pd.DataFrame, width: float) -> None:
+    order = ordering.sort_clusters(table["cluster"])
+    rows = table.assign(c=table["cluster"].astype(str)).set_index("c").loc[order]
     colours = style.cluster_colours(order)
     mean, low = (rows[column].to_numpy(dtype=float) for column in ("jaccard", "jaccard_low"))
-    for level, words in ((_STABLE, "stable"), (_DISSOLVED, "dissolved")):
-        axes.axhline(level, color=style.SOFT, linewidth=0.6, linestyle=(0, (3, 2)), label=words)
+    for level, verdict in ((_STABLE, "stable"), (_DISSOLVED, "dissolved")):
+        axes.axhline(level, color=style.SOFT, linewidth=0.6, linestyle=(0, (3, 2)), label=verdict)
         axes.annotate(
-            f"{words} {'from' if level == _STABLE else 'below'} {level:g}", (1, level), xytext=(3, 0),
+            f"{verdict} {'from' if level == _STABLE else 'below'} {level:g}", (1, level), xytext=(3, 0),
             xycoords=("axes fraction", "data"), textcoords="offset points", va="center", size=style.SMALL,
             color=style.SOFT, annotation_clip=False,
         )  # fmt: skip

@@ -30,7 +30,7 @@ _POINT, _GATE = style.VERMILION, style.INK
 
 
 @style.styled
-def backgating(
+def backgating(  # noqa: PLR0913  # the documented settings of the method
     adata: AnnData,
     *,
     population: str | None = None,

@@ -105,5 +105,5 @@ def gating(
     tables = RunTables(plots, thresholds, ledger, strategy, outlines)
     return draw_rows(
         arrange(tables, samples, page, per_page),
-        "colour: cells a bin, logarithmic; above: the cells drawn, and what % goes on",
+        "colour: cells per bin, logarithmic; above: the cells drawn, and what % goes on",
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIXELS = 160
-"""Pixels along each side of a density: as fine as a printed page of four panels a row can show."""
+"""Pixels along each side of a density: as fine as a printed page of four panels per row can show."""
 
 
 @style.styled
@@ -86,7 +86,9 @@ def strategy(
         raise ParameterError(
             "the strategy has no step with two markers of these data, so there is nothing to draw"
         )
-    words = "colour: events a pixel, logarithmic" if shade == "log" else "colour: rank of the events a pixel"
+    words = (
+        "colour: events per pixel, logarithmic" if shade == "log" else "colour: rank of the events per pixel"
+    )
     return page_of(
         steps,
         name,

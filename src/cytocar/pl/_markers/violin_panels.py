@@ -131,7 +131,7 @@ def _write_counts(axes: Axes, panel: Panel, width_mm: float, *, spelt: bool) -> 
             )  # fmt: skip
     else:
         axes.annotate(
-            f"{fitted_text.n_range(counts)} a violin",
+            f"{fitted_text.n_range(counts)} per violin",
             (1, 1),
             xycoords="axes fraction",
             xytext=(-2, -1),

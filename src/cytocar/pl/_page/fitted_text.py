@@ -36,9 +36,9 @@ def label(text: object, longest: int = 24, *, spoken: bool = True) -> str:
     >>> print(label("$a$"))
     \$a\$
     """
-    words = style.WORDS.get(str(text), str(text)) if spoken else str(text)
+    name = style.WORDS.get(str(text), str(text)) if spoken else str(text)
     # Control characters would make the SVG unreadable, line breaks would break the layout.
-    clean = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in words)
+    clean = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)
     clean = " ".join(clean.split())
     if len(clean) > longest + 1:
         head = longest // 2
@@ -48,12 +48,12 @@ def label(text: object, longest: int = 24, *, spoken: bool = True) -> str:
 
 def heading(column: str) -> str:
     """Return what a clustering or another column of obs is called above a picture."""
-    known = {
+    headings = {
         keys.PHENOGRAPH: "PhenoGraph clusters",
         keys.FLOWSOM: "FlowSOM metaclusters",
         keys.SUBSET: "Subsets",
     }
-    return known.get(column, label(column))
+    return headings.get(column, label(column))
 
 
 def count(n: float) -> str:

@@ -46,22 +46,22 @@ def pixels(
     """
     counts = np.zeros(bins * bins, dtype=np.int64)
     for start in range(0, len(x), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        columns, column_known = _places(x[part], x_range, bins)
-        rows, row_known = _places(y[part], y_range, bins)
+        block = slice(start, start + _BLOCK)
+        columns, has_column = _pixel_of(x[block], x_range, bins)
+        rows, has_row = _pixel_of(y[block], y_range, bins)
         at = rows * bins + columns
-        known = column_known & row_known
-        counts += np.bincount(at if known.all() else at[known], minlength=bins * bins)
+        inside = has_column & has_row
+        counts += np.bincount(at if inside.all() else at[inside], minlength=bins * bins)
     return counts.reshape(bins, bins)
 
 
-def _places(
+def _pixel_of(
     values: NDArray[np.floating], ends: tuple[float, float], bins: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     low, high = ends
-    known = ~np.isnan(values)
-    scaled = (np.where(known, values, low) - low) * (bins / (high - low))
-    return np.clip(scaled, 0, bins - 1).astype(np.int32), known
+    finite = ~np.isnan(values)
+    scaled = (np.where(finite, values, low) - low) * (bins / (high - low))
+    return np.clip(scaled, 0, bins - 1).astype(np.int32), finite
 
 
 def shade(counts: NDArray[np.int64], how: str = "log") -> NDArray[np.float64]:
@@ -96,7 +96,7 @@ def shade(counts: NDArray[np.int64], how: str = "log") -> NDArray[np.float64]:
 def ends_of(values: NDArray[np.floating], *, least: float = 1.0) -> tuple[float, float]:
     """Return between which two values a picture shows nearly all events: all but 1 in 5,000 on either side.
 
-    Where there are many events, every so-manieth is looked at: the same ones whenever it is asked.
+    Of many events only evenly spaced ones are looked at, always the same.
 
     Examples
     --------

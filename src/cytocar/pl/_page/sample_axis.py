@@ -64,7 +64,7 @@ def write_totals(axes: Axes, totals: np.ndarray, width_mm: float) -> None:
         axes.annotate("n", (0, 1), xycoords="axes fraction", xytext=(-3, 2.5), ha="right", **how)
     else:
         axes.annotate(
-            f"{fitted_text.n_range(totals)} a sample",
+            f"{fitted_text.n_range(totals)} per sample",
             (1, 1),
             xycoords="axes fraction",
             xytext=(0, 2.5),

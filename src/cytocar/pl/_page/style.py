@@ -227,7 +227,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def cluster_colours(labels: Iterable[object]) -> dict[str, str]:
-    """Return one colour a cluster label: the same for a number in every figure, grey for ``-1``.
+    """Return one colour per cluster label: the same for a number in every figure, grey for ``-1``.
 
     Parameters
     ----------
@@ -243,28 +243,28 @@ def cluster_colours(labels: Iterable[object]) -> dict[str, str]:
     """
     names = list(dict.fromkeys(str(label) for label in labels))
     named = sorted((name for name in names if not is_number(name) and name != NO_CLUSTER), key=natural)
-    places = {name: place for place, name in enumerate(named)}
+    positions = {name: position for position, name in enumerate(named)}
     colours = {}
     for name in names:
         if name in (NO_CLUSTER, "", "nan"):
             colours[name] = NO_CLUSTER_COLOUR
         else:
-            place = int(name) - 1 if is_number(name) else places[name]
-            colours[name] = _beyond(place)
+            position = int(name) - 1 if is_number(name) else positions[name]
+            colours[name] = _colour_at(position)
     return colours
 
 
-def _beyond(place: int) -> str:
-    """Return the colour of a place in the list; after its end the list comes again, paler every time."""
-    again, place = divmod(place, len(CLUSTER_COLOURS))
-    colour = CLUSTER_COLOURS[place]
+def _colour_at(position: int) -> str:
+    """Return the colour at a position of the list; after its end the list comes again, paler every time."""
+    again, position = divmod(position, len(CLUSTER_COLOURS))
+    colour = CLUSTER_COLOURS[position]
     for _ in range(min(again, 2)):
         colour = "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02X}" for i in (1, 3, 5))
     return colour
 
 
 def timepoint_colours(labels: Iterable[object]) -> dict[str, str]:
-    """Return one colour a timepoint, from dark (first) to light (last), for labels in the order of months.
+    """Return one colour per timepoint, from dark (first) to light (last), for labels in the order of months.
 
     Examples
     --------
@@ -277,7 +277,7 @@ def timepoint_colours(labels: Iterable[object]) -> dict[str, str]:
     names = list(dict.fromkeys(str(label) for label in labels))
     ramp = matplotlib.colormaps[DENSITY_MAP]
     last = max(len(names) - 1, 1)
-    return {name: to_hex(ramp(0.02 + 0.84 * place / last)) for place, name in enumerate(names)}
+    return {name: to_hex(ramp(0.02 + 0.84 * position / last)) for position, name in enumerate(names)}
 
 
 @functools.cache

@@ -84,8 +84,8 @@ def cleaning(
     sheet = Sheet(top + len(shown.samples) * row_height + 1)
     sheet.text(
         left, 1.0,
-        "Clean-up: arcsinh(counts / 5), added where there are several; colour: events a bin, logarithmic; above: "
-        "what % of the events left is taken",
+        "Clean-up: arcsinh(counts / 5), added where there are several; colour: events per bin, logarithmic; above: "
+        "what % of the events left is removed",
         size=style.SMALL, color=style.SOFT,
     )  # fmt: skip
     grids = {criterion: bin_grid(plots[plots["criterion"] == criterion]) for criterion in columns}
