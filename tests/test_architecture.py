@@ -1,4 +1,4 @@
-"""The rules of the house, as tests: imports go down only, and importing cytocar is light."""
+"""The rules of the house, as tests: imports go down only and never in circles, and importing cytocar is light."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,11 @@ FLOORS = {
     "_core": 0,
     "panel": 1,
     "io": 2,
+    "get": 2,
     "datasets": 3,
     "pp": 3,
     "gate": 3,
     "tl": 4,
-    "get": 2,
     "pl": 5,
     "report": 6,
     "study": 7,
@@ -31,66 +32,164 @@ FLOORS = {
     "__init__": 9,
     "__main__": 9,
 }
+SECTIONS = (
+    "Parameters",
+    "Returns",
+    "Yields",
+    "Raises",
+    "Notes",
+    "References",
+    "Examples",
+    "See Also",
+    "Attributes",
+)
 
 
-def room(path: Path) -> str:
-    first = path.relative_to(SOURCE).parts[0]
-    return first.removesuffix(".py")
+def module_of(path: Path) -> str:
+    dotted = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    return dotted.removesuffix(".__init__")
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            parts = node.module.split(".")
-            if parts[0] == "cytocar":
-                found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+FILES = {module_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def running_imports(module: str) -> Iterator[tuple[str, str]]:
+    """Give (module, name) of every import of cytocar in a file, those in functions too, those for types not."""
+    tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import in line {node.lineno}"
+            if (node.module or "").split(".")[0] == "cytocar":
+                yield from ((str(node.module), alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                parts = alias.name.split(".")
-                if parts[0] == "cytocar" and len(parts) > 1:
-                    found.add(parts[1])
-    return found
+            yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "cytocar")
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_go_to_a_lower_floor_or_stay_in_the_room(path: Path) -> None:
-    own = room(path)
-    for other in imports(path) - {own, "__version__"}:
-        if other not in FLOORS:
-            pytest.fail(f"{path.name} imports cytocar.{other}, which is on no floor")
+def file_imported(module: str, name: str) -> str:
+    """Return the file that an import runs: a module below the package, or the package itself."""
+    return f"{module}.{name}" if f"{module}.{name}" in FILES else module
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_to_a_lower_floor_or_stay_in_the_room(module: str) -> None:
+    own = room(module)
+    for imported, name in running_imports(module):
+        other = room(file_imported(imported, name))
+        if other == own or (imported == "cytocar" and name == "__version__"):
+            continue
+        assert other in FLOORS, f"{module} imports cytocar.{other}, which is on no floor"
         assert FLOORS[other] < FLOORS[own], (
-            f"{own} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
+            f"{module} (floor {FLOORS[own]}) imports {other} (floor {FLOORS[other]})"
         )
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """One graph over all files; what a package's `__init__` gives lazily is no import."""
+    graph = {
+        module: {file_imported(imported, name) for imported, name in running_imports(module)} - {module}
+        for module in FILES
+    }
+    # Namespaces name what their rooms hold; a room that asks its own namespace is told to import the file.
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail("circle of files: " + " -> ".join(error.args[1]))
+
+
+# What was applied is written as Gating-ML, and Gating-ML is how an AnnData keeps the shapes that were applied.
+MUTUAL_ROOMS = {("_exchange", "_results")}
+
+
+def test_rooms_of_a_floor_do_not_need_each_other_in_circles() -> None:
+    for floor in ("gate", "tl", "pl", "study", "io", "pp"):
+        graph: dict[str, set[str]] = {}
+        for module in FILES:
+            if room(module) != floor or module.count(".") < 2:
+                continue
+            own = module.split(".")[2]
+            for imported, name in running_imports(module):
+                target = file_imported(imported, name).split(".")
+                if (
+                    len(target) > 2
+                    and target[1] == floor
+                    and (own, target[2]) not in MUTUAL_ROOMS | {(own, own)}
+                ):
+                    graph.setdefault(own, set()).add(target[2])
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            pytest.fail(f"circle of rooms in {floor}: " + " -> ".join(error.args[1]))
+
+
+def test_no_private_name_is_imported_from_another_file() -> None:
+    wrong = [
+        f"{module} imports {name} from {imported}"
+        for module in FILES
+        for imported, name in running_imports(module)
+        if name.startswith("_")
+        and not name.startswith("__")
+        and f"{imported}.{name}" not in FILES
+        and not (FILES[imported].parent / name).is_dir()
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [name for name in FLOORS if not name.startswith("__")])
+def test_docstrings_tell_the_floor_of_the_rule(name: str) -> None:
+    path = SOURCE / name / "__init__.py"
+    path = path if path.exists() else SOURCE / f"{name}.py"
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert doc.startswith(f"Floor {FLOORS[name]}: "), f"{name}: {doc.splitlines()[0]}"
+
+
+def test_architecture_page_draws_the_floors_of_the_rule() -> None:
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {
+        name: int(number)
+        for number, names in re.findall(r"^floor (\d)  ((?:[\w]+ {1,4})+) ", page, flags=re.MULTILINE)
+        for name in names.split()
+    }
+    rule = {name: floor for name, floor in FLOORS.items() if not name.startswith("__")}
+    assert {name: drawn.get(name) for name in rule} == rule
+
+
+def test_paths_that_the_architecture_page_names_are_there() -> None:
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)+[\w*]+\.(?:py|yaml|csv|j2|css))`", page)
+    assert len(named) > 10
+    for path in named:
+        assert list(SOURCE.glob(path)) or list(SOURCE.parents[1].glob(path)), f"{path} is not there"
 
 
 @pytest.mark.parametrize("statement", ["import cytocar", "import cytocar.cli"])
 def test_importing_is_light(statement: str) -> None:
-    heavy = [
-        "anndata",
-        "matplotlib",
-        "numba",
-        "openTSNE",
-        "pandas",
-        "scanpy",
-        "scipy",
-        "sklearn",
-        "umap",
-    ]
+    heavy = ["anndata", "matplotlib", "numba", "openTSNE", "pandas", "scanpy", "scipy", "sklearn", "umap"]
     code = f"{statement}; import sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def public_functions() -> list[tuple[str, object]]:
-    found = []
+    functions = []
     for namespace in ("datasets", "gate", "get", "io", "pl", "pp", "tl"):
         module = getattr(cytocar, namespace)
         for name in module.__all__:
             item = getattr(module, name)
             if inspect.isfunction(item):
-                found.append((f"{namespace}.{name}", item))
-    return found
+                functions.append((f"{namespace}.{name}", item))
+    return functions
 
 
 @pytest.mark.parametrize(
@@ -119,25 +218,48 @@ def test_public_functions_keep_the_conventions(name: str, function: object) -> N
     assert len(doc.splitlines()) > 3, f"{name} needs a docstring that tells what it does, takes and gives"
     for parameter in signature.parameters:
         assert parameter in doc, f"the docstring of {name} does not tell about {parameter!r}"
-    assert ">>>" in doc or "Examples" in doc, f"{name} needs an example"
+    assert ">>>" in doc, f"{name} needs an example"
 
 
-def parts_of(floor: str) -> dict[str, set[str]]:
-    """Return which rooms and modules of a floor each of its rooms and modules imports while it runs."""
-    found: dict[str, set[str]] = {}
-    for path in (SOURCE / floor).rglob("*.py"):
-        parts = path.relative_to(SOURCE / floor).parts
-        own = parts[0].removesuffix(".py")
-        if own == "__init__":
+def sections(doc: str) -> dict[str, list[str]]:
+    """Return heading to lines of a docstring in numpy's form; raise where a heading is not underlined as it should."""
+    lines = doc.splitlines()
+    found: dict[str, list[str]] = {}
+    current: list[str] = []
+    for number, line in enumerate(lines):
+        below = lines[number + 1] if number + 1 < len(lines) else ""
+        if line in SECTIONS:
+            assert below == "-" * len(line), (
+                f"{line!r} is not underlined by {len(line)} hyphens but by {below!r}"
+            )
+            assert line not in found, f"{line!r} stands twice"
+            current = found.setdefault(line, [])
+        elif re.fullmatch(r"-{3,}", line):
+            assert lines[number - 1] in SECTIONS, f"{lines[number - 1]!r} is not a section"
+        else:
+            current.append(line)
+    return found
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_sections_of_docstrings_are_well_formed_and_name_arguments_that_exist(module: str) -> None:
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or not ast.get_docstring(node):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"cytocar.{floor}"):
-                below = (node.module or "").split(".")[2:]
-                names = below[:1] or [alias.name for alias in node.names]
-                found.setdefault(own, set()).update(name for name in names if name.startswith("_"))
-    return {own: others - {own} for own, others in found.items()}
-
-
-def test_rooms_of_the_analysis_do_not_need_each_other_in_circles() -> None:
-    order = list(graphlib.TopologicalSorter(parts_of("tl")).static_order())
-    assert order.index("_neighbours") < order.index("_clusters")
+        try:
+            parsed = sections(ast.get_docstring(node) or "")
+        except AssertionError as error:
+            pytest.fail(f"{module}:{node.lineno} {node.name}: {error}")
+        if isinstance(node, ast.ClassDef) or "Parameters" not in parsed:
+            continue
+        every = [
+            *node.args.posonlyargs,
+            *node.args.args,
+            *node.args.kwonlyargs,
+            node.args.vararg,
+            node.args.kwarg,
+        ]
+        names = {argument.arg for argument in every if argument}
+        headings = [line for line in parsed["Parameters"] if line and not line.startswith(" ")]
+        told = {name.strip("*` ") for line in headings for name in line.split(" : ")[0].split(",")}
+        assert told <= names, f"{module}:{node.lineno} {node.name} tells about {sorted(told - names)}"

@@ -13,7 +13,7 @@ from scipy import stats
 
 from cytocar import tl
 from cytocar._core.errors import ParameterError, StudyError
-from cytocar.tl._statistics import floors
+from cytocar.tl._statistics import smallest_p
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -366,11 +366,11 @@ def test_floors_against_all_permutations() -> None:
         centred = scores - scores.mean()
         seen.append(sum(centred[label == g].sum() ** 2 / (label == g).sum() for g in range(3)))
     best = np.isclose(seen, max(seen))
-    assert floors.of_groups(scores, groups) == pytest.approx(best.mean(), rel=1e-9)
+    assert smallest_p.of_groups(scores, groups) == pytest.approx(best.mean(), rel=1e-9)
     values = np.array([1.0, 5, 2, 2, 8, 3, 3])
     products = [abs((scores - scores.mean()) @ values[list(o)]) for o in permutations(range(7))]
     want = np.isclose(products, max(products)).mean()
-    assert floors.of_pairs(scores, values) == pytest.approx(want, rel=1e-9)
+    assert smallest_p.of_pairs(scores, values) == pytest.approx(want, rel=1e-9)
 
 
 def test_pooled_proportions_against_r() -> None:

@@ -14,7 +14,7 @@ from cytocar.tl import compare
 from cytocar.tl._markers import calls, staining
 from cytocar.tl._markers import host as host_cells
 from cytocar.tl._markers.groups import Bootstrap, DifferenceInDifferences, Effect, Group
-from cytocar.tl._statistics import tests
+from cytocar.tl._statistics import p_values, smallest_p
 
 CONTRACT = [
     "comparison", "compartment", "timepoint", "subset", "marker", "group_a", "group_b", "n_cells_a", "n_cells_b",
@@ -159,18 +159,18 @@ def test_mann_whitney_and_adjustment_against_scipy() -> None:
     rng = np.random.default_rng(5)
     a, b = np.round(rng.normal(0, 1, (6, 30)), 1), np.round(rng.normal(0.3, 1, (6, 20)), 1)
     delta = calls.cliffs_delta(Group.of(ordered(*a)), ordered(*b))[0]
-    p = tests.mann_whitney(ordered(*a), ordered(*b), delta)
+    p = p_values.mann_whitney(ordered(*a), ordered(*b), delta)
     expected = [stats.mannwhitneyu(x, y, method="asymptotic").pvalue for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(p, expected)
-    np.testing.assert_allclose(tests.benjamini_hochberg(p), stats.false_discovery_control(expected))
-    with_gap = tests.benjamini_hochberg([p[0], np.nan, *p[1:]])
+    np.testing.assert_allclose(p_values.benjamini_hochberg(p), stats.false_discovery_control(expected))
+    with_gap = p_values.benjamini_hochberg([p[0], np.nan, *p[1:]])
     np.testing.assert_allclose(with_gap[[0, 2, 3, 4, 5, 6]], stats.false_discovery_control(expected))
     assert np.isnan(with_gap[1])
-    assert tests.smallest_p(3, 3) == pytest.approx(2 / 20)
+    assert smallest_p.of_rank_test(3, 3) == pytest.approx(2 / 20)
     assert stats.mannwhitneyu([1, 2, 3], [4, 5, 6], method="exact").pvalue == pytest.approx(
-        tests.smallest_p(3, 3)
+        smallest_p.of_rank_test(3, 3)
     )
-    flat = tests.mann_whitney(np.zeros((1, 4)), np.zeros((1, 5)), np.zeros(1))
+    flat = p_values.mann_whitney(np.zeros((1, 4)), np.zeros((1, 5)), np.zeros(1))
     assert flat[0] == 1
 
 

@@ -83,7 +83,7 @@ def own(adata: AnnData) -> AnnData:
     """Give a view its own data, so that writing to it does not change what it was cut from."""
     if adata.is_view:
         # anndata has no public way to do this in place
-        adata._init_as_actual(adata.copy())
+        adata._init_as_actual(adata.copy())  # noqa: SLF001
     return adata
 
 
@@ -98,4 +98,4 @@ def keep_events(adata: AnnData, kept: NDArray[np.bool_]) -> None:
         Which events stay: bool of shape (events,).
     """
     # anndata has no public way to do this in place
-    adata._inplace_subset_obs(kept)
+    adata._inplace_subset_obs(kept)  # noqa: SLF001

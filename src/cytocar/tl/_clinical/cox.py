@@ -11,7 +11,7 @@ from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
 from cytocar.tl._clinical.survival import event_times, log_rank_scores
-from cytocar.tl._statistics import floors
+from cytocar.tl._statistics import smallest_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,13 +98,13 @@ def cox(
             beta, se = fit[0][place] / scale[place], np.sqrt(fit[1][place, place]) / scale[place]
             ends = np.exp([beta, beta - z_level * se, beta + z_level * se])
             numbers = np.array([beta, se, *ends, beta / se, 2 * norm.sf(abs(beta / se))])
-            floor = floors.of_pairs(log_rank_scores(months, seen), design[:, place])
+            floor = smallest_p.of_pairs(log_rank_scores(months, seen), design[:, place])
             if seen.sum() < 10 * len(terms):
                 why = f"{int(seen.sum())} events for {len(terms)} terms: fewer than ten a term"
         columns = ("coefficient", "se", "hazard_ratio", "low", "high", "z", "p_value")
         row |= dict(zip(columns, map(float, numbers), strict=True))
         row |= {"p_minimum": floor, "p_model": p_model}
-        row["note"] = floors.p_note(float(numbers[-1]), floor, unit, left_out, why)
+        row["note"] = smallest_p.p_note(float(numbers[-1]), floor, unit, left_out, why)
         rows.append(row)
     return pd.DataFrame(rows)
 

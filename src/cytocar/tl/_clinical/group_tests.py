@@ -10,7 +10,7 @@ import numpy as np
 from cytocar._core import checks
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.tl import _counts
-from cytocar.tl._statistics import floors
+from cytocar.tl._statistics import smallest_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def group_test(
             found, why = _t_test(a, b, level, equal=name == STUDENT)
         columns = ("effect", "effect_low", "effect_high", "statistic", "df", "p_value", "p_minimum")
         row |= dict(zip(columns, map(float, found), strict=True))
-        row["note"] = floors.p_note(float(found[5]), float(found[6]), unit, left_out, why)
+        row["note"] = smallest_p.p_note(float(found[5]), float(found[6]), unit, left_out, why)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -120,7 +120,7 @@ def _t_test(a: np.ndarray, b: np.ndarray, level: float, *, equal: bool) -> tuple
     found = ttest_ind(a, b, equal_var=equal)
     ends = found.confidence_interval(level)
     code = np.repeat([0, 1], [len(a), len(b)])
-    floor = floors.of_groups(np.concatenate([a, b]), code)
+    floor = smallest_p.of_groups(np.concatenate([a, b]), code)
     return np.array([effect, ends.low, ends.high, found.statistic, found.df, found.pvalue, floor]), ""
 
 
@@ -132,7 +132,7 @@ def _rank_sum(a: np.ndarray, b: np.ndarray, level: float) -> tuple[np.ndarray, s
     effect = float(np.median(differences))
     # Twice the mean rank is a whole number, so sums of ranks can be counted.
     ranks = np.rint(2 * rankdata(np.concatenate([a, b]))).astype(np.int64)
-    floor = floors.of_groups(ranks.astype(float), np.repeat([0, 1], [n, m]))
+    floor = smallest_p.of_groups(ranks.astype(float), np.repeat([0, 1], [n, m]))
     u = float(ranks[:n].sum() / 2 - n * (n + 1) / 2)
     if np.ptp(ranks) == 0:
         return np.array([effect, np.nan, np.nan, u, np.nan, np.nan, np.nan]), "no test: all values are equal"

@@ -9,7 +9,7 @@ import numpy as np
 from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
-from cytocar.tl._statistics import floors
+from cytocar.tl._statistics import smallest_p
 from cytocar.tl._statistics.intervals import clopper_pearson
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ def pooled_proportions(
         y, v = np.array(logits).T
         q = _q(y, 1 / v)[0]
         p = float(chi2.sf(q, len(groups) - 1))
-        floor = min(1.0, floors.of_labels([int((group_of == g).sum()) for g in groups]))
+        floor = min(1.0, smallest_p.of_labels([int((group_of == g).sum()) for g in groups]))
         last |= {"p_subgroups": p, "p_subgroups_minimum": floor}
-        last["note"] = floors.p_note(p, floor, "study", str(last["note"]))
+        last["note"] = smallest_p.p_note(p, floor, "study", str(last["note"]))
     frame = pd.DataFrame([*rows, last])
     columns = [
         "kind", "study", "subgroup", "n_studies", "events", "n", "proportion", "low", "high", "weight_pct", "tau2",

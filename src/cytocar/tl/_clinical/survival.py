@@ -10,7 +10,7 @@ import numpy as np
 from cytocar._core import checks
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _counts
-from cytocar.tl._statistics import floors
+from cytocar.tl._statistics import smallest_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,7 +262,7 @@ def log_rank(
     }  # fmt: skip
     if len(names) < 2 or not len(when):
         why = "no test: " + ("no event was seen" if len(names) > 1 else "there is one group")
-        row["note"] = floors.p_note(np.nan, np.nan, unit, left_out, why)
+        row["note"] = smallest_p.p_note(np.nan, np.nan, unit, left_out, why)
         return pd.DataFrame([row])
     n, d = at_risk.sum(axis=1), died.sum(axis=1)
     share = at_risk / n[:, None]
@@ -280,8 +280,10 @@ def log_rank(
     else:
         statistic = float(difference[:-1] @ np.linalg.solve(covariance[:-1, :-1], difference[:-1]))
         row["statistic"], row["p_value"] = statistic, float(chi2.sf(statistic, len(names) - 1))
-        row["p_minimum"] = floors.of_groups(log_rank_scores(months, seen), code)
-    row["note"] = floors.p_note(float(str(row["p_value"])), float(str(row["p_minimum"])), unit, left_out, why)
+        row["p_minimum"] = smallest_p.of_groups(log_rank_scores(months, seen), code)
+    row["note"] = smallest_p.p_note(
+        float(str(row["p_value"])), float(str(row["p_minimum"])), unit, left_out, why
+    )
     return pd.DataFrame([row])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar.tl._statistics.floors import p_note
+from cytocar.tl._statistics.smallest_p import p_note
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,7 @@ from cytocar.tl._cohorts.design import (
     smallest_p,
     unit_of,
 )
-from cytocar.tl._statistics.tests import benjamini_hochberg
+from cytocar.tl._statistics.p_values import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -100,7 +100,7 @@ def _fit_row(
     n, p = x.shape
     profile = _Parts.of(y, x, block, w)
     if n <= p or float(np.bincount(np.unique(block, return_inverse=True)[1]).max()) < 2:
-        # No block has two samples: what is between blocks cannot be told from what is within.
+        # No block has two samples: what is between blocks cannot be separated from what is within.
         ratio = 0.0
     else:
         grid = np.array([profile.deviance(float(np.exp(log))) for log in _GRID])

@@ -12,7 +12,7 @@ from cytocar._core.decisions import WITHIN_PATIENT_FDR
 from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, UNCHANGED, UP
 from cytocar.tl._markers.groups import Bootstrap, DifferenceInDifferences, Effect, Group
 from cytocar.tl._markers.staining import take_off
-from cytocar.tl._statistics.tests import benjamini_hochberg
+from cytocar.tl._statistics.p_values import benjamini_hochberg
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from cytocar.tl._markers.over_time import over_time, staining_between
 from cytocar.tl._markers.rows import COLUMNS
 from cytocar.tl._markers.settings import Settings
 from cytocar.tl._markers.within_tube import car_vs_host
-from cytocar.tl._statistics.tests import benjamini_hochberg
+from cytocar.tl._statistics.p_values import benjamini_hochberg
 
 if TYPE_CHECKING:
     import pandas as pd

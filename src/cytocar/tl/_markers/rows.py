@@ -17,7 +17,8 @@ from cytocar.tl._markers.groups import DifferenceInDifferences, Effect, Floats, 
 from cytocar.tl._markers.host import difference_in_differences, host_pair
 from cytocar.tl._markers.settings import Settings
 from cytocar.tl._markers.staining import Staining
-from cytocar.tl._statistics.tests import mann_whitney, smallest_p
+from cytocar.tl._statistics import smallest_p
+from cytocar.tl._statistics.p_values import mann_whitney
 
 COLUMNS = (
     "comparison", keys.COMPARTMENT, keys.TIMEPOINT, keys.SUBSET, "marker", "group_a", "group_b", "n_cells_a",
@@ -122,7 +123,7 @@ class Rows:
                 **self._numbers(effect, m),
                 **_technical(staining, m),
                 "p_value": p[m],
-                "p_minimum": smallest_p(n_a, n_b) if np.isfinite(p[m]) else np.nan,
+                "p_minimum": smallest_p.of_rank_test(n_a, n_b) if np.isfinite(p[m]) else np.nan,
             }
             beside: dict[str, object] = {}
             if did is not None:

@@ -1,4 +1,4 @@
-"""Rank tests, their smallest p value, and the adjustment of p values."""
+"""Rank tests, and the adjustment of p values."""
 
 from __future__ import annotations
 
@@ -27,14 +27,6 @@ def mann_whitney(a: Floats, b: Floats, delta: Floats) -> Floats:
         if variance > 0:
             p[m] = min(1.0, 2.0 * ndtr(-(away - 0.5) / np.sqrt(variance)))
     return p
-
-
-def smallest_p(n_a: int, n_b: int) -> float:
-    """Return the smallest two-sided p a rank test of two groups can give: 2 / C(n_a + n_b, n_a)."""
-    from scipy.special import gammaln
-
-    ways = gammaln(n_a + n_b + 1) - gammaln(n_a + 1) - gammaln(n_b + 1)
-    return float(min(1.0, 2.0 * np.exp(-ways)))
 
 
 def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:

@@ -33,6 +33,14 @@ def p_note(p: float, floor: float, unit: str, *more: str) -> str:
     return "; ".join(notes)
 
 
+def of_rank_test(n_a: int, n_b: int) -> float:
+    """Return the smallest two-sided p a rank test of two groups can give: 2 / C(n_a + n_b, n_a)."""
+    from scipy.special import gammaln
+
+    ways = gammaln(n_a + n_b + 1) - gammaln(n_a + 1) - gammaln(n_b + 1)
+    return float(min(1.0, 2.0 * np.exp(-ways)))
+
+
 def of_groups(scores: np.ndarray, groups: np.ndarray) -> float:
     """Return the smallest p of a permutation test that compares the sums of scores between groups.
 
