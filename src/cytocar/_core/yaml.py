@@ -53,6 +53,13 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:
     return {str(key.value): loader.construct_object(value, deep=True) for key, value in node.value}
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Plain and single-quoted texts cannot keep their line breaks, of which Unicode has some that look like none.
+    breaks = text.splitlines() not in ([], [text])
+    return dumper.represent_scalar(_TEXT, text, style='"' if breaks else None)
+
+
+_Dumper.add_representer(str, _text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
@@ -202,13 +209,10 @@ def flow(value: Any) -> str:
     >>> flow({"samples": {"01": 3.0, "off": 1.5, "1e3": 2}})
     "{samples: {'01': 3.0, 'off': 1.5, '1e3': 2}}"
     """
-    # A name with a line break would be written over several lines otherwise, which a key must not be.
-    style = '"' if isinstance(value, str) and len(value.splitlines()) > 1 else None
     text: str = yaml.dump(
         value,
         Dumper=_Dumper,
         default_flow_style=True,
-        default_style=style,
         sort_keys=False,
         allow_unicode=True,
         width=float("inf"),
