@@ -8,7 +8,9 @@ import yaml
 from cytocar._core.yaml import flow, parse_yaml
 
 
-@pytest.mark.parametrize("text", ["\x85", "a\x85b", "\u2028", "x\u2029", "\n", "a\r\nb", "a\n", " ", "", "\ufeff"])
+@pytest.mark.parametrize(
+    "text", ["\x85", "a\x85b", "\u2028", "x\u2029", "\n", "a\r\nb", "a\n", " ", "", "\ufeff"]
+)
 def test_every_line_break_of_unicode_comes_back_as_it_was(text: str) -> None:
     written = flow({text: [text]})
     assert len(written.splitlines()) == 1

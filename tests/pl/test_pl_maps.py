@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
 from cytocar import pl
 from cytocar._core.errors import ParameterError
@@ -107,16 +108,26 @@ def test_umap_is_drawn_from_its_own_coordinates(cars: anndata.AnnData) -> None:
     assert pl.umap(cars).axes[0].get_xlabel() == "UMAP 1"
 
 
-@pytest.mark.parametrize("basis", ["tsne", "umap"])
+def same_panels(figure: Figure, other: Figure) -> bool:
+    return [(a.get_label(), a.get_xlim()) for a in figure.axes] == [
+        (a.get_label(), a.get_xlim()) for a in other.axes
+    ]
+
+
 @pytest.mark.parametrize("what", ["clusters", "timepoints", "markers"])
-def test_former_names_warn_and_draw_the_map_they_name(cars: anndata.AnnData, basis: str, what: str) -> None:
-    with pytest.warns(DeprecationWarning, match=f"{basis}_{what} is now called map_{what}"):
-        figure = getattr(pl, f"{basis}_{what}")(cars)
-    now = getattr(pl, f"map_{what}")(cars, basis=basis)
-    for former, axes in zip(figure.axes, now.axes, strict=True):
-        assert former.get_label() == axes.get_label()
-        assert former.get_xlim() == axes.get_xlim()
-    assert f"{basis}_{what}" not in pl.__all__
+def test_figures_of_a_run_are_drawn_by_their_names(cars: anndata.AnnData, what: str) -> None:
+    named, draw = getattr(pl, f"tsne_{what}"), getattr(pl, f"map_{what}")
+    assert same_panels(named(cars), draw(cars, basis="tsne"))
+    with pytest.warns(DeprecationWarning, match=rf"tsne_{what} draws the t-SNE map; write map_{what}\(basis"):
+        assert same_panels(named(cars, basis="umap"), draw(cars, basis="umap"))
+
+
+@pytest.mark.parametrize("what", ["clusters", "timepoints", "markers"])
+def test_former_names_warn_and_draw_the_map_they_name(cars: anndata.AnnData, what: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"umap_{what} is now called map_{what}"):
+        figure = getattr(pl, f"umap_{what}")(cars)
+    assert same_panels(figure, getattr(pl, f"map_{what}")(cars, basis="umap"))
+    assert f"umap_{what}" not in pl.__all__
 
 
 def test_errors_name_what_is_missing(cars: anndata.AnnData) -> None:

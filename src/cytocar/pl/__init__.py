@@ -19,6 +19,7 @@ from cytocar.pl._maps.maps import (
     map_clusters,
     map_markers,
     map_timepoints,
+    on_tsne,
     on_umap,
     tsne,
     umap,
@@ -83,6 +84,9 @@ __all__ = [
     "thresholds",
     "time_quality",
     "tsne",
+    "tsne_clusters",
+    "tsne_markers",
+    "tsne_timepoints",
     "umap",
     "violin",
     "violins_car_vs_host",
@@ -90,11 +94,13 @@ __all__ = [
     "violins_supplement",
 ]
 
+# Figures of a run are drawn by the names of their files.
+tsne_clusters = on_tsne("tsne_clusters", map_clusters)
+tsne_markers = on_tsne("tsne_markers", map_markers)
+tsne_timepoints = on_tsne("tsne_timepoints", map_timepoints)
+
 # Former names.
 comparisons = renamed("comparisons", compare)
-tsne_clusters = renamed("tsne_clusters", map_clusters)
-tsne_markers = renamed("tsne_markers", map_markers)
-tsne_timepoints = renamed("tsne_timepoints", map_timepoints)
 umap_clusters = renamed("umap_clusters", on_umap(map_clusters))
 umap_markers = renamed("umap_markers", on_umap(map_markers))
 umap_timepoints = renamed("umap_timepoints", on_umap(map_timepoints))

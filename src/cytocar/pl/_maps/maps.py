@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -428,4 +429,25 @@ def on_umap(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         return draw(adata, basis="umap", **settings)
 
     drawn.__name__ = f"{draw.__name__}(basis='umap')"
+    return drawn
+
+
+def on_tsne(name: str, draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Return the function that draws the figure `name` of a run: `draw` on the t-SNE map.
+
+    ``basis=`` still works there and warns, since a figure of UMAP must not be called after t-SNE.
+    """
+
+    @functools.wraps(draw)
+    def drawn(adata: AnnData, **settings: Any) -> Figure:
+        if "basis" in settings:
+            warnings.warn(
+                f"{name} draws the t-SNE map; write {draw.__name__}(basis=...) for another",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        return draw(adata, **settings)
+
+    drawn.__name__ = drawn.__qualname__ = name
+    drawn.__doc__ = f"Draw the figure `{name}` of a run, on the t-SNE map; see `{draw.__name__}`."
     return drawn
