@@ -36,7 +36,7 @@ from cytocar.gate._shapes.shapes import (
 )
 from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
 from cytocar.gate._shapes.transforms import Asinh, Hyperlog, Linear, Log, Logicle, Ratio
-from cytocar.gate._strategy.strategy import Strategy
+from cytocar.gate._strategy.strategy import Strategy, ThresholdStrategy
 from cytocar.gate._strategy.tree import GateTree
 from cytocar.gate._thresholds.not_found import ThresholdNotFound
 
@@ -63,6 +63,7 @@ __all__ = [
     "SpectrumMatrix",
     "Strategy",
     "ThresholdNotFound",
+    "ThresholdStrategy",
     "apply",
     "biaxials",
     "car_t",

@@ -10,11 +10,10 @@ from cytocar.gate._results.ledger import gating, strategy_of
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from cytocar.gate._strategy.strategy import Strategy
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import Strategy, ThresholdStrategy
 
 
-def pin(adata: AnnData, strategy: Strategy | str | None = None) -> GateTree:
+def pin(adata: AnnData, strategy: Strategy | str | None = None) -> ThresholdStrategy:
     """Return a strategy in which every threshold is pinned, in each sample, to the number that was found in it.
 
     Saved as YAML (`GateTree.to_yaml`) and applied again, it gives the same cells whatever the rules of a later
@@ -29,7 +28,7 @@ def pin(adata: AnnData, strategy: Strategy | str | None = None) -> GateTree:
 
     Returns
     -------
-    `GateTree`; numbers have four decimals, as they were applied.
+    The strategy, such as a `GateTree`; numbers have four decimals, as they were applied.
 
     Raises
     ------

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cytocar.gate._documents.document import GatingDocument
-    from cytocar.gate._documents.shape_strategy import ShapeStrategy
+    from cytocar.gate._documents.face import Shapes
     from cytocar.gate._strategy.strategy import StudyFacts
     from cytocar.panel import Panel
 
 
-def problems(strategy: ShapeStrategy, study: StudyFacts) -> Iterator[Problem]:
+def problems(strategy: Shapes, study: StudyFacts) -> Iterator[Problem]:
     """Find what keeps gates from being applied to a study."""
     car, host = (strategy.compartments.get(role) for role in (keys.CAR, keys.HOST))
     if (car is None) != (host is None):
@@ -46,7 +46,7 @@ def problems(strategy: ShapeStrategy, study: StudyFacts) -> Iterator[Problem]:
         yield from _versions(document, study.samples)
 
 
-def notes(strategy: ShapeStrategy, study: StudyFacts) -> Iterator[str]:
+def notes(strategy: Shapes, study: StudyFacts) -> Iterator[str]:
     """Say which tubes gates of another program do not use, and what they do not tell."""
     samples = study.samples
     if samples is not None:

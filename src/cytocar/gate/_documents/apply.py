@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._documents.shape_strategy import ShapeStrategy
+    from cytocar.gate._documents.face import Shapes
     from cytocar.gate._populations.evaluate import Mask
 
 
-def document_masks(adata: AnnData, tree: ShapeStrategy, rows: Any, sample: str) -> dict[str, Mask]:
+def document_masks(adata: AnnData, tree: Shapes, rows: Any, sample: str) -> dict[str, Mask]:
     """Return name of each population to bool (events,), whatever the clean-up calls an event.
 
     An axis that is arcsinh(x / cofactor) with the cofactor of the channel is X itself, to the last bit; every other

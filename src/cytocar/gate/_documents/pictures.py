@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from cytocar.gate._documents.shape_strategy import ShapeStrategy
+    from cytocar.gate._documents.face import Shapes
 
 _STEPS = 12
 """Pieces of a side of a polygon: straight on its own scale, it may be bent on the arcsinh axis."""
 
 
-def pictures_of(strategy: ShapeStrategy, adata: AnnData) -> Pictures:
+def pictures_of(strategy: Shapes, adata: AnnData) -> Pictures:
     """Return the biaxials of a document that data have the channels for, and the outlines on them."""
     own = DocumentPictures(adata, strategy)
 
@@ -62,7 +62,7 @@ class DocumentPictures:
     Gates on time, event length or ratios have no arcsinh axis and no picture.
     """
 
-    def __init__(self, adata: AnnData, tree: ShapeStrategy) -> None:
+    def __init__(self, adata: AnnData, tree: Shapes) -> None:
         self._adata, self._tree, self._document = adata, tree, tree.document
         self._channels = [str(name) for name in adata.var.get(keys.CHANNEL, adata.var_names)]
         self._columns = self._document.columns(self._channels)

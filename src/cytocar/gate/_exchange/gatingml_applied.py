@@ -30,7 +30,7 @@ from cytocar.gate._shapes.transforms import Asinh
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import ThresholdStrategy
 
 
 def applied_text(several: Sequence[AnnData]) -> str:
@@ -58,7 +58,7 @@ class _AppliedGates:
         self._samples: list[str] = []
         self._roles: dict[str, str] = {}
 
-    def add(self, adata: AnnData, tree: GateTree) -> None:
+    def add(self, adata: AnnData, tree: ThresholdStrategy) -> None:
         """Add the gates of the samples of gated data."""
         kept = gating(adata)
         channels = {marker: _channel_and_cofactor(adata, name) for marker, name in kept["markers"].items()}
@@ -109,7 +109,7 @@ class _SampleGates:
 
     def __init__(
         self,
-        tree: GateTree,
+        tree: ThresholdStrategy,
         sample: str,
         numbers: Mapping[str, float],
         channels: Mapping[str, tuple[str, float]],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from cytocar._core.errors import GateError
 from cytocar.gate._populations.order import order
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cytocar.gate._strategy.threshold import Threshold
-    from cytocar.gate._strategy.tree import GateTree
 
     Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
     Column = np.ndarray[tuple[int], np.dtype[np.floating]]
@@ -71,8 +70,19 @@ class PositiveMasks:
         return self._positive[name]
 
 
+class Gates(Protocol):
+    """Populations and the thresholds that divide them, as a `cytocar.gate.GateTree` has them."""
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Name to threshold."""
+
+    def expanded(self) -> Sequence[Population]:
+        """Return all populations, those of subsets included."""
+
+
 def evaluate(
-    tree: GateTree, columns: Mapping[str, Column], numbers: Mapping[str, float], root: Mask
+    tree: Gates, columns: Mapping[str, Column], numbers: Mapping[str, float], root: Mask
 ) -> dict[str, Mask]:
     """Assign events to populations: positive is at or above a threshold, negative below it.
 

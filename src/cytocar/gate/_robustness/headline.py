@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar.gate._populations.evaluate import Column, Mask
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import ThresholdStrategy
 
 DOUBLE_NEGATIVE = "DN"
 
@@ -37,7 +37,7 @@ class Measure:
     of: str
 
 
-def measures_of(tree: GateTree, wanted: Mapping[str, tuple[str, str]] | None) -> tuple[Measure, ...]:
+def measures_of(tree: ThresholdStrategy, wanted: Mapping[str, tuple[str, str]] | None) -> tuple[Measure, ...]:
     """Return the measures asked for, else CAR-T cells among the denominator and double negative ones among CAR-T."""
     if wanted is None:
         car = tree.compartments.get(keys.CAR)
@@ -83,7 +83,7 @@ class GatedSample:
     """
 
     name: str
-    tree: GateTree
+    tree: ThresholdStrategy
     columns: Mapping[str, Column]
     root: Mask
     masks: Mapping[str, Mask]
@@ -211,7 +211,7 @@ class Counter:
         return {name: int(np.count_nonzero(masks[name])) for name in self._wanted}
 
 
-def thresholds_of(tree: GateTree, populations: Iterable[str]) -> tuple[str, ...]:
+def thresholds_of(tree: ThresholdStrategy, populations: Iterable[str]) -> tuple[str, ...]:
     """Return the thresholds that decide which cells are in these populations, in the order of the strategy."""
     used = {
         term.threshold
@@ -222,7 +222,7 @@ def thresholds_of(tree: GateTree, populations: Iterable[str]) -> tuple[str, ...]
     return tuple(name for name in tree.thresholds if name in used)
 
 
-def _needed(tree: GateTree, populations: Iterable[str]) -> list[Population]:
+def _needed(tree: ThresholdStrategy, populations: Iterable[str]) -> list[Population]:
     """Return these populations and those above them, in order, without those that only serve to find a threshold."""
     named = {population.name: population for population in tree.expanded()}
     needed: set[str] = set()

@@ -15,13 +15,12 @@ from cytocar.panel.roles import marker_hint
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cytocar.gate._strategy.strategy import Strategy
+    from cytocar.gate._strategy.strategy import Strategy, ThresholdStrategy
     from cytocar.gate._strategy.threshold import Threshold
-    from cytocar.gate._strategy.tree import GateTree
     from cytocar.panel import Panel
 
 
-def problems(tree: GateTree, study: StudyFacts) -> Iterator[Problem]:
+def problems(tree: ThresholdStrategy, study: StudyFacts) -> Iterator[Problem]:
     """Find samples, tubes, compartments and markers of a strategy that a study does not have."""
     if study.samples is not None:
         yield from _samples(tree, study.samples)
@@ -30,7 +29,7 @@ def problems(tree: GateTree, study: StudyFacts) -> Iterator[Problem]:
         yield from _markers(tree, study.panel)
 
 
-def notes(tree: GateTree, study: StudyFacts) -> Iterator[str]:
+def notes(tree: ThresholdStrategy, study: StudyFacts) -> Iterator[str]:
     """Say which tubes a strategy does not use, and which optional markers it leaves out."""
     if study.samples is not None:
         yield from idle_tubes(tree, study.samples)
@@ -50,7 +49,7 @@ def idle_tubes(strategy: Strategy, samples: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def _samples(tree: GateTree, samples: pd.DataFrame) -> Iterator[Problem]:
+def _samples(tree: ThresholdStrategy, samples: pd.DataFrame) -> Iterator[Problem]:
     """Find samples and roles that a strategy names and the sheet does not have."""
     known = [str(sample) for sample in samples[keys.SAMPLE]]
     roles = sorted(set(samples[keys.ROLE].astype(str)))
@@ -84,7 +83,7 @@ def unknown_pins(strategy: Strategy, samples: Collection[str]) -> Iterator[Probl
             )
 
 
-def _compartments(tree: GateTree) -> Iterator[Problem]:
+def _compartments(tree: ThresholdStrategy) -> Iterator[Problem]:
     """Find compartments that a run does not know, and CAR-T cells without host cells or the other way round."""
     names = set(tree.for_run().compartments)
     if names not in ({keys.CAR, keys.HOST}, {keys.CELLS}):
@@ -96,7 +95,7 @@ def _compartments(tree: GateTree) -> Iterator[Problem]:
         )
 
 
-def _markers(tree: GateTree, panel: Panel) -> Iterator[Problem]:
+def _markers(tree: ThresholdStrategy, panel: Panel) -> Iterator[Problem]:
     missing, _ = missing_markers(tree, panel)
     if not missing:
         return
@@ -114,7 +113,7 @@ def _markers(tree: GateTree, panel: Panel) -> Iterator[Problem]:
     )
 
 
-def missing_markers(tree: GateTree, panel: Panel) -> tuple[list[str], list[str]]:
+def missing_markers(tree: ThresholdStrategy, panel: Panel) -> tuple[list[str], list[str]]:
     """Return the markers that a strategy needs and the panel does not have, and the optional ones among them."""
     missing: list[str] = []
     left_out: list[str] = []

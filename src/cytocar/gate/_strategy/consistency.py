@@ -10,15 +10,15 @@ from cytocar.gate._populations.order import order
 from cytocar.gate._populations.parts import ROOT, Boolean, Population, Term
 
 if TYPE_CHECKING:
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import ThresholdStrategy
 
 
-def contradictions(tree: GateTree) -> list[str]:
+def contradictions(tree: ThresholdStrategy) -> list[str]:
     """Return everything that is wrong with a strategy: names first, and circles where all names are there."""
     return list(_Names(tree).problems()) or list(_circles(tree))
 
 
-def _circles(tree: GateTree) -> Iterator[str]:
+def _circles(tree: ThresholdStrategy) -> Iterator[str]:
     try:
         order({population.name: population for population in tree.expanded()}, tree.thresholds)
     except GateError as error:
@@ -28,7 +28,7 @@ def _circles(tree: GateTree) -> Iterator[str]:
 class _Names:
     """The names of a strategy, and what refers to one that is not there."""
 
-    def __init__(self, tree: GateTree) -> None:
+    def __init__(self, tree: ThresholdStrategy) -> None:
         self._tree = tree
         self._populations = [ROOT, *(population.name for population in tree.expanded())]
 

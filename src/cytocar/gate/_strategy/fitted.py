@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar.gate._populations.gated_input import GatedInput
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import ThresholdStrategy
 
 _POOLED = "tubes"
 """What control cells are called that come as one array."""
@@ -54,7 +54,7 @@ class MarkerColumns:
     left_out: Mapping[str, Sequence[str]]
 
 
-def marker_columns(tree: GateTree, names: Sequence[str]) -> MarkerColumns:
+def marker_columns(tree: ThresholdStrategy, names: Sequence[str]) -> MarkerColumns:
     """Look for the markers of a strategy among the names of columns."""
     by_key = {marker_key(name): position for position, name in enumerate(names)}
     columns: dict[str, int] = {}
@@ -93,14 +93,14 @@ class FittedTree:
         Of the resamples that tell how far each threshold may move; None leaves them out.
     """
 
-    tree: GateTree
+    tree: ThresholdStrategy
     data: GatedInput
     columns: Mapping[str, int]
     left_out: Mapping[str, Sequence[str]]
     seed: int | None = None
 
     @classmethod
-    def of(cls, tree: GateTree, data: GatedInput, *, seed: int | None = None) -> FittedTree:
+    def of(cls, tree: ThresholdStrategy, data: GatedInput, *, seed: int | None = None) -> FittedTree:
         """Fit a strategy to data; `GateError` names every marker that it needs and the data do not have."""
         names = [str(name) for name in data.adata.var_names]
         markers = marker_columns(tree, names)
@@ -188,7 +188,7 @@ class FittedTree:
         )
 
 
-def gate_by_thresholds(tree: GateTree, data: GatedInput, options: GatingOptions) -> Gated:
+def gate_by_thresholds(tree: ThresholdStrategy, data: GatedInput, options: GatingOptions) -> Gated:
     """Find the thresholds of a strategy in every sample and assign its events."""
     fitted = FittedTree.of(tree.with_pins(options.pins), data, seed=options.seed)
     given = options.controls
@@ -208,7 +208,7 @@ def gate_by_thresholds(tree: GateTree, data: GatedInput, options: GatingOptions)
 
 
 def named_controls(
-    tree: GateTree, controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]]
+    tree: ThresholdStrategy, controls: Mapping[str, NDArray[Any] | Mapping[str, NDArray[Any]]]
 ) -> dict[str, dict[str, NDArray[Any]]]:
     """Return control values as they were handed in, by the name of the threshold and of the tube."""
     given: dict[str, dict[str, NDArray[Any]]] = {}
@@ -223,7 +223,9 @@ def own_numbers(resolved: Resolved) -> dict[str, list[float]]:
     return {item.name: [item.value] for item in resolved.found.values() if not item.fallback}
 
 
-def _missing_message(tree: GateTree, missing: Mapping[str, Sequence[str]], panel: Sequence[str]) -> str:
+def _missing_message(
+    tree: ThresholdStrategy, missing: Mapping[str, Sequence[str]], panel: Sequence[str]
+) -> str:
     count = f"{len(missing)} marker{'s' if len(missing) > 1 else ''}"
     lines = [f"strategy {tree.name!r} needs {count} that the panel does not have:"]
     for marker, names in missing.items():

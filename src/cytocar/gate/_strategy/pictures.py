@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar._core.samples import Rows
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import ThresholdStrategy
 
 
-def pictures_of(tree: GateTree, adata: AnnData) -> Pictures:
+def pictures_of(tree: ThresholdStrategy, adata: AnnData) -> Pictures:
     """Return the biaxials whose two markers are columns of the data; their lines are the thresholds."""
     names = [str(name) for name in adata.var_names]
     positions = {marker_key(name): position for position, name in enumerate(names)}

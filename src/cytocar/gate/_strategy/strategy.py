@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from cytocar.gate._documents.document import GatingDocument
     from cytocar.gate._populations.evaluate import Mask
     from cytocar.gate._populations.gated_input import GatedInput
+    from cytocar.gate._populations.parts import Plot, Population, Term
     from cytocar.gate._strategy.threshold import Threshold
-    from cytocar.gate._strategy.tree import GateTree
     from cytocar.gate._thresholds.resolve import Resolved
     from cytocar.panel import Panel
 
@@ -197,7 +197,7 @@ class Strategy(Protocol):
     def require_population(self, name: str) -> None:
         """Raise `GateError` where a name means no population."""
 
-    def as_thresholds(self) -> GateTree:
+    def as_thresholds(self) -> ThresholdStrategy:
         """Return it as a strategy of thresholds; `GateError` where its gates are numbers already."""
 
     def as_document(self) -> GatingDocument | None:
@@ -235,6 +235,55 @@ class Strategy(Protocol):
 
     def notes(self, study: StudyFacts) -> Iterator[str]:
         """Say what it leaves out or cannot tell in a study."""
+
+
+class ThresholdStrategy(Strategy, Protocol):
+    """A strategy whose gates are thresholds that are found in each sample, or pinned: `GateTree`."""
+
+    @property
+    def description(self) -> str:
+        """What it is for."""
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Name to threshold."""
+
+    @property
+    def populations(self) -> Sequence[Population]:
+        """The populations that are written down, without those of subsets."""
+
+    @property
+    def subsets(self) -> Mapping[str, tuple[Term, ...]]:
+        """Value of ``obs["subset"]`` to the terms that divide every compartment."""
+
+    @property
+    def optional(self) -> Sequence[str]:
+        """Markers that may be missing from a panel."""
+
+    @property
+    def plots(self) -> Sequence[Plot]:
+        """The biaxials to draw."""
+
+    def expanded(self) -> Sequence[Population]:
+        """Return all populations, those of subsets included."""
+
+    def population(self, name: str) -> Population:
+        """Return a population by name, subsets of compartments included."""
+
+    def may_lack(self, threshold: Threshold) -> bool:
+        """Return whether a panel may have none of the markers of a threshold."""
+
+    def controlled(self) -> Sequence[str]:
+        """Return the names of the thresholds that control tubes have a say in."""
+
+    def with_pins(self, pins: Pins) -> Self:
+        """Return a copy in which thresholds are pinned."""
+
+    def without(self, thresholds: Iterable[str]) -> Self:
+        """Return a copy without some thresholds and the terms that use them."""
+
+    def to_yaml(self) -> str:
+        """Return it as YAML text."""
 
 
 def controlled_by(strategy: Strategy, sample: str, role: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from cytocar.gate._rules.registry import RULES
 from cytocar.gate._strategy.threshold import Threshold
 
 if TYPE_CHECKING:
-    from cytocar.gate._strategy.tree import GateTree
+    from cytocar.gate._strategy.strategy import ThresholdStrategy
 
 VERSION = 1
 
@@ -221,7 +221,7 @@ def _plot(entry: Entry) -> Plot:
     return Plot(entry.take("parent", name, ROOT), entry.take("x", name, ""), entry.take("y", name, ""))
 
 
-def write(tree: GateTree) -> str:
+def write(tree: ThresholdStrategy) -> str:
     """Return YAML text with one line per threshold and per population; `read` gives the same fields back."""
     lines = [f"cytocar_gating: {VERSION}", f"name: {flow(tree.name)}"]
     if tree.description:

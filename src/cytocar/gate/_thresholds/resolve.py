@@ -18,11 +18,10 @@ from cytocar.gate._thresholds.find import ResolvedThreshold, find
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cytocar.gate._populations.evaluate import Column, Mask
+    from cytocar.gate._populations.evaluate import Column, Gates, Mask
     from cytocar.gate._populations.order import Step
     from cytocar.gate._rules.base import ReferenceCells
     from cytocar.gate._strategy.threshold import Threshold
-    from cytocar.gate._strategy.tree import GateTree
 
 Controls = Mapping[str, Mapping[str, "NDArray[Any]"]]
 """Name of a threshold to control tube to arcsinh values of that tube's cells."""
@@ -37,7 +36,7 @@ class Resolved:
 
 
 def resolve(
-    tree: GateTree,
+    tree: Gates,
     columns: Mapping[str, Column],
     root: Mask,
     *,

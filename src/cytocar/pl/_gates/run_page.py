@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from cytocar.gate import GateTree, Strategy
+    from cytocar.gate import Strategy, ThresholdStrategy
 
     Lines = list[NDArray[np.float64]]
 
@@ -129,7 +129,7 @@ def arrange(tables: RunTables, samples: Sequence[str] | None, page: int, per_pag
     return RunPage(shown, biaxials, rows)
 
 
-def read_tree(strategy: Strategy | str | None) -> GateTree | None:
+def read_tree(strategy: Strategy | str | None) -> ThresholdStrategy | None:
     """Return a strategy from what `gating` takes; None for a text that is not a strategy of thresholds."""
     from cytocar.gate._exchange.stored import read_stored
 
@@ -204,7 +204,7 @@ def next_populations(parents: Sequence[str], ledger: pd.DataFrame) -> dict[str, 
 
 
 def _gates(
-    biaxials: Sequence[Biaxial], tables: RunTables, sample: str, tree: GateTree | None
+    biaxials: Sequence[Biaxial], tables: RunTables, sample: str, tree: ThresholdStrategy | None
 ) -> dict[str, Lines]:
     """Return for each biaxial the lines of its gates in one sample."""
     if tables.shapes is not None:
@@ -245,7 +245,9 @@ def _across(biaxials: Sequence[Biaxial], thresholds: pd.DataFrame) -> dict[str, 
     }
 
 
-def _boxes(biaxials: Sequence[Biaxial], thresholds: pd.DataFrame, tree: GateTree) -> dict[str, Lines]:
+def _boxes(
+    biaxials: Sequence[Biaxial], thresholds: pd.DataFrame, tree: ThresholdStrategy
+) -> dict[str, Lines]:
     """Return the sides of the gates of a strategy of thresholds, each once."""
     from cytocar.gate._populations.parts import Plot
     from cytocar.pl._gates.tree_steps import box_of, populations_after

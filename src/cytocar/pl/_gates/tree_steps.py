@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cytocar._core.samples import Rows
-    from cytocar.gate import GateTree
+    from cytocar.gate import ThresholdStrategy
 
 
-def steps(adata: AnnData, tree: GateTree, sample: str, *, bins: int, of: str | None = None) -> list[Step]:
+def steps(
+    adata: AnnData, tree: ThresholdStrategy, sample: str, *, bins: int, of: str | None = None
+) -> list[Step]:
     """Return the biaxials of one sample, gated by a `GateTree`, in the order of the strategy.
 
     With `of`, each also holds the values of the cells of that population.
@@ -45,7 +47,7 @@ def steps(adata: AnnData, tree: GateTree, sample: str, *, bins: int, of: str | N
 class GatedSample:
     """What gating found in one sample."""
 
-    tree: GateTree
+    tree: ThresholdStrategy
     rows: Rows
     counts: Mapping[str, int]
     """Events of every population."""
@@ -57,7 +59,7 @@ class GatedSample:
     """Column of the data of each marker, by its key."""
 
     @classmethod
-    def of(cls, adata: AnnData, tree: GateTree, sample: str) -> GatedSample:
+    def of(cls, adata: AnnData, tree: ThresholdStrategy, sample: str) -> GatedSample:
         """Return what is kept of a sample of gated data."""
         from cytocar._core.samples import rows_by_sample
         from cytocar.gate._results.ledger import gating
@@ -126,7 +128,7 @@ def _lines(regions: Sequence[Region], side: str) -> list[float]:
     return [end for end in ends if end is not None]
 
 
-def usable(tree: GateTree, positions: Mapping[str, int], named: Mapping[str, str]) -> list[Plot]:
+def usable(tree: ThresholdStrategy, positions: Mapping[str, int], named: Mapping[str, str]) -> list[Plot]:
     """Return the biaxials whose two markers are in the data; where a strategy names none, those of its populations."""
     listed = tree.plots or tuple(_derived(tree))
     return [
@@ -136,7 +138,7 @@ def usable(tree: GateTree, positions: Mapping[str, int], named: Mapping[str, str
     ]
 
 
-def _derived(tree: GateTree) -> list[Plot]:
+def _derived(tree: ThresholdStrategy) -> list[Plot]:
     """Return one biaxial per parent of populations of thresholds: the markers of their terms, two at a time."""
     plots = []
     markers: dict[str, list[str]] = {}
@@ -155,7 +157,7 @@ def _derived(tree: GateTree) -> list[Plot]:
     return plots
 
 
-def populations_after(tree: GateTree, plots: Sequence[Plot]) -> list[list[str]]:
+def populations_after(tree: ThresholdStrategy, plots: Sequence[Plot]) -> list[list[str]]:
     """Return for each biaxial the populations on it: those that later biaxials start from, and other children.
 
     Steps on the way to a later biaxial are left out: of ``CD11b-`` and ``CD11c-`` only the second is shown. A child
@@ -175,7 +177,9 @@ def _starts_below(parent: str, parent_of: Mapping[str, str], drawn: set[str]) ->
     return {name for name in parent_of if name in drawn and _nearest(name, parent_of, drawn) == parent}
 
 
-def _children_on(tree: GateTree, plot: Plot, parent_of: Mapping[str, str], drawn: set[str]) -> set[str]:
+def _children_on(
+    tree: ThresholdStrategy, plot: Plot, parent_of: Mapping[str, str], drawn: set[str]
+) -> set[str]:
     """Return the children to show: those on the two markers, and others only where there is nothing else to show."""
     below = _starts_below(plot.parent, parent_of, drawn)
     passed = {above for name in below for above in _ancestors(name, parent_of)}
@@ -185,7 +189,7 @@ def _children_on(tree: GateTree, plot: Plot, parent_of: Mapping[str, str], drawn
     return on_both if below or on_both else children
 
 
-def _markers(tree: GateTree, name: str) -> set[str]:
+def _markers(tree: ThresholdStrategy, name: str) -> set[str]:
     """Return the markers that a population asks for beyond its parent; none of a plot where it is made of others."""
     terms = tree.population(name).gate
     if not isinstance(terms, Terms):
@@ -209,7 +213,7 @@ def _nearest(name: str, parent_of: Mapping[str, str], among: set[str]) -> str:
 
 
 def box_of(
-    tree: GateTree, name: str, plot: Plot, numbers: Mapping[str, float], named: Mapping[str, str]
+    tree: ThresholdStrategy, name: str, plot: Plot, numbers: Mapping[str, float], named: Mapping[str, str]
 ) -> Box | None:
     """Return the part of a biaxial that a population lies in by its thresholds; None where they do not limit it."""
     axes = {named.get(marker_key(m), marker_key(m)): side for m, side in ((plot.y, "y"), (plot.x, "x"))}
