@@ -13,7 +13,7 @@ test: $(VENV)/.tests
 	$(BIN)/python -m pytest -n 2
 
 # Least share of lines that the tests run; Python from 3.12 on counts them at hardly any cost.
-COVERAGE ?= 90
+COVERAGE ?= 95
 
 coverage: $(VENV)/.tests
 	COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=$(COVERAGE)
