@@ -28,7 +28,7 @@ def problems_of(path: Path) -> list[Problem]:
 
 class TestBuiltin:
     def test_names(self) -> None:
-        assert builtin_names() == ["exhaustion", "legend2", "maxpar_direct"]
+        assert {"exhaustion", "legend2", "maxpar_direct"} <= set(builtin_names())
 
     def test_legend2_is_the_panel_of_the_study(self) -> None:
         panel = Panel.read("legend2")
@@ -65,7 +65,7 @@ class TestBuiltin:
         with pytest.raises(PanelError, match=r"legend3.*; did you mean 'legend2'"):
             Panel.read("legend3")
 
-    @pytest.mark.parametrize("name", ["exhaustion", "legend2", "maxpar_direct"])
+    @pytest.mark.parametrize("name", builtin_names())
     def test_to_csv_is_read_back(self, name: str, tmp_path: Path) -> None:
         panel = Panel.read(name)
         again = Panel.read(write(tmp_path, panel.to_csv()))

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from cytocar import StudyError, report
 from cytocar._core import tables as tables_of
 from cytocar.report._answer import answer
-from cytocar.report._build import FIGURES
+from cytocar.report._build import CHAPTERS, FIGURES
 from cytocar.report._format import percent
 from cytocar.report._load import load
 
@@ -175,3 +176,25 @@ def test_it_opens_in_a_browser_without_errors_or_requests(finished, tmp_path):
         )
     )
     assert {host for host in asked if not re.search(r"(google|googleapis|gstatic|gvt1)\.com$", host)} == set()
+
+
+def figures_on(folder: Path) -> list[str | None]:
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    return [attributes.get("id") for tag, attributes in page.tags if tag == "figure"]
+
+
+def test_every_figure_that_is_drawn_is_on_the_page_once(finished):
+    drawn = {path.stem for path in (finished / "figures").glob("*.png")}
+    stems = {figure.stem for figure in FIGURES} & drawn
+    assert sorted(map(str, figures_on(finished))) == sorted(stems)
+
+
+def test_a_figure_that_no_template_places_stands_at_the_end_of_its_chapter(finished, tmp_path, monkeypatch):
+    placed = [figure for figure in CHAPTERS["gates"] if figure.stem == "thresholds"]
+    more = [replace(figure, stem="not_in_a_template") for figure in placed]
+    quality = [figure for figure in CHAPTERS["quality"] if figure.stem == "quality"]
+    monkeypatch.setitem(CHAPTERS, "gates", (*more, *placed))
+    monkeypatch.setitem(report.build.__globals__, "FIGURES", (*more, *placed, *quality))
+    out = Path(shutil.copytree(finished, tmp_path / "results"))
+    report.build(out)
+    assert figures_on(out) == ["thresholds", "not_in_a_template", "quality"]

@@ -19,8 +19,8 @@ def builtin_names() -> list[str]:
 
     Examples
     --------
-    >>> builtin_names()
-    ['exhaustion', 'legend2', 'maxpar_direct']
+    >>> "legend2" in builtin_names()
+    True
     """
     return sorted(path.stem for path in _folder().glob("*.csv"))
 

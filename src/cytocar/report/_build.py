@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +15,18 @@ from cytocar.report._figure import FigureOfRun
 from cytocar.report._format import remarks, shown
 from cytocar.report._load import FinishedRun, load, short_names
 
-FIGURES: tuple[FigureOfRun, ...] = (
-    *_kinetics.FIGURES,
-    *_frequency.FIGURES,
-    *_clusters.FIGURES,
-    *_changes.FIGURES,
-    *_cohort.FIGURES,
-    *_gates.FIGURES,
-    *_quality.FIGURES,
-)
-"""Every figure that a run may have; each chapter of the report lists its own."""
+CHAPTERS: Mapping[str, tuple[FigureOfRun, ...]] = {
+    "frequency": (*_kinetics.FIGURES, *_frequency.FIGURES),
+    "clusters": _clusters.FIGURES,
+    "changes": _changes.FIGURES,
+    "cohort": _cohort.FIGURES,
+    "gates": _gates.FIGURES,
+    "quality": _quality.FIGURES,
+}
+"""Chapter to its figures. One that the template of the chapter does not place stands at the end of the chapter."""
+
+FIGURES: tuple[FigureOfRun, ...] = tuple(figure for figures in CHAPTERS.values() for figure in figures)
+"""Every figure that a run may have, in the order in which they are drawn."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class _Drawn:
     """Stem and image of further pages that are in the report."""
     files: tuple[str, ...] = ()
     """Stems of further pages that are beside the report only."""
+    names_samples: bool = False
 
 
 PAGES_SHOWN = 4
@@ -107,6 +111,7 @@ def _draw(run: FinishedRun, figure: FigureOfRun, folder: Path) -> _Drawn:
         images[0][1],
         tuple(images[1:]),
         tuple(stems[PAGES_SHOWN:]),
+        figure.names_samples,
     )
 
 
@@ -144,6 +149,8 @@ def _page(run: FinishedRun, first: Answer, figures: list[_Drawn], prefix: str) -
         gates=_gates.chapter(run),
         quality=_quality.chapter(run),
         figures={figure.stem: figure for figure in figures},
+        chapters={name: [figure.stem for figure in of_chapter] for name, of_chapter in CHAPTERS.items()},
+        placed=set(),  # stems, noted by the macro that places a figure
         prefix=prefix,
         tables=run.tables,
         notes=remarks(run.tables.get("notes")),

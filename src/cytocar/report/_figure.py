@@ -23,6 +23,8 @@ class FigureOfRun:
     possible: Callable[[FinishedRun], bool]
     draw: Callable[..., Any]
     pages: Callable[[FinishedRun], int] | None = None
+    names_samples: bool = False
+    """Whether samples are named in it, so that the page says what was left off their names."""
 
     def drawn(self, run: FinishedRun) -> list[Any]:
         """Return its pages."""

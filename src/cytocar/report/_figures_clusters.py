@@ -161,6 +161,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Share of each cluster in each sample, with exact 95 % intervals; the same colours as in the maps.",
         has("clusters"),
         _cluster_frequencies,
+        names_samples=True,
     ),
     FigureOfRun(
         "flowsom_stars",

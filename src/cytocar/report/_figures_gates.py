@@ -87,6 +87,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         has("gating_plots", "ledger"),
         _gating,
         _pages,
+        names_samples=True,
     ),
     FigureOfRun(
         "backgating",
@@ -96,6 +97,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         _has_car_cells,
         _backgating,
         _pages,
+        names_samples=True,
     ),
     FigureOfRun(
         "ridges",
@@ -104,6 +106,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "which it may lie. Look at a number that differs from all others.",
         lambda run: run.has_car and has("densities", "thresholds")(run),
         _ridges,
+        names_samples=True,
     ),
     FigureOfRun(
         "thresholds",
@@ -111,6 +114,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "The density each threshold was found in, on the cells of its own population.",
         has("densities", "thresholds"),
         _thresholds,
+        names_samples=True,
     ),
     FigureOfRun(
         "robustness",
@@ -119,6 +123,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "line is the number as found.",
         lambda run: _has_numbers(run, "robustness", "result_low"),
         _robustness,
+        names_samples=True,
     ),
     FigureOfRun(
         "multiverse",
@@ -127,5 +132,6 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "counting; in colour the one that was used.",
         lambda run: _has_numbers(run, "multiverse", "result"),
         _multiverse,
+        names_samples=True,
     ),
 )

@@ -117,6 +117,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "95 % intervals.",
         has("subsets"),
         _subsets_over_time,
+        names_samples=True,
     ),
     FigureOfRun(
         "alluvial",
@@ -125,5 +126,6 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "cells; samples stand at equal distances.",
         _several_times,
         _alluvial,
+        names_samples=True,
     ),
 )

@@ -46,5 +46,6 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Share of CD45+ cells with exact 95 % intervals, logarithmic. An arrow is an upper limit: not detected.",
         has("car_frequency", "kinetics"),
         _drawn,
+        names_samples=True,
     ),
 )

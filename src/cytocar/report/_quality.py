@@ -69,6 +69,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         has("cleaning_plots"),
         _cleaning,
         _cleaning_pages,
+        names_samples=True,
     ),
     FigureOfRun(
         "beads",
@@ -77,6 +78,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "all channels were multiplied by.",
         has("bead_traces", "beads"),
         _beads,
+        names_samples=True,
     ),
     FigureOfRun(
         "spillover",
@@ -91,6 +93,7 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Stretches of the acquisition in which signals or the rate of events were not as in most of the file.",
         lambda run: has("time_quality")(run) and bool(_judged(run).any()),
         _time_quality,
+        names_samples=True,
     ),
     FigureOfRun(
         "quality",
@@ -98,5 +101,6 @@ FIGURES: tuple[FigureOfRun, ...] = (
         "Event rate, share of cells, and signal of DNA, beads and CD45 along the acquisition of each file.",
         has("quality"),
         _over_time,
+        names_samples=True,
     ),
 )

@@ -65,10 +65,9 @@ class SampleTask:
 class SampleResult:
     """What a study keeps of one file.
 
-    `tables` are tidy frames with a `sample_id` column: ledger, thresholds, densities, gating_plots, quality, cleaning,
-    reference, subsets, and gating_outlines for gates of a document. `cells` holds every CAR-T cell (or every cell,
-    in a study without CAR-T cells) and a seeded sample of at most `settings.host_sample` host cells; `shares` says
-    which share of each that is.
+    `tables` are tidy frames with a `sample_id` column, as `study/_run/count.py` makes them. `cells` holds every CAR-T
+    cell (or every cell, in a study without CAR-T cells) and a seeded sample of at most `settings.host_sample` host
+    cells; `shares` says which share of each that is.
     """
 
     sample_id: str
