@@ -194,10 +194,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     "did you mean 'cofactor'?"
     >>> did_you_mean("zzz", ["cofactor", "seed"])
     'known: cofactor, seed'
+    >>> did_you_mean("zzz", [])
+    'there is none'
     """
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in known}
     near = difflib.get_close_matches(name.casefold(), list(folded), n=1, cutoff=0.7)
     if near:
         return f"did you mean {folded[near[0]]!r}?"
-    return "known: " + ", ".join(known)
+    return "known: " + ", ".join(known) if known else "there is none"

@@ -29,6 +29,8 @@ _Dumper.yaml_implicit_resolvers = {
 _Loader.yaml_implicit_resolvers = {}
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NUMBER_STARTS: Final = list("-+.0123456789")
+# More digits do not fit into a float.
+_DIGITS: Final = 300
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -59,6 +61,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar(_TEXT, text, style='"' if breaks else None)
 
 
+_PLAIN: Final = _Loader("")
 _Dumper.add_representer(str, _text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
@@ -142,6 +145,10 @@ def parse_yaml(text: str, *, start: str) -> tuple[YamlText | None, list[Problem]
         what = f"is not YAML: {error.problem or error.context}"
         fix = "quote texts that hold ':' or '#', indent with blanks, and close every bracket and quote"
         return None, [Problem(where, what, fix)]
+    except yaml.reader.ReaderError as error:
+        where = f"line {len(text[: error.position].splitlines()) or 1}"
+        what = f"is not YAML: the character U+{ord(text[error.position]):04X} is not allowed"
+        return None, [Problem(where, what, "remove it")]
     except RecursionError:
         return None, [Problem("", "is not YAML: too many lists lie within one another")]
     except (yaml.YAMLError, ValueError) as error:
@@ -166,6 +173,9 @@ class _Survey:
             where = f"line {self.lines.get(at, node.start_mark.line + 1)}"
             return [Problem(where, f"{'.'.join(map(str, at))} is an alias", "write the value out")]
         self.met.add(id(node))
+        wrong = _unreadable(node, at)
+        if wrong is not None:
+            return [wrong]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, at)
         problems: list[Problem] = []
@@ -199,6 +209,22 @@ class _Survey:
             self.lines[(*at, key.value)] = line
             problems += self.look(value, (*at, key.value))
         return problems
+
+
+def _unreadable(node: yaml.Node, at: Key) -> Problem | None:
+    """Return what is wrong with a value that a tag calls what it is not, and with a number that no float can hold."""
+    where = f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
+    name = ".".join(map(str, at)) or "the text"
+    plain = _PLAIN.resolve(type(node), node.value, (True, False))
+    if node.tag not in (plain, _PLAIN.resolve(type(node), node.value, (False, True))):
+        tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+        return Problem(
+            where, f"{name} has the tag {tag}", "write the value without a tag, and texts in quotes"
+        )
+    digits = len(node.value.lstrip("+-")) if node.tag == "tag:yaml.org,2002:int" else 0
+    if digits > _DIGITS:
+        return Problem(where, f"{name} is a number of {digits:,} digits", f"write at most {_DIGITS}")
+    return None
 
 
 def flow(value: Any) -> str:

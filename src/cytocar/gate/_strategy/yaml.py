@@ -83,7 +83,7 @@ def _document(text: str) -> YamlText:
     if "cytocar_gating" not in document.content:
         raise GateError("this is not a gating strategy", fix=first_line)
     version = document.content["cytocar_gating"]
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):
         raise GateError(
             f"cytocar_gating is {version!r}; this version of cytocar reads {VERSION}",
             where=f"line {document.line(('cytocar_gating',))}",
