@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from cytocar._core.files import replacing, sha256, write_text
+from cytocar._core.errors import ParameterError
+from cytocar._core.files import replacing, require_folder, sha256, write_text
 
 
 def test_nothing_is_left_when_the_writer_fails(tmp_path):
@@ -47,3 +48,12 @@ def test_line_ends_stay_as_they_are(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "x").write_bytes(b"cytocar" * 1000)
     assert sha256(tmp_path / "x") == hashlib.sha256(b"cytocar" * 1000).hexdigest()
+
+
+def test_a_file_is_not_a_folder_to_write_to(tmp_path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("something else")
+    with pytest.raises(ParameterError, match=r"taken: this is a file, not a folder; name a folder"):
+        require_folder(taken)
+    require_folder(tmp_path)
+    require_folder(tmp_path / "new")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cytocar._core.errors import ParameterError
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -38,6 +40,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Raise `ParameterError` where a file stands in place of the folder that is to be written to.
+
+    Examples
+    --------
+    >>> require_folder(tempfile.mkdtemp())
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ParameterError(
+            "this is a file, not a folder", where=os.fspath(path), fix="name a folder for the new files"
+        )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import CytocarError, ParameterError, Problem, StateError
+from cytocar._core.files import require_folder
 from cytocar.pp._beads.baseline import BASELINE_FILE, bead_baseline, check_baseline, read_baseline
 from cytocar.pp._beads.find import SampleBeads, find_beads, table_of
 from cytocar.pp._beads.normalize import STEP, BeadSettings, apply, check_input
@@ -126,6 +127,7 @@ def normalize_files(  # noqa: PLR0913  # the documented settings of the method
     """
     import pandas as pd
 
+    require_folder(out_dir)
     pairs = _planned(files, out_dir)
     given = read_baseline(baseline) if isinstance(baseline, (str, os.PathLike)) else baseline
     reading = _Reading(panel, beads)

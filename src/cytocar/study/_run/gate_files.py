@@ -13,6 +13,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, ParameterError
+from cytocar._core.files import require_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,8 @@ def gate_files(
     paths = [Path(file) for file in files]
     if not paths:
         raise ParameterError("there are no files", fix="give at least one FCS file")
+    if out is not None:
+        require_folder(out)
     targets = _targets(paths, out, populations)
     gates = gate.load(strategy, group=group)
     for name in populations:
