@@ -335,3 +335,37 @@ def test_zeros_of_the_reference_are_not_positive(tube, small, rule) -> None:
     np.testing.assert_array_equal(cars, np.asarray(adata.obs["is_car"]))
     found = gate.thresholds(adata).set_index("name").loc["VHH"]
     assert found["low"] <= found["value"] == 1e-4 <= found["high"]
+
+
+@pytest.mark.parametrize(
+    ("pins", "message"),
+    [
+        ({"CD3": "high"}, "the number for threshold 'CD3' is 'high'; it must be a finite number"),
+        ({"CD3": [1, 2]}, r"is \[1, 2\]; it must be a finite number"),
+        ({"CD3": True}, "is True; it must be a finite number"),
+        ({"CD3": {"S1": None}}, "is None; it must be a finite number"),
+        ({"CD3": 10**400}, "is a number of more than 308 digits"),
+        ([("CD3", 1.0)], r"thresholds is \[.*\]; it must be \{name: number\}"),
+    ],
+)
+def test_a_pin_that_is_no_number_is_a_clear_error(tube, small, pins, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        gate.apply(tube(), GateTree.from_yaml(small), thresholds=pins)
+
+
+def test_one_text_is_not_the_list_of_samples(tube, small) -> None:
+    with pytest.raises(ParameterError, match="study_samples is 'S1'; it must be a list of names"):
+        gate.apply(tube(), GateTree.from_yaml(small), study_samples="S1")
+
+
+@pytest.mark.parametrize("strategy", [None, 3, ["car_t"]])
+def test_what_is_not_a_strategy_is_a_clear_error(tube, strategy) -> None:
+    with pytest.raises(ParameterError, match=r"strategy is .*; it must be a strategy, the name of one"):
+        gate.apply(tube(), strategy)
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "missing.xml", "missing.wsp"])
+def test_a_missing_file_of_gates_is_named_once(name: str) -> None:
+    with pytest.raises(GateError, match=r"cannot be read: No such file or directory$") as caught:
+        gate.load(name)
+    assert str(caught.value).count(name) == 1

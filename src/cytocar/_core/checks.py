@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -125,6 +126,8 @@ def number_from(value: object, name: str, low: float, *, usual: str = "") -> flo
 
 def finite_number(value: object, name: str) -> float:
     """Return `value` as a float if it is a finite number, else raise `ParameterError`."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ParameterError(f"{name} is a number of more than 308 digits", fix="it must be a finite number")
     if not is_number(value) or not math.isfinite(value):
         raise ParameterError(f"{name} is {value!r}", fix="it must be a finite number")
     return float(value)

@@ -130,6 +130,12 @@ def apply(  # noqa: PLR0913  # the documented settings of the method
 
 def _require_samples(strategy: Strategy, options: GatingOptions, samples: Collection[str]) -> None:
     """Raise where a number is pinned for a sample that nobody has: it would silently not be used."""
+    if isinstance(samples, str):
+        raise ParameterError(f"study_samples is {samples!r}", fix="it must be a list of names")
+    if not isinstance(options.pins, Mapping):
+        raise ParameterError(
+            f"thresholds is {options.pins!r}", fix="it must be {name: number} or {name: {sample: number}}"
+        )
     known = [str(sample) for sample in samples]
     elsewhere = "where the data are some samples of a study, name all of its samples in study_samples"
     for name, pinned in options.pins.items():

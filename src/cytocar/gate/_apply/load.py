@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytocar._core.errors import GateError, did_you_mean
+from cytocar._core.errors import GateError, ParameterError, did_you_mean
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.shape_strategy import ShapeStrategy
 from cytocar.gate._strategy.tree import GateTree
@@ -38,7 +38,13 @@ def as_strategy(given: Strategy | GatingDocument | str | os.PathLike[str]) -> St
     """Return a document, a file, or the name of a strategy as a strategy; a strategy as it is."""
     if isinstance(given, str | os.PathLike):
         return load(given)
-    return ShapeStrategy(given) if isinstance(given, GatingDocument) else given
+    if isinstance(given, GatingDocument):
+        return ShapeStrategy(given)
+    if not hasattr(given, "as_thresholds"):
+        raise ParameterError(
+            f"strategy is {given!r}", fix="it must be a strategy, the name of one such as 'car_t', or a file"
+        )
+    return given
 
 
 def load(
@@ -92,8 +98,12 @@ def load(
     if path.suffix.lower() in (".yaml", ".yml") or path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise GateError(f"the gating strategy cannot be read: {error}", where=name) from error
+        except OSError as error:
+            raise GateError(f"the gating strategy cannot be read: {error.strerror}", where=name) from error
+        except UnicodeDecodeError as error:
+            raise GateError(
+                "the gating strategy is not UTF-8 text", where=name, fix="save it as UTF-8"
+            ) from error
         try:
             return GateTree.from_yaml(text)
         except GateError as error:
@@ -115,7 +125,7 @@ def _document(
     try:
         document = read_flowjo(path, group=group or None) if workspace else read_gatingml(path)
     except OSError as error:
-        raise GateError(f"the gates cannot be read: {error}", where=str(path)) from error
+        raise GateError(f"the gates cannot be read: {error.strerror}", where=str(path)) from error
     if not document.populations:
         raise GateError(f"{path.name} holds no gates", fix="without gates write 'gating: off'")
     try:

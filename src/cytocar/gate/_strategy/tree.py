@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
-from cytocar._core.errors import GateError, ParameterError, did_you_mean
+from cytocar._core.checks import finite_number
+from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._populations.frozen import FrozenDict
 from cytocar.gate._populations.parts import ROOT, Plot, Population, Term, Terms
 from cytocar.gate._strategy.consistency import contradictions
@@ -228,12 +228,10 @@ class GateTree:
         GateError
             There is no such threshold.
         ParameterError
-            The number is not finite.
+            It is not a finite number.
         """
         old = self.thresholds[self.threshold_name(name)]
-        number = float(value)
-        if not math.isfinite(number):
-            raise ParameterError(f"the number for threshold {old.name!r} is {value}", fix="it must be finite")
+        number = finite_number(value, f"the number for threshold {old.name!r}")
         if sample is None:
             new = replace(old, value=number)
         else:
