@@ -163,7 +163,7 @@ def test_a_newer_format_asks_for_a_newer_cytocar(tmp_path: Path) -> None:
         (
             SMALLEST + "title: !!python/object:os.system x\n",
             ", line 4, column 8",
-            "could not determine a constructor",
+            "title has the tag !!python/object:os.system",
         ),
         (SMALLEST + "panel: q\n", ", line 4, column 1", "'panel' is also given on line 2"),
         (SMALLEST + "clustering: {k: 3, k: 4}\n", ", line 4, column 20", "'k' is also given on line 4"),
@@ -179,7 +179,7 @@ def test_a_newer_format_asks_for_a_newer_cytocar(tmp_path: Path) -> None:
         ("# only a remark\n", "", "is empty"),
         ("a: 1\n---\nb: 2\n", ", line 2, column 1", "is not YAML"),
         (b"\xff\xfe\x00", "", "is not UTF-8 text"),
-        ("title: \x07\n", "", "is not YAML"),
+        ("title: \x07\n", ", line 1", "is not YAML: the character U+0007 is not allowed"),
     ],
 )
 def test_what_is_no_settings_file(text: str | bytes, where: str, what: str, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar(_TEXT, text, style='"' if breaks else None)
 
 
-_PLAIN: Final = _Loader("")
+_PLAIN: Final[Any] = _Loader("")
 _Dumper.add_representer(str, _text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
