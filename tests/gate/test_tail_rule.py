@@ -8,7 +8,7 @@ from scipy import optimize, stats
 
 from cytocar import GateError, gate
 from cytocar.gate import GateTree, ThresholdNotFound
-from cytocar.gate._rules.base import DRAWS, RuleInput
+from cytocar.gate._rules.base import DRAWS, RuleFoundNothing, RuleInput
 from cytocar.gate._rules.tail import Tail, slope_bandwidth
 from cytocar.gate._strategy.threshold import Threshold
 from cytocar.gate._thresholds.find import find
@@ -79,7 +79,7 @@ def test_the_highest_or_a_stated_peak_is_taken_and_none_beyond_the_range() -> No
     assert number(values, high=4.0) == first, "a peak beyond the range is not that of the negatives"
     with pytest.raises(ThresholdNotFound, match="the density has 2 peaks, and peak 3 is wanted"):
         number(values, peak=3)
-    with pytest.raises(ThresholdNotFound, match=r"the density has no peaks below 0\.1"):
+    with pytest.raises(ThresholdNotFound, match=r"the density has no peak below 0\.1"):
         number(values, high=0.1)
 
 
@@ -178,3 +178,16 @@ def test_a_dim_marker_is_gated_by_it_from_end_to_end(tube) -> None:
     assert np.mean(inside[~t_cell]) < 0.01
     tried = gate.multiverse(adata, measures={"T": ("T cells", "cells")})
     assert {"tail", "tail at 0.04"} <= set(tried["rule_CD3"])
+
+
+def test_a_density_that_falls_up_to_its_end_has_no_tail() -> None:
+    # Cells of one value are a Gaussian cut off at four widths, where z exp((1 - z^2) / 2) is 0.002.
+    cells = RuleInput(np.full(1000, 2.0))
+    assert Tail(tolerance=0.01).find(cells).value > 2.0
+    with pytest.raises(RuleFoundNothing, match=r"falls up to its end by more than 0\.001 of its steepest"):
+        Tail(tolerance=0.001).find(cells)
+
+
+def test_a_range_below_every_peak_has_none() -> None:
+    with pytest.raises(RuleFoundNothing, match=r"^the density has no peak below -3$"):
+        Tail(high=-3.0).find(RuleInput(peak(1000)))

@@ -74,9 +74,19 @@ class Tail(Rule):
             )
         density = SmoothedDensity.of(values)
         flank = density.flank(self.peak, self.high)
+
+        def resample(rng: np.random.Generator) -> Floats:
+            return density.resampled(flank, self.tolerance, rng, DRAWS)
+
+        value = float(density.tail_starts(density.level[None, :], flank, self.tolerance)[0])
+        if np.isnan(value):
+            raise RuleFoundNothing(
+                f"the density falls up to its end by more than {self.tolerance:g} of its steepest descent",
+                resample,
+            )
         return RuleResult(
-            float(density.tail_starts(density.level[None, :], flank, self.tolerance)[0]),
-            resample=lambda rng: density.resampled(flank, self.tolerance, rng, DRAWS),
+            value,
+            resample=resample,
             rate=self.tolerance,
             rate_at=lambda number: density.descent_at(number, flank),
         )
@@ -165,8 +175,9 @@ class SmoothedDensity:
         wanted = 1 if peak == HIGHEST else int(peak)
         if len(below) < wanted:
             where = "" if high is None else f" below {high:g}"
-            count = "1 peak" if len(below) == 1 else f"{len(below) or 'no'} peaks"
-            raise RuleFoundNothing(f"the density has {count}{where}, and peak {peak} is wanted")
+            count = "no peak" if not below else "1 peak" if len(below) == 1 else f"{len(below)} peaks"
+            wish = "" if peak == HIGHEST else f", and peak {peak} is wanted"
+            raise RuleFoundNothing(f"the density has {count}{where}{wish}")
         chosen = below[wanted - 1]
         if peak == HIGHEST:
             chosen = max(below, key=lambda i: float(self.level[modes[i]]))
