@@ -86,3 +86,7 @@ def test_a_near_name_is_suggested_and_a_far_one_gets_the_list():
     assert errors.did_you_mean("CD33", ["CD3", "PD-1"]) == "did you mean 'CD3'?"
     assert errors.did_you_mean("nothing", ["CD3", "PD-1"]) == "known: CD3, PD-1"
     assert errors.did_you_mean("cd45ra", ["CD45RA"]) == "did you mean 'CD45RA'?"
+
+
+def test_the_first_of_several_problems_is_in_the_representation():
+    assert repr(GateError(problems=[Problem("a", "b"), Problem("c", "d")])) == "GateError('b')"

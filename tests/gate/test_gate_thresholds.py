@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 
@@ -197,3 +198,15 @@ def test_the_sketch_is_two_lines_of_equal_width() -> None:
     assert blocks[24] == "▁"
     assert sketch(np.empty(0)) == ["(no cells)"]
     assert sketch(np.zeros(3), width=9)[0][0] == "█"
+
+
+def test_a_missing_threshold_travels_from_a_worker_with_its_notes_and_its_file() -> None:
+    with pytest.raises(ThresholdNotFound) as caught:
+        find(VALLEY, RuleInput(ONE_HUMP), "5yr")
+    error = caught.value.within("a.fcs")
+    error.add_note("while gating a.fcs")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert str(again) == str(error)
+        assert again.problems == error.problems
+        assert (again.name, again.sample, again.marker) == ("CD4", "5yr", "CD4")
+        assert again.__notes__ == ["while gating a.fcs"]

@@ -112,7 +112,7 @@ class CytocarError(Exception):
     def __init__(
         self, what: str = "", *, where: str = "", fix: str = "", problems: Sequence[Problem] = ()
     ) -> None:
-        super().__init__(what)
+        super().__init__(what or next((problem.what for problem in problems), ""))
         self._listed = len(problems) > 1
         self.problems: tuple[Problem, ...] = tuple(problems) or (Problem(where, what, fix),)
 

@@ -37,7 +37,8 @@ class ThresholdNotFound(GateError):
         self.name, self.sample, self.marker, self.needs_others = name, sample, marker, needs_others
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (str(self), self.name, self.sample, self.marker, self.needs_others)
+        # The state holds what else an error has: its address and its notes.
+        return _rebuild, (self.what, self.name, self.sample, self.marker, self.needs_others), self.__dict__
 
 
 def _rebuild(message: str, name: str, sample: str, marker: str, needs_others: bool) -> ThresholdNotFound:
