@@ -322,7 +322,7 @@ _DOMAINS = {
     "host_sample": "give a whole number of at least 0, such as 10000",
     "seed": "give a whole number of at least 0",
     "title": "give a text",
-    "clustering": "give {method: both, k: auto, metaclusters: auto, markers: clustering}",
+    "clustering": "give {method: both, k: auto, metaclusters: auto, markers: clustering}, or {method: off}",
     "clustering.k": "give a whole number of at least 2, or auto",
     "clustering.metaclusters": "give a whole number of at least 2, or auto",
     "clustering.markers": "write clustering, or a list of at least two markers",
