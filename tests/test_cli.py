@@ -239,6 +239,44 @@ _main.main()
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
+def test_a_second_signal_does_not_interrupt_the_tidying_up(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from cytocar.cli import _main
+
+def job(**_):
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("tidying", flush=True)
+        sys.stdin.readline()
+        Path(sys.argv[1]).write_text("tidied")
+
+_main.app = job
+_main.main()
+"""
+    job = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "out")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        job.terminate()
+        assert job.stdout.readline() == "tidying\n"
+        job.terminate()
+        job.communicate("go on\n", timeout=30)
+    finally:
+        job.kill()
+    assert job.returncode == 143
+    assert (tmp_path / "out").read_text() == "tidied"
+
+
 @pytest.mark.parametrize("command", ["run", "demo"])
 def test_workers_are_a_whole_number_or_auto(command, tmp_path):
     arguments = [tmp_path / "study", "-o", tmp_path / "out"] if command == "run" else [tmp_path / "demo"]

@@ -48,6 +48,8 @@ def main() -> None:
 
 
 def _stop(number: int, _: object) -> NoReturn:
+    # Some send the signal twice, to the process and to its group: the second one must not interrupt the tidying up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
