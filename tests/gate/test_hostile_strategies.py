@@ -104,3 +104,8 @@ def test_a_gate_of_one_file_has_no_other_version_for_it() -> None:
     gates = [replace(one, file="a.fcs"), replace(other, file="a.fcs", version_of="T")]
     with pytest.raises(GateError, match=r"gate 'T' has two versions for 'a.fcs'"):
         GatingDocument(gates)
+
+
+def test_true_is_not_version_1() -> None:
+    with pytest.raises(GateError, match="line 1: cytocar_gating is True; this version of cytocar reads 1"):
+        GateTree.from_yaml("cytocar_gating: true\nname: s\n")

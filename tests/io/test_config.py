@@ -196,3 +196,9 @@ def test_no_file(tmp_path: Path) -> None:
     config, (problem,) = load_config(tmp_path / "study.yaml")
     assert config is None
     assert problem.what == "there is no such file"
+
+
+def test_who_writes_clustering_off_is_told_how(tmp_path: Path) -> None:
+    problem = problems_of(tmp_path, SMALLEST + "clustering: off\n")[0]
+    assert problem.what == "clustering is 'off'"
+    assert problem.fix.endswith("or {method: off}")
