@@ -14,7 +14,6 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem
-from cytocar._core.files import require_folder
 from cytocar.pp._barcodes.debarcode import (
     BARCODE,
     DEFAULT_SEPARATION,
@@ -100,7 +99,6 @@ def debarcode_file(
     from cytocar.io._fcs.read import KEYWORDS
 
     file, out = Path(file), Path(out_dir)
-    require_folder(out)
     checked = as_key(key)
     targets = _targets(file, out, checked.names)
     pool = read_fcs(file)
