@@ -25,6 +25,7 @@ lint: $(VENV)/.lint
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

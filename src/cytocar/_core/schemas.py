@@ -339,7 +339,7 @@ _TABLES: Final = (
                     "Smallest share that so many cells show above the background.",
                     _SHARE,
                 ),
-                _number("expected_false", "Cells of it that are expected to be no CAR-T cells.", "cells"),
+                _number("expected_false", "Cells of it that are expected not to be CAR-T cells.", "cells"),
                 _number("fraction_net", "The share without those cells.", _SHARE),
             ),
         ),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # What a call needs, chosen by benchmarks/calibrate_calls.py. Evidence: among the differences called in a family of rows
-# no more than a tenth is expected to be none. Size: beyond the margin with a confidence of 80 %; the error of
+# no more than a tenth is expected to be false. Size: beyond the margin with a confidence of 80 %; the error of
 # staining, which more cells do not make smaller, counts with its 99 % there.
 MARGIN_LEVEL = 0.6
 STAINING_LEVEL = 0.99
