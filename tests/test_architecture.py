@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import inspect
 import re
@@ -57,9 +58,15 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-def all_imports(module: str, *, for_types_too: bool = True) -> Iterator[tuple[str, str]]:
+@functools.cache
+def syntax_tree(module: str) -> ast.Module:
+    """Return the syntax tree of a file; many tests read each of them."""
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+def _imports(module: str, *, for_types_too: bool) -> Iterator[tuple[str, str]]:
     """Give (module, name) of every import of cytocar in a file, those in functions too."""
-    tree = ast.parse(FILES[module].read_text(encoding="utf-8"))
+    tree = syntax_tree(module)
     for_types = (
         set()
         if for_types_too
@@ -81,8 +88,14 @@ def all_imports(module: str, *, for_types_too: bool = True) -> Iterator[tuple[st
             yield from ((alias.name, "") for alias in node.names if alias.name.split(".")[0] == "cytocar")
 
 
-def running_imports(module: str) -> Iterator[tuple[str, str]]:
-    """Give the imports of a file without those that are for types only."""
+@functools.cache
+def all_imports(module: str, *, for_types_too: bool = True) -> tuple[tuple[str, str], ...]:
+    """Return (module, name) of every import of cytocar in a file, those in functions too."""
+    return tuple(_imports(module, for_types_too=for_types_too))
+
+
+def running_imports(module: str) -> tuple[tuple[str, str], ...]:
+    """Return the imports of a file without those that are for types only."""
     return all_imports(module, for_types_too=False)
 
 
@@ -150,7 +163,7 @@ def test_no_private_name_is_imported_from_another_file() -> None:
     wrong = [
         f"{module} imports {name} from {imported}"
         for module in FILES
-        for imported, name in running_imports(module)
+        for imported, name in all_imports(module)
         if name.startswith("_")
         and not name.startswith("__")
         and f"{imported}.{name}" not in FILES
@@ -256,7 +269,7 @@ def sections(doc: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("module", FILES)
 def test_sections_of_docstrings_are_well_formed_and_name_arguments_that_exist(module: str) -> None:
-    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_tree(module)):
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or not ast.get_docstring(node):
             continue
         try:
