@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cytocar import pl
+from cytocar._core import palette
 from cytocar.pl._page import style
 
 Draw = Callable[[anndata.AnnData, SimpleNamespace], Figure]
@@ -254,7 +255,7 @@ def test_the_same_cluster_and_subset_have_one_colour_everywhere(
 ) -> None:
     from matplotlib.colors import to_hex
 
-    wanted = style.cluster_colours(str(i) for i in range(1, 10))
+    wanted = palette.cluster_colours(str(i) for i in range(1, 10))
     bars = {}
     frequencies = FIGURES["cluster_frequencies"](cells, tables).axes[0]
     for container in frequencies.containers:
@@ -281,10 +282,10 @@ def test_the_same_cluster_and_subset_have_one_colour_everywhere(
         for legend in on_map.legends
     ]
     assert {name: legends[0][name] for name in wanted} == wanted
-    assert legends[1] == {name: style.SUBSET_COLOURS[name] for name in ("CD4", "CD8", "DN")}
+    assert legends[1] == {name: palette.SUBSET_COLOURS[name] for name in ("CD4", "CD8", "DN")}
     stacked = FIGURES["subsets"](cells, tables).axes[0]
     for container in stacked.containers:
         assert (
             to_hex(container.patches[0].get_facecolor()).upper()
-            == style.SUBSET_COLOURS[container.get_label()]
+            == palette.SUBSET_COLOURS[container.get_label()]
         )

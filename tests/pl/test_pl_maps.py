@@ -10,9 +10,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from cytocar import pl
+from cytocar._core import palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._maps.points import moved_apart, point_size
-from cytocar.pl._page import style
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_every_cell_with_a_place_is_drawn_once_in_the_colour_of_its_cluster(cell
     drawn["colour"] = [tuple(np.round(c, 6)) for c in points.get_facecolors()]
     placed = np.isfinite(cells.obsm["X_tsne"]).all(axis=1)
     assert len(drawn) == placed.sum() < cells.n_obs
-    colours = style.cluster_colours(str(i) for i in range(-1, 10) if i)
+    colours = palette.cluster_colours(str(i) for i in range(-1, 10) if i)
     expected = pd.DataFrame(cells.obsm["X_tsne"][placed].astype(float), columns=["x", "y"])
     expected["colour"] = [
         tuple(np.round(to_rgba(colours[label]), 6)) for label in cells.obs["phenograph"].astype(str)[placed]

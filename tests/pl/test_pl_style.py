@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar.pl._page import fitted_text, style
 
 HOME = Path(style.__file__).parents[1]
@@ -54,37 +54,40 @@ def nearest(colours: list[str], vision: str) -> float:
 
 
 def test_every_colour_is_named_once_and_in_one_file() -> None:
-    codes = {path: re.findall(r'"(#[0-9A-Fa-f]{6})"', path.read_text("utf-8")) for path in HOME.rglob("*.py")}
-    palette = codes.pop(HOME / "_page" / "style.py")
+    colours = Path(palette.__file__)
+    files = [colours, *HOME.rglob("*.py")]
+    codes = {path: re.findall(r'"(#[0-9A-Fa-f]{6})"', path.read_text("utf-8")) for path in files}
+    both = codes.pop(colours) + codes.pop(HOME / "_page" / "style.py")
     assert not [path.name for path, own in codes.items() if own]
-    named = [name for name in palette if name not in ("#332288", "#DDCC77")]  # both stand in an example, too
+    examples = ("#332288", "#DDCC77", "#0072B2", "#B8B8B8", "#CC6677")
+    named = [name for name in both if name not in examples]
     assert len(named) == len(set(named))
 
 
 @pytest.mark.parametrize("vision", VISION)
 def test_subsets_stay_apart_in_every_kind_of_vision(vision: str) -> None:
-    assert nearest([style.SUBSET_COLOURS[name] for name in keys.SUBSETS], vision) > 0.07
-    assert nearest([style.SUBSET_COLOURS[name] for name in (keys.CAR, keys.HOST)], vision) > 0.2
+    assert nearest([palette.SUBSET_COLOURS[name] for name in keys.SUBSETS], vision) > 0.07
+    assert nearest([palette.SUBSET_COLOURS[name] for name in (keys.CAR, keys.HOST)], vision) > 0.2
 
 
 @pytest.mark.parametrize("vision", VISION)
 def test_clusters_stay_apart_and_differ_from_the_grey_of_none(vision: str) -> None:
-    grey = [style.NO_CLUSTER_COLOUR]
-    assert nearest([*style.CLUSTER_COLOURS[:9], *grey], vision) > 0.05
-    assert nearest([*style.CLUSTER_COLOURS, *grey], vision) > 0.03
+    grey = [palette.NO_CLUSTER_COLOUR]
+    assert nearest([*palette.CLUSTER_COLOURS[:9], *grey], vision) > 0.05
+    assert nearest([*palette.CLUSTER_COLOURS, *grey], vision) > 0.03
 
 
 def test_a_cluster_has_its_colour_whatever_else_is_asked_for() -> None:
-    whole = style.cluster_colours(str(i) for i in range(1, 31))
+    whole = palette.cluster_colours(str(i) for i in range(1, 31))
     assert len(set(whole.values())) == 30
     for label, colour in whole.items():
-        assert style.cluster_colours(["-1", label]) == {"-1": style.NO_CLUSTER_COLOUR, label: colour}
+        assert palette.cluster_colours(["-1", label]) == {"-1": palette.NO_CLUSTER_COLOUR, label: colour}
 
 
 def test_named_clusters_take_colours_in_sorted_order() -> None:
-    assert list(style.cluster_colours(["C10", "C9"]).items()) == [
-        ("C10", style.CLUSTER_COLOURS[1]),
-        ("C9", style.CLUSTER_COLOURS[0]),
+    assert list(palette.cluster_colours(["C10", "C9"]).items()) == [
+        ("C10", palette.CLUSTER_COLOURS[1]),
+        ("C9", palette.CLUSTER_COLOURS[0]),
     ]
 
 

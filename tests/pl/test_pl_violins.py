@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cytocar import pl
+from cytocar._core import palette
 from cytocar._core.errors import ParameterError, StateError
 
 
@@ -104,13 +105,12 @@ def test_stray_double_positive_cells_get_no_panels(cells: anndata.AnnData) -> No
 
 
 def test_groups_by_clusters_in_their_colours(cells: anndata.AnnData) -> None:
-    from cytocar.pl._page import style
 
     cars = cells[(cells.obs["compartment"] == "car").to_numpy()]
     axes = pl.violin(cars, "cd27", groupby="phenograph", split=None).axes[0]
     assert [t.get_text() for t in axes.get_xticklabels()] == [*map(str, range(1, 10))]
     first = layers(axes, "violins")[0].get_facecolors()[0]
-    assert first == pytest.approx(__import__("matplotlib").colors.to_rgba(style.CLUSTER_COLOURS[0]))
+    assert first == pytest.approx(__import__("matplotlib").colors.to_rgba(palette.CLUSTER_COLOURS[0]))
     assert axes.get_title("left") == "CD27"
 
 

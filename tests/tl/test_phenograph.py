@@ -21,6 +21,7 @@ from cytocar.tl import _groups, _neighbours
 from cytocar.tl._clusters import phenograph as _phenograph
 from cytocar.tl._clusters.graph_kernels import modularity
 from cytocar.tl._clusters.louvain_kernels import louvain
+from cytocar.tl._clusters.shared_neighbours import graph_of, jaccard_graph
 
 
 def points(n: int = 300, markers: int = 5, seed: int = 0) -> np.ndarray:
@@ -34,7 +35,7 @@ def kernel_form(graph: nx.Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def shared_neighbour_graph(x: np.ndarray, k: int) -> nx.Graph:
     neighbours, _ = _neighbours.nearest_neighbours(x, k)
-    return nx.from_scipy_sparse_array(_phenograph.jaccard_graph(neighbours))
+    return nx.from_scipy_sparse_array(jaccard_graph(neighbours))
 
 
 def test_neighbours_are_those_of_an_exact_search() -> None:
@@ -81,7 +82,7 @@ def test_weights_are_the_mean_jaccard_index_of_neighbour_sets() -> None:
         for j in sets[i]:
             expected[i, j] = len(sets[i] & sets[j]) / len(sets[i] | sets[j])
     expected = (expected + expected.T) / 2
-    assert np.allclose(_phenograph.jaccard_graph(neighbours).toarray(), expected, atol=1e-7)
+    assert np.allclose(jaccard_graph(neighbours).toarray(), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("resolution", [0.5, 1.0, 2.0])
@@ -239,7 +240,7 @@ def test_the_best_of_all_restarts_is_kept() -> None:
     # without clusters every restart ends elsewhere
     x = points(400, 6)
     neighbours, _ = _neighbours.nearest_neighbours(x, 10)
-    graph = _phenograph.jaccard_graph(neighbours)
+    graph = jaccard_graph(neighbours)
     form = graph.indptr.astype(np.int64), graph.indices.astype(np.int32), graph.data
     starts = [seeds.integer_seed(0, "phenograph", str(run)) for run in range(6)]
     labels = [louvain(*form, 1.0, start) for start in starts]
@@ -265,7 +266,7 @@ def test_restarts_end_when_they_gain_no_more(blobs: ad.AnnData) -> None:
 
 def test_restarts_go_on_while_they_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     x = points(400, 6)
-    graph = _phenograph._graph(_neighbours.search(x, 10).index, n_jobs=1)
+    graph = graph_of(_neighbours.search(x, 10).index, n_jobs=1)
     monkeypatch.setattr(_phenograph, "TOLERANCE", -1.0)
     runs = _phenograph._restarts(graph, resolution=1.0, n_runs=None, seed=0, n_jobs=1)
     assert len(runs) == _phenograph.MOST_RUNS

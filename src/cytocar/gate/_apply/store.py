@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import GateError
 from cytocar._core.provenance import plain
 from cytocar.gate._exchange.stored import text_of
@@ -57,6 +57,7 @@ def _store_labels(adata: AnnData, strategy: Strategy, masks: Mapping[str, Mask])
         positions = np.array([*map(names.index, subsets), len(names)], dtype=np.int8)
         subset[inside] = positions[codes][inside]
     adata.obs[keys.SUBSET] = pd.Categorical.from_codes(subset, pd.Index([*names, ""]))
+    palette.store(adata, keys.COMPARTMENT, keys.SUBSET)
 
 
 def _exclusive(masks: Mapping[str, Mask], n: int, what: str) -> NDArray[np.int8]:

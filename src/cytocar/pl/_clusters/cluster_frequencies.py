@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys, ordering, vocabulary
+from cytocar._core import keys, ordering, palette, vocabulary
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sample_axis import names_height, sample_axis, write_totals
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks, grid, rows_of
@@ -175,7 +175,7 @@ def _layout(shown: Frequencies) -> _Layout:
 def _draw(shown: Frequencies) -> Figure:
     page = _layout(shown)
     sheet = Sheet(page.page_height)
-    colours = style.cluster_colours(shown.clusters)
+    colours = palette.cluster_colours(shown.clusters)
 
     axes = sheet.axes(Box(page.left, page.head, page.bars, page.height), label="samples")
     _stacked(axes, shown.share, shown.clusters, colours)

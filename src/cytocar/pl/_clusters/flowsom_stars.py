@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import checks, keys, ordering
+from cytocar._core import checks, keys, ordering, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, bare
@@ -26,13 +26,13 @@ RAYS = 8
 
 # Okabe and Ito, the black one last.
 _RAY_COLOURS = (
-    style.ORANGE,
-    style.SKY,
-    style.GREEN,
-    style.YELLOW,
-    style.BLUE,
-    style.VERMILION,
-    style.PURPLE,
+    palette.ORANGE,
+    palette.SKY,
+    palette.GREEN,
+    palette.YELLOW,
+    palette.BLUE,
+    palette.VERMILION,
+    palette.PURPLE,
     style.INK,
 )
 _SMALLEST = 0.22
@@ -98,7 +98,7 @@ def flowsom_stars(
     shown = _chosen(adata, known, scaled, weights, markers)
     rays = np.nan_to_num(scaled[:, [known.index(name) for name in shown]])
     clusters = ordering.sort_clusters(nodes["cluster"])
-    colours = style.cluster_colours(clusters)
+    colours = palette.cluster_colours(clusters)
 
     columns = int(adata.uns[key]["grid"][1])
     grid_places = np.column_stack([np.arange(len(nodes)) % columns, -(np.arange(len(nodes)) // columns)])

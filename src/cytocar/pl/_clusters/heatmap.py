@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys, vocabulary
+from cytocar._core import keys, palette, vocabulary
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, bare
@@ -178,7 +178,7 @@ def _draw(shown: Medians, groupby: str) -> Figure:
     _draw_sizes(
         sheet.axes(Box(page.left + page.width + 3, page.top, page.bars, page.height), label="frequency"),
         shown,
-        style.cluster_colours(shown.groups) if groupby not in (keys.SUBSET, keys.COMPARTMENT) else {},
+        palette.cluster_colours(shown.groups) if groupby not in (keys.SUBSET, keys.COMPARTMENT) else {},
     )
     left = page.left + max(page.width - 42, 34 if shown.subset_of else 0)
     scale = sheet.axes(Box(left, page.top + page.height + 4.2, 40, 2.4), label="scale")
@@ -215,13 +215,13 @@ def _draw_subsets(sheet: Sheet, page: _Layout, shown: Medians) -> None:
     strip = sheet.axes(Box(page.left - 3.6, page.top, 2.8, page.height), label="subset")
     strip.set(xlim=(0, 1), ylim=(len(shown.groups) - 0.5, -0.5))
     for row, group in enumerate(shown.groups):
-        colour = style.subset_colour(shown.subset_of[group])
+        colour = palette.subset_colour(shown.subset_of[group])
         strip.barh(row, 1, left=0, height=0.92, color=colour, linewidth=0)
     bare(strip)
     present = [name for name in [*keys.SUBSETS, ""] if name in shown.subset_of.values()]
     sheet.legend(
         page.left, page.top + page.height + 3.5,
-        [Patch(color=style.subset_colour(name)) for name in present],
+        [Patch(color=palette.subset_colour(name)) for name in present],
         [fitted_text.label(name) for name in present],
         ncols=len(present), title="subset of most of its cells",
     )  # fmt: skip
@@ -232,7 +232,7 @@ def _draw_sizes(axes: Axes, shown: Medians, colours: dict[str, str]) -> None:
     shares = 100 * shown.counts / shown.counts.sum()
     axes.barh(
         range(len(shares)), shares, height=0.72, linewidth=0,
-        color=[colours.get(group, style.subset_colour(group)) for group in shown.groups],
+        color=[colours.get(group, palette.subset_colour(group)) for group in shown.groups],
     )  # fmt: skip
     axes.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, shares.max() * 1.02), yticks=[])
     axes.set_xlabel("% of these cells", size=style.FONT)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import ordering
+from cytocar._core import ordering, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks, grid
@@ -22,10 +22,10 @@ _MEASURES = {
     "ambiguous": "share of pairs of nodes neither\nalways nor never together",
     "modularity": "modularity of the cells\nin their graph",
 }
-_CHOSEN = style.VERMILION
+_CHOSEN = palette.VERMILION
 _STABLE, _DISSOLVED = 0.75, 0.5
 _CHANGED = {"seed": "seeds", "resample": "fewer cells"}
-_SPOTS = {"seed": style.BLUE, "resample": style.ORANGE}
+_SPOTS = {"seed": palette.BLUE, "resample": palette.ORANGE}
 
 
 @style.styled
@@ -162,7 +162,7 @@ def _repeats(axes: Axes, repeats: pd.DataFrame) -> None:
 def _clusters(axes: Axes, table: pd.DataFrame, width: float) -> None:
     order = ordering.sort_clusters(table["cluster"])
     rows = table.assign(c=table["cluster"].astype(str)).set_index("c").loc[order]
-    colours = style.cluster_colours(order)
+    colours = palette.cluster_colours(order)
     mean, low = (rows[column].to_numpy(dtype=float) for column in ("jaccard", "jaccard_low"))
     for level, verdict in ((_STABLE, "stable"), (_DISSOLVED, "dissolved")):
         axes.axhline(level, color=style.SOFT, linewidth=0.6, linestyle=(0, (3, 2)), label=verdict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import decisions, keys
+from cytocar._core import decisions, keys, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet
@@ -25,7 +25,7 @@ _EFFECT = (
     "contrast", "cluster", "group_a", "group_b", "effect", "effect_low", "effect_high", "effect_unit", "p_value",
     "p_adjusted", "p_minimum", "n_patients_a", "n_patients_b",
 )  # fmt: skip
-_UP, _DOWN = style.VERMILION, style.BLUE
+_UP, _DOWN = palette.VERMILION, palette.BLUE
 _MOST = 40
 _CONTRASTS = 4
 _SEPARATOR = "\x1f"

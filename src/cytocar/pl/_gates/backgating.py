@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._gates import biaxial
 from cytocar.pl._gates.gating import SAMPLES_PER_PAGE
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cytocar.gate import Strategy
 
-_POINT, _GATE = style.VERMILION, style.INK
+_POINT, _GATE = palette.VERMILION, style.INK
 
 
 @style.styled

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cytocar._core import palette
 from cytocar.pl._page import fitted_text, raster, style
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-LINE = style.VERMILION
+LINE = palette.VERMILION
 MOST_POINTS = 3000
 """Cells of a population that are drawn one by one; of more, lines of their density."""
 HELD = (0.5, 0.8, 0.95)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sample_axis import names_height, sample_axis
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (keys.SAMPLE, "universe", "measure", "result", "low", "high")
 _RULE = "rule_"
-_FOUND = style.VERMILION
+_FOUND = palette.VERMILION
 _FAR = 4.0
 _MOST = 80
 """Universes drawn with their rules; of more, the two ends and evenly spaced ones between."""

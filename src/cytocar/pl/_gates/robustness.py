@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys, ordering
+from cytocar._core import keys, ordering, palette
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOWER, HIGHER = style.BLUE, style.ORANGE
+LOWER, HIGHER = palette.BLUE, palette.ORANGE
 """Colours of a threshold that is moved down and up."""
 
 _COLUMNS = (

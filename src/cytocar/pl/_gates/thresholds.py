@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, grid, rows_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-FOUND, STATED, SECOND = style.INK, style.BLUE, style.VERMILION
+FOUND, STATED, SECOND = style.INK, palette.BLUE, palette.VERMILION
 """Colours of a threshold that the first rule found, that was stated, that a fallback rule gave."""
 
 _OVERLAP = 1.35

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._maps.points import (
     LEGEND_MM,
@@ -226,7 +226,7 @@ def map_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = N
         groups[name], of_column = _coloured(adata, cells, column)
         colours[name] = _used(groups[name], of_column)
         if "" in groups[name]:
-            colours[name]["none"] = style.NO_CLUSTER_COLOUR
+            colours[name]["none"] = palette.NO_CLUSTER_COLOUR
         legends[name] = legend_width(list(colours[name]), side)
     side = min(side, (style.WIDTH_MM - 6 - sum(gap + legend for legend in legends.values())) / len(panels))
     sheet = Sheet(TITLE_MM + side + 5)

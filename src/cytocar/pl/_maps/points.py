@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import checks, vocabulary
+from cytocar._core import checks, palette, vocabulary
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, style
 from cytocar.pl._page.sheet import Sheet, rows_of
@@ -94,7 +94,7 @@ def draw_groups(
     from matplotlib.colors import to_rgba
 
     table = {name: to_rgba(colour) for name, colour in colours.items()}
-    grey = to_rgba(style.NO_CLUSTER_COLOUR)
+    grey = to_rgba(palette.NO_CLUSTER_COLOUR)
     draw_points(
         axes, points, np.array([table.get(str(g), grey) for g in groups]).reshape(-1, 4), size, "cells"
     )

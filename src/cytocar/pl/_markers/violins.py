@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._markers.violin_panels import DENSE, NOTE, Looks, Panel, Violin, lay_out
 from cytocar.pl._page import fitted_text, inputs, style
@@ -285,7 +285,7 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     looks = Looks(
         value_label=inputs.value_label(adata, chosen),
         note=NOTE.replace("number: cells", "numbers: CAR-T over host T cells"),
-        legend={name: style.subset_colour(name) for name in _SIDES},
+        legend={name: palette.subset_colour(name) for name in _SIDES},
     )
     if len(times) > DENSE:
         return lay_out([replace(p, title=_title(p.marker, p.title)) for p in panels], 2, looks)
@@ -329,7 +329,7 @@ def arrange_sides(adata: AnnData, markers: Sequence[str] | None) -> tuple[list[s
             part,
             marker,
             tuple(
-                Violin(i, values[masks[part, time, name], m], style.subset_colour(name), side)
+                Violin(i, values[masks[part, time, name], m], palette.subset_colour(name), side)
                 for i, time in enumerate(times)
                 for name, side in _SIDES.items()
             ),

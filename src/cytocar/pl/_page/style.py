@@ -1,8 +1,6 @@
-"""How every figure looks: colours, fonts, and the context in which it is drawn.
+"""How every figure looks: colours of calls and of ink, fonts, and the context in which it is drawn.
 
-Colours are fixed by name, so that a cluster or a subset looks the same in every figure. Subsets and
-compartments use the palette of Okabe and Ito (Color Universal Design, 2008), clusters the "muted" scheme of
-Paul Tol (2021), extended by colours that stay apart in normal, deuteranopic and protanopic vision.
+The colours of subsets, compartments and clusters are in `_core/palette.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from cytocar._core import keys
-from cytocar._core.ordering import is_number, natural
+from cytocar._core import keys, palette
 from cytocar._core.vocabulary import (
     DETECTED,
     DOWN,
     INCONCLUSIVE,
-    NO_CLUSTER,
     NOT_DETECTED,
     QUANTIFIED,
     UNCHANGED,
@@ -37,21 +33,10 @@ FONT: Final = 7.0
 SMALL: Final = 6.0
 TITLE: Final = 7.5
 
-# Okabe and Ito, by the names that they gave; black is the ink.
-BLUE: Final = "#0072B2"
-VERMILION: Final = "#D55E00"
-GREEN: Final = "#009E73"
-PURPLE: Final = "#CC79A7"
-ORANGE: Final = "#E69F00"
-SKY: Final = "#56B4E9"
-YELLOW: Final = "#F0E442"
-
 # Greys, from dark to light.
 INK: Final = "#262626"
-DARK: Final = "#5B5B5B"
 SOFT: Final = "#6E6E6E"
 DIM: Final = "#A8A8A8"
-GREY: Final = "#B8B8B8"
 PALE: Final = "#DADADA"
 FAINT: Final = "#EFEFEF"
 FAINTEST: Final = "#F3F3F3"
@@ -66,30 +51,23 @@ DENSITY_MAP: Final = "viridis"
 BACKGROUND_MAP: Final = "Greys"
 """Colour maps of matplotlib for a density that is looked at, and for one that lies behind something else."""
 
-GROUP_COLOURS: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+GROUP_COLOURS: Final = (
+    palette.BLUE,
+    palette.VERMILION,
+    palette.GREEN,
+    palette.PURPLE,
+    palette.ORANGE,
+    palette.SKY,
+)
 """Colours of groups of patients, in their order."""
 
-NO_CLUSTER_COLOUR: Final = GREY
-
-SUBSET_COLOURS: Final[Mapping[str, str]] = {
-    "CD4": BLUE,
-    "CD8": VERMILION,
-    "DN": GREEN,
-    "DP": PURPLE,
-    keys.CAR: ORANGE,
-    keys.HOST: SKY,
-    keys.CELLS: SKY,
-    keys.ALL: DARK,
-    "": GREY,
-}
-
 CALL_COLOURS: Final[Mapping[str, str]] = {
-    UP: VERMILION,
-    DOWN: BLUE,
+    UP: palette.VERMILION,
+    DOWN: palette.BLUE,
     UNCHANGED: SOFT,
     INCONCLUSIVE: WHITE,
-    QUANTIFIED: GREEN,
-    DETECTED: ORANGE,
+    QUANTIFIED: palette.GREEN,
+    DETECTED: palette.ORANGE,
     NOT_DETECTED: WHITE,
 }
 
@@ -112,14 +90,6 @@ WORDS: Final[Mapping[str, str]] = {
     NOT_DETECTED: "not detected",
 }
 """How a value of a table is called in a picture."""
-
-# The first nine are Tol's muted scheme. The rest were picked one by one, each the colour farthest (in OKLab,
-# smallest distance over the three kinds of vision) from all before it and from the grey of "-1".
-CLUSTER_COLOURS: Final = (
-    "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499",
-    "#5377F2", "#53300D", "#9A9AF2", "#9AF2CF", "#6530AC", "#ACBD1E", "#7788BD", "#F2E10D", "#0D77BD",
-    "#650D42", "#53530D", "#658842", "#65BD77", "#0D5377", "#88ACCF",
-)  # fmt: skip
 
 _EXPRESSION = ("#E4E2DA", "#BFDCC3", "#63B7BD", "#2A77B4", "#1D2F73")
 """From not expressed (recedes into the paper) to high; the lightness falls steadily, so it also works in grey."""
@@ -226,43 +196,6 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     return within
 
 
-def cluster_colours(labels: Iterable[object]) -> dict[str, str]:
-    """Return one colour per cluster label: the same for a number in every figure, grey for ``-1``.
-
-    Parameters
-    ----------
-    labels
-        Cluster labels. ``"1"``, ``"2"``, ... take the first, second, ... colour whatever else is asked for;
-        other names take colours in their sorted order, so pass all of them at once. After 24 the same colours
-        come again, paler.
-
-    Examples
-    --------
-    >>> cluster_colours(["3", "-1"])
-    {'3': '#DDCC77', '-1': '#B8B8B8'}
-    """
-    names = list(dict.fromkeys(str(label) for label in labels))
-    named = sorted((name for name in names if not is_number(name) and name != NO_CLUSTER), key=natural)
-    positions = {name: position for position, name in enumerate(named)}
-    colours = {}
-    for name in names:
-        if name in (NO_CLUSTER, "", "nan"):
-            colours[name] = NO_CLUSTER_COLOUR
-        else:
-            position = int(name) - 1 if is_number(name) else positions[name]
-            colours[name] = _colour_at(position)
-    return colours
-
-
-def _colour_at(position: int) -> str:
-    """Return the colour at a position of the list; after its end the list comes again, paler every time."""
-    again, position = divmod(position, len(CLUSTER_COLOURS))
-    colour = CLUSTER_COLOURS[position]
-    for _ in range(min(again, 2)):
-        colour = "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02X}" for i in (1, 3, 5))
-    return colour
-
-
 def timepoint_colours(labels: Iterable[object]) -> dict[str, str]:
     """Return one colour per timepoint, from dark (first) to light (last), for labels in the order of months.
 
@@ -292,14 +225,7 @@ def colours_of(column: str, names: Sequence[str]) -> dict[str, str]:
     """Return the colours of the values of an obs column: of subsets, timepoints, or clusters."""
     if column == keys.TIMEPOINT:
         return timepoint_colours(names)
-    if set(names) <= set(SUBSET_COLOURS):
-        return {name: subset_colour(name) for name in names}
-    return cluster_colours(names)
-
-
-def subset_colour(name: object) -> str:
-    """Return the fixed colour of a subset or compartment; grey for a name without one."""
-    return SUBSET_COLOURS.get(str(name), NO_CLUSTER_COLOUR)
+    return palette.colours_by_name(names)
 
 
 def ink_on(colour: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sample_axis import names_height, sample_axis, write_totals
@@ -132,7 +132,7 @@ def _draw(panels: Sequence[Panel], compartment: str, *, titled: bool) -> Figure:
             sheet.text(left, top - head + 1.0, fitted_text.label(panel.patient), size=style.TITLE)
     upwards = list(reversed(panels[0].subsets))  # as the bars are stacked
     sheet.legend(
-        left + width + 6, head, [Patch(color=style.subset_colour(name)) for name in upwards],
+        left + width + 6, head, [Patch(color=palette.subset_colour(name)) for name in upwards],
         [fitted_text.label(name) for name in upwards], title="subset",
     )  # fmt: skip
     return sheet.figure
@@ -144,7 +144,7 @@ def _ribbons(axes: Axes, panel: Panel) -> None:
     along = np.linspace(0, 1, 40)
     smooth = 3 * along**2 - 2 * along**3
     for position, name in enumerate(panel.subsets):
-        colour, upper = style.subset_colour(name), tops[:, position]
+        colour, upper = palette.subset_colour(name), tops[:, position]
         lower = tops[:, position - 1] if position else np.zeros(len(tops))
         axes.bar(
             range(len(tops)), upper - lower, bottom=lower, width=_BAR, color=colour, linewidth=0,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.vocabulary import DETECTION_CALLS
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, dress
@@ -21,8 +21,8 @@ _COLUMNS = (
 )  # fmt: skip
 _LIMITS = (
     ("lob_events", "limit of blank", "|", style.SOFT),
-    ("lod_events", "limit of detection", "d", style.PURPLE),
-    ("loq_events", "limit of quantitation", "s", style.BLUE),
+    ("lod_events", "limit of detection", "d", palette.PURPLE),
+    ("loq_events", "limit of quantitation", "s", palette.BLUE),
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys, ordering
+from cytocar._core import keys, ordering, palette
 from cytocar._core.errors import ParameterError
 from cytocar._core.vocabulary import DETECTED, DETECTION_CALLS, NOT_DETECTED, QUANTIFIED
 from cytocar.pl._page import fitted_text, inputs, style
@@ -269,7 +269,7 @@ def _draw_course(axes: Axes, course: Course, *, named: float) -> None:
     for limit in _LIMITS:
         _draw_limit(axes, points, limit, span)
     if course.fall is not None:
-        colour = style.subset_colour(keys.CAR)
+        colour = palette.subset_colour(keys.CAR)
         axes.plot(*course.fall.T, color=colour, linewidth=1.0, linestyle=_FALL, label="fit")
     _draw_samples(axes, points, months)
     if named and keys.TIMEPOINT in points:
@@ -407,7 +407,7 @@ def _key(courses: Courses) -> tuple[list[Line2D], list[str]]:
         )  # fmt: skip
         names.append("not detected: upper limit" if call == NOT_DETECTED else call)
     if any(course.fall is not None for course in courses.of):
-        handles.append(Line2D([], [], color=style.subset_colour(keys.CAR), linestyle=_FALL, linewidth=1.0))
+        handles.append(Line2D([], [], color=palette.subset_colour(keys.CAR), linestyle=_FALL, linewidth=1.0))
         names.append("log-linear fall")
     for limit in reversed(courses.limits()):
         handles.append(Line2D([], [], color=style.SOFT, linestyle=limit.line, linewidth=0.8))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sample_axis import names_height, sample_axis, write_totals
 from cytocar.pl._page.sheet import Box, Sheet
@@ -110,7 +110,7 @@ def _draw(shares: Shares) -> Figure:
         axes.set_ylabel("%, with 95 % interval")
     upwards = list(reversed(shares.subsets))  # as the bars are stacked
     sheet.legend(
-        left + bars + gap + lines + 4, head, [Patch(color=style.subset_colour(name)) for name in upwards],
+        left + bars + gap + lines + 4, head, [Patch(color=palette.subset_colour(name)) for name in upwards],
         [fitted_text.label(name) for name in upwards], title="subset",
     )  # fmt: skip
     return sheet.figure
@@ -123,7 +123,7 @@ def _stack(
     for position, name in enumerate(subsets):
         tops = np.nan_to_num(wide["fraction"][:, position])
         axes.bar(
-            range(len(base)), tops, bottom=base, width=0.78, color=style.subset_colour(name), linewidth=0,
+            range(len(base)), tops, bottom=base, width=0.78, color=palette.subset_colour(name), linewidth=0,
             label=fitted_text.label(name),
         )  # fmt: skip
         base += tops
@@ -138,7 +138,7 @@ def _intervals(axes: Axes, wide: Mapping[str, NDArray[np.float64]], subsets: Seq
         x = np.arange(n_samples) + step * (position - (len(subsets) - 1) / 2)
         middle, low, high = (wide[column][:, position] for column in ("fraction", "low", "high"))
         axes.errorbar(
-            x, middle, yerr=np.clip([middle - low, high - middle], 0, None), color=style.subset_colour(name),
+            x, middle, yerr=np.clip([middle - low, high - middle], 0, None), color=palette.subset_colour(name),
             marker="o", markersize=3.2 if n_samples <= 12 else 2.0, linewidth=0.7, elinewidth=0.9,
             label=fitted_text.label(name),
         )  # fmt: skip

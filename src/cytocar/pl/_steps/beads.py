@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
 from cytocar.pl._steps.files import FileAxis, within
@@ -22,7 +22,7 @@ _ROWS = (
     ("slope", "factor"),
 )
 # Lines of Okabe and Ito, in the order of mass.
-_COLOURS = (style.BLUE, style.SKY, style.GREEN, style.ORANGE, style.VERMILION, style.PURPLE)
+_COLOURS = (palette.BLUE, palette.SKY, palette.GREEN, palette.ORANGE, palette.VERMILION, palette.PURPLE)
 
 
 @style.styled

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.vocabulary import BEAD, DEAD, DEBRIS, DOUBLET
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLES_PER_PAGE = 6
-_LINE = style.VERMILION
+_LINE = palette.VERMILION
 _NAMES = {
     BEAD: "beads",
     DEBRIS: "debris",

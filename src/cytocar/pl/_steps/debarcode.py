@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from cytocar._core import palette
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, dress, few_ticks, grid, rows_of
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_CURVE: Final = style.BLUE
-_CUTOFF: Final = style.VERMILION
+_CURVE: Final = palette.BLUE
+_CUTOFF: Final = palette.VERMILION
 _COLUMNS: Final = 5
 _BINS: Final = 100
 _EVENTS: Final = 400
@@ -162,7 +163,7 @@ def barcode_separation(adata: AnnData, *, ax: Axes | None = None) -> Figure | Ax
     base = np.zeros(_BINS)
     for rows, name, colour in (
         (coded & assigned, "in a sample", _CURVE),
-        (coded & ~assigned, "in no sample", style.NO_CLUSTER_COLOUR),
+        (coded & ~assigned, "in no sample", palette.NO_CLUSTER_COLOUR),
     ):
         counts = np.histogram(separation[rows], bins=edges)[0].astype(float)
         ax.stairs(
@@ -230,7 +231,7 @@ def barcode_events(
     signals = arrange_events(adata, barcodes, max_events)
     markers = list(next(iter(signals.values())).values.columns)
     colours = dict(
-        zip(markers, style.cluster_colours(str(i + 1) for i in range(len(markers))).values(), strict=True)
+        zip(markers, palette.cluster_colours(str(i + 1) for i in range(len(markers))).values(), strict=True)
     )
     sheet, panels = _panels(list(signals), bottom=18.0)
     for axes, shown in zip(panels, signals.values(), strict=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
@@ -25,7 +25,7 @@ _MEASURES = (
     ("bead_median", "beads,\nmedian counts"),
     ("cd45_median", "CD45,\nmedian counts"),
 )
-_COLOURS = (style.BLUE, style.VERMILION)
+_COLOURS = (palette.BLUE, palette.VERMILION)
 
 
 @style.styled

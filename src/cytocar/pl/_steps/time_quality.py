@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, few_ticks
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = {"IT": style.VERMILION, "MAD": style.ORANGE, "consecutive": style.GREY}
+_COLOURS = {"IT": palette.VERMILION, "MAD": palette.ORANGE, "consecutive": palette.GREY}
 _REASONS = {"IT": "apart from most bins (IT)", "MAD": "beyond the MAD", "consecutive": "between bad bins"}
-_LINE = style.BLUE
+_LINE = palette.BLUE
 _PAUSE_MIN = 5 / 60
 _PAUSE_TIMES = 10.0
 # so that mere noise does not fill the panel

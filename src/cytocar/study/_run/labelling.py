@@ -120,8 +120,8 @@ def _tasks(cells: AnnData, config: StudyConfig) -> list[_LabellingTask]:
     clustering = config.clustering
     markers = None if clustering.markers == "clustering" else list(clustering.markers)
     common: dict[str, Any] = {"markers": markers, "seed": config.seed}
-    by_method = {
-        keys.PHENOGRAPH: {"k": clustering.k},
+    by_method: dict[str, dict[str, Any]] = {
+        keys.PHENOGRAPH: {"k": clustering.k, "neighbors_key": None},
         keys.FLOWSOM: {"metaclusters": clustering.metaclusters},
     }
     tasks = [

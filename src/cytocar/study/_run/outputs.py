@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from cytocar._core import keys
+from cytocar._core import keys, palette
 from cytocar._core import tables as csv_tables
 from cytocar._core.files import replacing, write_text
 from cytocar._core.provenance import plain
+from cytocar._core.vocabulary import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,8 +81,9 @@ def write_tables(tables: Mapping[str, pd.DataFrame], spillover: Spillover | None
 
 
 def write_cells(cells: AnnData, results: Sequence[SampleResult], path: Path) -> None:
-    """Write `cells.h5ad`; it says which share of each compartment was kept."""
+    """Write `cells.h5ad`; it says which share of each compartment was kept, and the colours of labels."""
     shares = {result.sample_id: dict(result.shares) for result in results}
     cells.uns.setdefault(keys.UNS, {})["shares_kept"] = json.dumps(plain(shares))
+    palette.store(cells, keys.COMPARTMENT, keys.SUBSET, *METHODS)
     with replacing(path) as temporary:
         cells.write_h5ad(temporary, compression="lzf")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from cytocar._core import checks, keys, provenance
+from cytocar._core import checks, keys, palette, provenance
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _groups, _input
 from cytocar.tl._clusters.consensus import LINKAGES, Linkage, growth
@@ -189,6 +189,7 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
         "delta_area": growth(area),
         "consensus": pairs,
     }
+    palette.store(result, key_added)
     provenance.record(
         result, "tl.flowsom", {**facts, "grid": sides, "markers": names, "key_added": key_added}
     )

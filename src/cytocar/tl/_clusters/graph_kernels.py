@@ -68,6 +68,33 @@ def symmetric_rows(neighbours: Any, weights: Any) -> Any:
 
 
 @compiled()
+def in_first_order(starts: Any, columns: Any, weights: Any, order: Any) -> Any:
+    """Return a symmetric graph whose node r is node ``order[r]`` of the result, its columns in order.
+
+    Edges are written to the far end, node after node, which puts the columns of every row into order on the way.
+    """
+    n = order.shape[0]
+    row_of = np.empty(n, np.int32)
+    for r in range(n):
+        row_of[order[r]] = r
+    to = np.empty(n + 1, np.int64)
+    to[0] = 0
+    for i in range(n):
+        to[i + 1] = to[i] + starts[row_of[i] + 1] - starts[row_of[i]]
+    fill = to[:n].copy()
+    ends = np.empty(columns.shape[0], np.int32)
+    values = np.empty(columns.shape[0], np.float32)
+    for i in range(n):
+        r = row_of[i]
+        for e in range(starts[r], starts[r + 1]):
+            j = order[columns[e]]
+            ends[fill[j]] = i
+            values[fill[j]] = weights[e]
+            fill[j] += 1
+    return to, ends, values
+
+
+@compiled()
 def modularity(indptr: Any, indices: Any, weights: Any, labels: Any, resolution: float) -> float:
     """Return ``sum_c [in_c / 2m - resolution (tot_c / 2m)^2]`` of a symmetric graph, in float64."""
     n = indptr.shape[0] - 1

@@ -80,7 +80,8 @@ def cut_quality(
     drift towards more clusters as cells are added, which modularity otherwise does.
     """
     from cytocar.tl._clusters.graph_kernels import modularity
-    from cytocar.tl._clusters.phenograph import auto_k, jaccard_graph
+    from cytocar.tl._clusters.phenograph import auto_k
+    from cytocar.tl._clusters.shared_neighbours import jaccard_graph
 
     n = len(x)
     if n > JUDGES:

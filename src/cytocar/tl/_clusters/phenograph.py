@@ -6,20 +6,27 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from cytocar._core import checks, keys, provenance, seeds
+from cytocar._core import checks, keys, palette, provenance, seeds
 from cytocar._core.errors import ParameterError
-from cytocar.tl import _groups, _input, _neighbours, _threads
+from cytocar.tl import _groups, _input
 from cytocar.tl._clusters.published_phenograph import published_phenograph
+from cytocar.tl._clusters.shared_neighbours import (
+    NEIGHBORS,
+    SharedNeighbours,
+    require_own_name,
+    shared_neighbours,
+    store,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    Graph = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
+    from cytocar.tl._clusters.shared_neighbours import Graph
 
 PUBLISHED_K: Final = 30
 # restarts are made four at a time, at most 20 as in the published program; after four that gain no more than this
@@ -39,6 +46,7 @@ class Communities:
     neighbours: str
     recall: float
     run_modularity: NDArray[np.float64]
+    shared: SharedNeighbours | None = None
 
 
 def auto_k(n_cells: int) -> int:
@@ -55,30 +63,6 @@ def auto_k(n_cells: int) -> int:
     [5, 16, 30, 30]
     """
     return int(min(PUBLISHED_K, max(5, round(n_cells**0.5))))
-
-
-def jaccard_graph(neighbours: NDArray[np.int32], *, n_jobs: int = 1) -> Any:
-    """Return the symmetric graph of shared neighbours as a CSR array of float32.
-
-    The weight from i to its neighbour j is ``|Ni n Nj| / |Ni u Nj|`` over their neighbour lists, and 0 to all
-    others; the graph is the mean of these weights and their transpose. Columns of a row are in no order.
-    """
-    import scipy.sparse as sp
-
-    starts, columns, weights = _graph(neighbours, n_jobs=n_jobs)
-    return sp.csr_array((weights, columns, starts), shape=(len(neighbours),) * 2)
-
-
-def _graph(neighbours: NDArray[np.int32], *, n_jobs: int) -> Graph:
-    """Return the graph of `jaccard_graph` as starts of rows (int64), columns (int32) and weights (float32)."""
-    from cytocar.tl._clusters.graph_kernels import jaccard_rows, symmetric_rows
-
-    weights = np.empty(neighbours.shape, np.float32)
-    in_blocks = _threads.in_blocks
-    threads = checks.n_threads(n_jobs)
-    in_blocks(lambda a, b: jaccard_rows(neighbours, a, b, weights), len(neighbours), threads)
-    starts, columns, values = symmetric_rows(neighbours, weights)
-    return starts, columns, values
 
 
 def _restarts(
@@ -113,26 +97,17 @@ def communities(
 
     `None` stands for as many as still gain.
     """
-    near = _neighbours.search(x, k, n_jobs=n_jobs)
-    index = near.index
-    if near.order is not None:
-        row_of = np.empty(len(x), np.int32)
-        row_of[near.order] = np.arange(len(x), dtype=np.int32)
-        index = row_of[index[near.order]]
-    graph = _graph(index, n_jobs=n_jobs)
-    runs = _restarts(graph, resolution=resolution, n_runs=n_runs, seed=seed, n_jobs=n_jobs)
+    shared = shared_neighbours(x, k, n_jobs=n_jobs)
+    runs = _restarts(shared.graph, resolution=resolution, n_runs=n_runs, seed=seed, n_jobs=n_jobs)
     best = max(range(len(runs)), key=lambda run: (runs[run][1], -run))
-    labels = runs[best][0]
-    if near.order is not None:
-        labels = np.empty_like(labels)
-        labels[near.order] = runs[best][0]
     return Communities(
-        labels=labels,
+        labels=shared.in_place(runs[best][0]),
         modularity=runs[best][1],
         stability=_agreement_of(runs, best),
-        neighbours=near.how,
-        recall=near.recall,
+        neighbours=shared.near.how,
+        recall=shared.near.recall,
         run_modularity=np.array([quality for _, quality in runs]),
+        shared=shared,
     )
 
 
@@ -175,6 +150,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     seed: int = 0,
     n_jobs: int = 1,
     key_added: str = keys.PHENOGRAPH,
+    neighbors_key: str | None = NEIGHBORS,
     copy: bool = False,
 ) -> AnnData | None:
     r"""Cluster cells by the communities of the graph of their shared nearest neighbours.
@@ -214,6 +190,9 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
         Threads; -1 for all.
     key_added
         Name of the result in ``obs`` and ``uns``.
+    neighbors_key
+        Name in ``uns`` of the neighbours in scanpy's form; another name than ``"neighbors"`` keeps those that are
+        there already, and is scanpy's ``neighbors_key``. `None` stores none.
     copy
         Return a changed copy instead of changing `adata`.
 
@@ -229,6 +208,17 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
         index of the other restarts with the best), ``min_size``, ``engine``, ``neighbours`` (``"exact"`` or, above
         20,000 cells, ``"inverted file"``), ``recall`` (share of the true neighbours found, measured on 256 cells; 1
         where exact), ``seed`` and ``markers`` (JSON).
+    ``adata.obsp["distances"]`` : CSR matrix of float32, cells x cells
+        Euclidean distances to the k neighbours, nearest first, as ``scanpy.pp.neighbors`` writes them.
+    ``adata.obsp["connectivities"]`` : CSR matrix of float32, cells x cells, symmetric
+        The graph that is clustered. With another `neighbors_key` both names begin with it and an underscore.
+    ``adata.uns[neighbors_key]`` : dict
+        ``connectivities_key``, ``distances_key`` and ``params``: ``n_neighbors`` (k + 1: scanpy counts the cell
+        itself), ``method`` (``"jaccard"``), ``metric`` (``"euclidean"``), ``random_state``, ``use_rep`` (``"X"``)
+        and ``markers`` (JSON). ``scanpy.tl.umap``, ``leiden``, ``paga`` and ``diffmap`` go on from here without a
+        search of their own. The three are left out with ``engine="phenograph"``, whose graph stays in its package.
+    ``adata.uns[key_added + "_colors"]`` : list of text
+        A colour per category, that of cytocar's figures, which scanpy's figures then take too.
 
     Raises
     ------
@@ -254,6 +244,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     gamma = checks.positive_number(resolution, "resolution")
     checks.whole_number(min_size, "min_size", 1)
     runs = checks.whole_or_auto(n_runs, "n_runs", 1)
+    require_own_name(neighbors_key, key_added)
     if engine == "cytocar":
         clustering = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
     elif engine == "phenograph":
@@ -264,6 +255,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     labels = _groups.labels_by_size(clustering.labels, min_size)
     result = adata.copy() if copy else adata
     result.obs[key_added] = _groups.as_categorical(labels)
+    palette.store(result, key_added)
     facts = {
         "k": neighbours,
         "resolution": gamma,
@@ -282,5 +274,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
         "run_modularity": clustering.run_modularity,
         "markers": json.dumps(names),
     }
+    if clustering.shared is not None and neighbors_key is not None:
+        store(result, clustering.shared, names, seed=seed, key=neighbors_key)
     provenance.record(result, "tl.phenograph", {**facts, "markers": names, "key_added": key_added})
     return result if copy else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import checks, keys, provenance, seeds
+from cytocar._core import checks, keys, palette, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
 from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl import _input, _neighbours
@@ -411,6 +411,7 @@ def map_to_reference(
         "limit": reference.limit,
         "n_cells": reference.n_cells,
     }
+    palette.store(result, *reference.labels)
     result.uns["reference"] = {**facts, "markers": json.dumps(list(reference.markers))}
     provenance.record(result, "tl.map_to_reference", {**facts, "markers": list(reference.markers)})
     return result if copy else None

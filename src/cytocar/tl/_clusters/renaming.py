@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cytocar._core import keys, provenance
+from cytocar._core import keys, palette, provenance
 from cytocar._core.errors import ParameterError, Problem, did_you_mean
 from cytocar._core.vocabulary import NO_CLUSTER
 from cytocar.tl._groups import grouping
@@ -220,5 +220,6 @@ def rename_clusters(
     result = adata.copy() if copy else adata
     column = f"{key}_names" if key_added is None else key_added
     result.obs[column] = pd.Categorical(renamed, order)
+    palette.store(result, column)
     provenance.record(result, "tl.rename_clusters", {"key": key, "key_added": column, "names": names})
     return result if copy else None

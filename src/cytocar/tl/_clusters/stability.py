@@ -309,7 +309,7 @@ def _run_again(
     )
     provenance.set_state(cells, keys.STATE_ARCSINH)
     if "k" in settings:
-        settings = {**settings, "k": min(int(settings["k"]), len(x) // 2)}
+        settings = {**settings, "k": min(int(settings["k"]), len(x) // 2), "neighbors_key": None}
     asked = settings.get("metaclusters", "auto")
 
     def run(**changed: object) -> None:

@@ -144,16 +144,25 @@ def widen(x: Any, candidates: Any, start: int, stop: int, out: Any) -> None:
 
 @compiled()
 def rank(
-    query: Any, x: Any, names: Any, candidates: Any, without_self: bool, start: int, stop: int, out: Any
+    query: Any,
+    x: Any,
+    names: Any,
+    candidates: Any,
+    without_self: bool,
+    rows: tuple[int, int],
+    out: Any,
+    length: Any,
 ) -> None:
-    """Write for rows `start` to `stop` of `query` the names of the nearest of their candidates, nearest first.
+    """Write for `rows` (start, stop) of `query` the names of the nearest of their candidates, nearest first.
+
+    Their distances go to `length`.
 
     Distances are taken again in float64 and ties go to the lower name, so that rounding in the search decides
     nothing. A row is left out by its number, not by its distance of 0: a copy of it is a neighbour like any other.
     """
     k = out.shape[1]
     best = np.empty(k, np.float64)
-    for i in range(start, stop):
+    for i in range(rows[0], rows[1]):
         filled = 0
         for c in range(candidates.shape[1]):
             j = candidates[i, c]
@@ -180,3 +189,5 @@ def rank(
                 place -= 1
             best[place] = distance
             out[i, place] = name
+        for place in range(k):
+            length[i, place] = np.sqrt(best[place])

@@ -37,6 +37,8 @@ class Neighbours:
     ----------
     index
         int32, rows x k, nearest first, ties by row number.
+    distance
+        float32, rows x k: how far each is, Euclidean.
     how
         ``"exact"`` or ``"inverted file"``.
     recall
@@ -47,6 +49,7 @@ class Neighbours:
     """
 
     index: NDArray[np.int32]
+    distance: NDArray[np.float32]
     how: str
     recall: float
     order: NDArray[np.int32] | None = None
@@ -90,14 +93,16 @@ def _ranked(
     *,
     without_self: bool,
     threads: int,
-) -> NDArray[np.int32]:
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the names of the nearest candidates of each row, and their distances."""
     from cytocar.tl._neighbours.kernels import rank
 
     out = np.empty((len(query), k), np.int32)
+    length = np.empty((len(query), k), np.float32)
     _threads.in_blocks(
-        lambda a, b: rank(query, x, names, candidates, without_self, a, b, out), len(query), threads
+        lambda a, b: rank(query, x, names, candidates, without_self, (a, b), out, length), len(query), threads
     )
-    return out
+    return out, length
 
 
 def _centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -148,10 +153,12 @@ def _list_by_list(x: NDArray[np.float32], k: int, n_jobs: int) -> Neighbours:
             better = recall(wider)
             if better > found:
                 candidates, found = wider, better
-    ranked = _ranked(lists.x, lists.x, lists.order, candidates, k, without_self=True, threads=threads)
+    ranked, length = _ranked(lists.x, lists.x, lists.order, candidates, k, without_self=True, threads=threads)
     index = np.empty_like(ranked)
     index[lists.order] = ranked
-    return Neighbours(index, "inverted file", found, lists.order)
+    distance = np.empty_like(length)
+    distance[lists.order] = length
+    return Neighbours(index, distance, "inverted file", found, lists.order)
 
 
 def search(x: NDArray[np.float32], k: int, *, n_jobs: int = 1, exact_up_to: int = EXACT_UP_TO) -> Neighbours:
@@ -179,8 +186,8 @@ def search(x: NDArray[np.float32], k: int, *, n_jobs: int = 1, exact_up_to: int 
         candidates = _compared_with_all(centred, centred, min(n, k + 1 + SPARE), pool)
     names = np.arange(n, dtype=np.int32)
     threads = checks.n_threads(n_jobs)
-    index = _ranked(centred, centred, names, candidates, k, without_self=True, threads=threads)
-    return Neighbours(index, "exact", 1.0)
+    index, distance = _ranked(centred, centred, names, candidates, k, without_self=True, threads=threads)
+    return Neighbours(index, distance, "exact", 1.0)
 
 
 def nearest_neighbours(
@@ -201,7 +208,7 @@ def nearest_to(
     with _pool(n_jobs) as pool:
         candidates = _compared_with_all(asked, base, min(len(x), k + SPARE), pool)
     names = np.arange(len(x), dtype=np.int32)
-    return _ranked(asked, base, names, candidates, k, without_self=False, threads=checks.n_threads(n_jobs))
+    return _ranked(asked, base, names, candidates, k, without_self=False, threads=checks.n_threads(n_jobs))[0]
 
 
 def distances(
