@@ -19,6 +19,7 @@ COMPARTMENT: Final = "compartment"
 SUBSET: Final = "subset"
 PHENOGRAPH: Final = "phenograph"
 FLOWSOM: Final = "flowsom"
+LEIDEN: Final = "leiden"
 
 # var
 CHANNEL: Final = "channel"

@@ -9,6 +9,7 @@ from cytocar.tl._clinical.survival import kaplan_meier, log_rank, median_surviva
 from cytocar.tl._clinical.table_tests import table_test
 from cytocar.tl._clusters.agreement import agreement, contingency_table
 from cytocar.tl._clusters.flowsom import flowsom
+from cytocar.tl._clusters.leiden import leiden
 from cytocar.tl._clusters.metaclusters import metacluster_table, metaclusters
 from cytocar.tl._clusters.names import describe_clusters
 from cytocar.tl._clusters.phenograph import phenograph
@@ -56,6 +57,7 @@ __all__ = [
     "join_patients",
     "kaplan_meier",
     "kinetics",
+    "leiden",
     "log_rank",
     "make_reference",
     "map_quality",
