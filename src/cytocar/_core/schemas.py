@@ -108,7 +108,7 @@ _PATIENT = _text(keys.PATIENT, "The patient.")
 _TIMEPOINT = _text(keys.TIMEPOINT, "Label of the timepoint.")
 _MONTHS = _number(keys.MONTHS, "Time of the sample.", "months")
 _COMPARTMENT = _text(keys.COMPARTMENT, "`car`, `host`, or `cells` in a study without CAR-T cells.")
-_METHOD = _text("method", "The clustering: `phenograph` or `flowsom`.")
+_METHOD = _text("method", "The clustering: `phenograph`, `flowsom` or `leiden`.")
 _CLUSTER = _text("cluster", "Name of the cluster; `-1` are cells that fit nowhere.")
 _MARKER = _text("marker", "The marker.")
 _NOTE = _text("note", "A remark, such as why a number is missing.")
@@ -391,7 +391,7 @@ _TABLES: Final = (
     ),
     Schema(
         "agreement",
-        "One row: how far PhenoGraph and FlowSOM agree.",
+        "One row: how far two clusterings agree.",
         (
             _text("method_a", "One clustering."),
             _text("method_b", "The other."),

@@ -35,7 +35,8 @@ DEAD: Final = "dead"
 EVENT_CLASSES: Final = (CELL, BEAD, CELL_BEAD, DEBRIS, DOUBLET, DEAD)
 
 # clustering; a method is named after the column of obs that it writes
-METHODS: Final = (keys.PHENOGRAPH, keys.FLOWSOM, keys.LEIDEN)
+BOTH: Final = (keys.PHENOGRAPH, keys.FLOWSOM)
+METHODS: Final = (*BOTH, keys.LEIDEN)
 NO_CLUSTER: Final = "-1"
 
 DAYS_PER_MONTH: Final = 365.25 / 12.0

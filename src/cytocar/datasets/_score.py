@@ -13,7 +13,17 @@ import yaml
 
 from cytocar._core import keys, tables
 from cytocar._core.errors import Problem, StateError, StudyError
-from cytocar._core.vocabulary import CELL, DEAD, DOUBLET, DOWN, INCONCLUSIVE, NO_CLUSTER, UNCHANGED, UP
+from cytocar._core.vocabulary import (
+    CELL,
+    DEAD,
+    DOUBLET,
+    DOWN,
+    INCONCLUSIVE,
+    METHODS,
+    NO_CLUSTER,
+    UNCHANGED,
+    UP,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +234,7 @@ def _cells_with_truth(study: Path, out: Path, samples: list[str]) -> pd.DataFram
     obs = cells.obs.copy()
     cells.file.close()
     found = obs[obs[keys.COMPARTMENT].astype(str) == keys.CAR]
-    labels = [name for name in (keys.PHENOGRAPH, keys.FLOWSOM) if name in found]
+    labels = [name for name in METHODS if name in found]
     parts = []
     for sample_id in samples:
         part = found[found[keys.SAMPLE].astype(str) == sample_id]
@@ -319,7 +329,7 @@ def _clusters(cells: pd.DataFrame) -> pd.DataFrame:
             "n_clusters_found": right.loc[right[method] != NO_CLUSTER, method].nunique(),
             "ari": adjusted_rand_score(right["cluster"], right[method]) if len(right) else float("nan"),
         }
-        for method in (keys.PHENOGRAPH, keys.FLOWSOM)
+        for method in METHODS
         if method in right
     ]
     return pd.DataFrame(rows, columns=["method", "n_cells", "n_clusters_true", "n_clusters_found", "ari"])

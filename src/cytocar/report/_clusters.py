@@ -40,16 +40,30 @@ def _made(run: FinishedRun) -> list[str]:
         sentences.append(_phenograph(uns[keys.PHENOGRAPH]))
     if keys.FLOWSOM in run.methods and "grid" in uns.get(keys.FLOWSOM, {}):
         sentences.append(_flowsom(uns[keys.FLOWSOM]))
+    if keys.LEIDEN in run.methods and "k" in uns.get(keys.LEIDEN, {}):
+        sentences.append(_leiden(uns[keys.LEIDEN]))
     return sentences
 
 
-def _phenograph(kept: Mapping[str, Any]) -> str:
-    text = f"PhenoGraph: {int(kept['n_clusters'])} clusters from the {int(kept['k'])} nearest neighbours of every cell"
+def _on_neighbours(method: str, kept: Mapping[str, Any]) -> str:
+    """Say how many clusters a method made of how many neighbours, and how many of these were found."""
+    clusters, k = int(kept["n_clusters"]), int(kept["k"])
+    text = f"{method}: {clusters} clusters from the {k} nearest neighbours of every cell"
     recall = float(kept.get("recall", float("nan")))
     if kept.get("neighbours") == "exact":
         text += ", all of which were found (exact search)"
     elif recall == recall:
         text += f", of which {100 * recall:.1f} % were found (approximate search, measured on a part of the cells)"
+    return text
+
+
+def _leiden(kept: Mapping[str, Any]) -> str:
+    text = _on_neighbours(METHODS[keys.LEIDEN], kept)
+    return f"{text}; modularity {float(kept['modularity']):.3f} at resolution {float(kept['resolution']):g}."
+
+
+def _phenograph(kept: Mapping[str, Any]) -> str:
+    text = _on_neighbours(METHODS[keys.PHENOGRAPH], kept)
     runs = int(kept.get("n_runs", 0))
     if runs > 1:
         text += f"; the best of {runs} starts"

@@ -141,7 +141,7 @@ def _when(run: FinishedRun, timepoint: str) -> str:
 
 
 def _kind(row: Any) -> str:
-    if row.of in (keys.PHENOGRAPH, keys.FLOWSOM):
+    if row.of in METHODS:
         return f"{METHODS[row.of]} clusters"
     if row.of == "subsets":
         return f"subsets of {_COMPARTMENTS.get(row.compartment, row.compartment)}"
@@ -167,7 +167,7 @@ def _who(rows: pd.DataFrame) -> str:
 
 def _called(run: FinishedRun, row: Any) -> str:
     """Name a cluster, with its description where the run has one."""
-    if row.of not in (keys.PHENOGRAPH, keys.FLOWSOM):
+    if row.of not in METHODS:
         return str(row.cluster)
     names = run.tables.get("cluster_names")
     if names is not None and {"method", "cluster", "name"} <= set(names.columns):
@@ -189,7 +189,7 @@ def _questions(run: FinishedRun) -> Iterator[dict[str, Any]]:
     for (timepoint, contrast), rows in table.groupby([keys.TIMEPOINT, "contrast"], sort=False):
         markers = None
         if state is not None:
-            inside = state["of"].isin([keys.PHENOGRAPH, keys.FLOWSOM])
+            inside = state["of"].isin(list(METHODS))
             markers = state[inside & (state[keys.TIMEPOINT] == timepoint) & (state["contrast"] == contrast)]
         yield {
             "title": f"{contrast}{_when(run, str(timepoint))}",

@@ -18,7 +18,7 @@ _NAMED = 4
 """Samples of one remark that are named before it; of more it is said how many."""
 
 
-METHODS = {keys.PHENOGRAPH: "PhenoGraph", keys.FLOWSOM: "FlowSOM"}
+METHODS = {keys.PHENOGRAPH: "PhenoGraph", keys.FLOWSOM: "FlowSOM", keys.LEIDEN: "Leiden"}
 """What clusterings are called."""
 
 

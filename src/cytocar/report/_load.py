@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cytocar._core import keys
 from cytocar._core import tables as csv_tables
 from cytocar._core.errors import Problem, StudyError
-from cytocar._core.vocabulary import CONTROL_ROLE
+from cytocar._core.vocabulary import CONTROL_ROLE, METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ class FinishedRun:
     @cached_property
     def methods(self) -> list[str]:
         """The clusterings that the cells carry."""
-        return [method for method in (keys.PHENOGRAPH, keys.FLOWSOM) if method in self.cells.obs]
+        return [method for method in METHODS if method in self.cells.obs]
 
     @property
     def patient_frequency(self) -> pd.DataFrame:

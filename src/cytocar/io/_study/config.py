@@ -36,9 +36,9 @@ class Clustering(_Strict):
     Parameters
     ----------
     method
-        ``phenograph``, ``flowsom``, ``both`` or ``off``.
+        ``phenograph``, ``flowsom``, ``both`` of these, ``leiden`` or ``off``.
     k
-        Neighbours of PhenoGraph, 2 or more, or ``auto``.
+        Neighbours of PhenoGraph and Leiden, 2 or more, or ``auto``.
     metaclusters
         Groups of FlowSOM, 2 or more, or ``auto``.
     markers
@@ -52,7 +52,7 @@ class Clustering(_Strict):
         is clustered. Empty for none.
     """
 
-    method: Literal["both", "phenograph", "flowsom", "off"] = "both"
+    method: Literal["both", "phenograph", "flowsom", "leiden", "off"] = "both"
     k: Annotated[int, Field(ge=2)] | Literal["auto"] = "auto"
     metaclusters: Annotated[int, Field(ge=2)] | Literal["auto"] = "auto"
     markers: Literal["clustering"] | Annotated[list[str], Field(min_length=2)] = "clustering"

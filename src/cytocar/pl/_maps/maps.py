@@ -12,6 +12,7 @@ import numpy as np
 
 from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
+from cytocar._core.vocabulary import METHODS
 from cytocar.pl._maps.points import (
     LEGEND_MM,
     NARROWEST_SCALE,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def _default_grouping(adata: AnnData) -> str | None:
-    for key in (keys.PHENOGRAPH, keys.FLOWSOM):
+    for key in METHODS:
         if key in adata.obs and inputs.levels(adata, key):
             return key
     return None
@@ -132,7 +133,7 @@ def _draw_panel(
         draw_points(axes, cells.points[~mask], style.PALE, size, "others")
     if panels.groups is not None:
         draw_groups(axes, points, panels.groups[mask], panels.colours, size)
-        if len(panels.masks) == 1 and panels.color in (keys.PHENOGRAPH, keys.FLOWSOM):
+        if len(panels.masks) == 1 and panels.color in METHODS:
             number_groups(axes, points, panels.groups[mask], panels.colours, side)
     elif panels.values is not None:
         low, high = colour_limits(panels.values)
@@ -196,7 +197,7 @@ def map_clusters(adata: AnnData, *, basis: str = "tsne", groupby: str | None = N
     basis
         ``"tsne"`` or ``"umap"``.
     groupby
-        Column of obs with the clusters; default PhenoGraph, else FlowSOM.
+        Column of obs with the clusters; default PhenoGraph, else FlowSOM, else Leiden.
 
     Returns
     -------
@@ -271,7 +272,7 @@ def map_timepoints(adata: AnnData, *, basis: str = "tsne", groupby: str | None =
     basis
         ``"tsne"`` or ``"umap"``.
     groupby
-        Column of obs with the clusters; default PhenoGraph, else FlowSOM.
+        Column of obs with the clusters; default PhenoGraph, else FlowSOM, else Leiden.
 
     Returns
     -------

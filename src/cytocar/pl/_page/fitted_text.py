@@ -51,6 +51,7 @@ def heading(column: str) -> str:
     headings = {
         keys.PHENOGRAPH: "PhenoGraph clusters",
         keys.FLOWSOM: "FlowSOM metaclusters",
+        keys.LEIDEN: "Leiden clusters",
         keys.SUBSET: "Subsets",
     }
     return headings.get(column, label(column))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cytocar._core.errors import ParameterError, Problem
+from cytocar._core import keys
+from cytocar._core.errors import CytocarError, ParameterError, Problem
 
 if TYPE_CHECKING:
     from cytocar.io import StudyConfig
@@ -14,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def cluster_problems(file: Path, config: StudyConfig, panel: Panel | None) -> Iterator[Problem]:
-    """Find a table of names that cannot be read, and a reference that is none or has markers the panel lacks.
+    """Find a method whose package is missing, names that cannot be read, and a reference that is none or does not fit.
 
     Whether a table of names was made for these very clusters is known only when they are there.
     """
+    from cytocar.tl._clusters.leiden import require_igraph
     from cytocar.tl._clusters.reference import Reference
     from cytocar.tl._clusters.renaming import read_names
 
     clustering = config.clustering
+    if clustering.method == keys.LEIDEN and not clustering.reference:
+        try:
+            require_igraph()
+        except CytocarError as error:
+            yield from Problem.all_of(error.within(f"{file} (clustering.method)"), fix="")
     if clustering.names:
         try:
             read_names(file.parent / Path(clustering.names).expanduser())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.vocabulary import BOTH
 from cytocar.study._run.pool import run_all
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _label(task: _LabellingTask) -> _Labels:
     methods: dict[str, Callable[..., None]] = {
         keys.PHENOGRAPH: tl.phenograph,
         keys.FLOWSOM: tl.flowsom,
+        keys.LEIDEN: tl.leiden,
         "tsne": tl.tsne,
         "umap": tl.umap,
     }
@@ -123,11 +125,13 @@ def _tasks(cells: AnnData, config: StudyConfig) -> list[_LabellingTask]:
     by_method: dict[str, dict[str, Any]] = {
         keys.PHENOGRAPH: {"k": clustering.k, "neighbors_key": None},
         keys.FLOWSOM: {"metaclusters": clustering.metaclusters},
+        keys.LEIDEN: {"k": clustering.k, "neighbors_key": None},
     }
+    wanted = BOTH if clustering.method == "both" else (clustering.method,)
     tasks = [
         _LabellingTask(method, cells.copy(), {**common, **own}, clustering.stability)
         for method, own in by_method.items()
-        if clustering.method in (method, "both")
+        if method in wanted
     ]
     maps = ("tsne", "umap") if config.embedding == "both" else (config.embedding,)
     return tasks + [_LabellingTask(name, cells.copy(), dict(common)) for name in maps if name != "off"]

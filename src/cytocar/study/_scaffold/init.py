@@ -39,7 +39,7 @@ samples: samples.csv
 # cofactor: 5              # of the arcsinh, for channels to which the panel gives none
 # thresholds: {{}}           # thresholds that you state: {{CD3: 2.1, VHH: {{sample_1: 3.2}}}}
 # clustering: {{method: both, k: auto, metaclusters: auto, markers: clustering}}
-#                          # method: phenograph | flowsom | both | off; markers: or a list of them
+#                          # method: phenograph | flowsom | both | leiden | off; markers: or a list of them
 #                          # stability: false; names: an edited cluster_names.csv; reference: results of an earlier run
 # embedding: tsne          # tsne | umap | both | off
 # compare: {{margin: 0.2, p_values: false}}

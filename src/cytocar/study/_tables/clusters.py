@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys
-from cytocar._core.vocabulary import CONTROL_ROLE
+from cytocar._core.vocabulary import CONTROL_ROLE, METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _AS_FOUND = "_as_found"
 
 def methods_of(cells: AnnData) -> list[str]:
     """Return the clusterings that `cells` carry."""
-    return [method for method in (keys.PHENOGRAPH, keys.FLOWSOM) if method in cells.obs]
+    return [method for method in METHODS if method in cells.obs]
 
 
 def _interesting(cells: AnnData) -> np.ndarray:

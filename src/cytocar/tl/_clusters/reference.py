@@ -13,7 +13,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, palette, provenance, seeds
 from cytocar._core.errors import ParameterError, did_you_mean
-from cytocar._core.vocabulary import NO_CLUSTER
+from cytocar._core.vocabulary import METHODS, NO_CLUSTER
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._groups import grouping
 
@@ -25,7 +25,6 @@ FORMAT: Final = 1
 NEIGHBOURS: Final = 10
 QUANTILE: Final = 0.99
 MOST_CELLS: Final = 100_000
-_METHODS: Final = (keys.PHENOGRAPH, keys.FLOWSOM)
 _MAPS: Final = (keys.TSNE, keys.UMAP)
 
 
@@ -171,8 +170,8 @@ def make_reference(
         Cells x markers, arcsinh values in ``X``, with clusters in ``obs`` and perhaps maps in ``obsm``; such as
         ``cells.h5ad`` of a run. Cells without a label are left out.
     methods
-        Columns of ``obs`` with clusters, or one of them; `None` takes those of ``phenograph`` and ``flowsom`` that are
-        there.
+        Columns of ``obs`` with clusters, or one of them; `None` takes those of ``phenograph``, ``flowsom`` and
+        ``leiden`` that are there.
     markers
         Markers to compare cells by; `None` takes those of the first of `methods`.
     k
@@ -250,7 +249,7 @@ def _methods_of(adata: AnnData, methods: str | Sequence[str] | None) -> list[str
     """Return the columns of obs with clusters, or raise `ParameterError` where there are none."""
     if isinstance(methods, str):
         return [methods]
-    chosen = [name for name in _METHODS if name in adata.obs] if methods is None else list(methods)
+    chosen = [name for name in METHODS if name in adata.obs] if methods is None else list(methods)
     if not chosen:
         raise ParameterError(
             "these cells have no clusters to be a reference",

@@ -173,7 +173,7 @@ def stability(  # noqa: PLR0913  # the documented settings of the method
     Parameters
     ----------
     adata
-        Cells on which `phenograph` or `flowsom` has run; arcsinh values in ``X``.
+        Cells on which `phenograph`, `flowsom` or `leiden` has run; arcsinh values in ``X``.
     key
         Name of the result in ``obs`` and ``uns``.
     n_seeds, n_resamples
@@ -278,17 +278,20 @@ def _methods(
 def _result(adata: AnnData, key: str) -> tuple[Callable[..., Any], dict[str, Any], list[str]]:
     """Return the function that made a result, its settings and its markers."""
     from cytocar.tl._clusters.flowsom import flowsom
+    from cytocar.tl._clusters.leiden import leiden
     from cytocar.tl._clusters.phenograph import phenograph
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.stability")
     stored = adata.uns.get(key)
     if not isinstance(stored, Mapping) or "markers" not in stored or key not in adata.obs:
         results = [str(name) for name in adata.uns if name in adata.obs]
-        near = (
-            did_you_mean(key, results) if results else "run cytocar.tl.phenograph or cytocar.tl.flowsom first"
-        )
+        near = did_you_mean(key, results) if results else "run cytocar.tl.phenograph, flowsom or leiden first"
         raise ParameterError(f"there is no clustering {key!r} with its settings in these data", fix=f"{near}")
-    function = flowsom if "codes" in stored else phenograph
+    function: Callable[..., Any] = phenograph
+    if "codes" in stored:
+        function = flowsom
+    elif "n_iterations" in stored:
+        function = leiden
     return function, _recorded(stored, function), list(json.loads(str(stored["markers"])))
 
 
