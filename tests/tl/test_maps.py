@@ -172,7 +172,7 @@ def test_tsne_arguments_outside_their_domain(
         *TOO_SMALL,
         ({"n_neighbors": 1}, "n_neighbors is 1"),
         ({"min_dist": 2}, "min_dist is 2"),
-        ({"engine": "umap"}, "engine is 'umap'; it must be 'cytocar' or 'umap-learn'"),
+        ({"engine": "umap"}, "engine is 'umap'; it must be 'umap-learn'"),
     ],
 )
 def test_umap_arguments_outside_their_domain(
@@ -228,33 +228,6 @@ def test_umap_keeps_clusters_together(blobs: ad.AnnData, tmp_path: Path) -> None
     few = again[:10].copy()
     cc.tl.umap(few)
     assert few.uns["X_umap"]["n_neighbors"] == 5
-
-
-# umap-learn compiles for about ten seconds in every process
-@pytest.mark.slow
-def test_umap_by_the_published_package_keeps_as_many_neighbours(tmp_path: Path) -> None:
-    generator = np.random.default_rng(5)
-    centres = 4 * generator.normal(size=(9, 6))
-    cells = ad.AnnData((generator.normal(size=(900, 6)) + centres.repeat(100, axis=0)).astype("float32"))
-    cells.var_names = [f"M{i}" for i in range(6)]
-    cells.uns["cytocar"] = {"state": "arcsinh"}
-    made = {
-        engine: cc.tl.umap(cells, markers=list(cells.var_names), engine=engine, copy=True)
-        for engine in ("cytocar", "umap-learn")
-    }
-    assert {engine: one.uns["X_umap"]["engine"] for engine, one in made.items()} == {e: e for e in made}
-    [step] = json.loads(made["umap-learn"].uns["cytocar"]["steps"])
-    assert step["settings"]["engine"] == "umap-learn"
-    kept = {engine: one.uns["X_umap"]["neighbours_kept"] for engine, one in made.items()}
-    assert kept["umap-learn"] == pytest.approx(kept["cytocar"], abs=0.02)
-    assert kept["umap-learn"] > 10 * made["umap-learn"].uns["X_umap"]["neighbours_by_chance"]
-    published = made["umap-learn"].obsm["X_umap"]
-    assert not np.array_equal(published, made["cytocar"].obsm["X_umap"])
-    again = cells.copy()
-    cc.tl.umap(again, markers=list(cells.var_names), engine="umap-learn", n_jobs=2)
-    assert np.array_equal(again.obsm["X_umap"], published)
-    again.write_h5ad(tmp_path / "cells.h5ad")
-    assert ad.read_h5ad(tmp_path / "cells.h5ad").uns["X_umap"]["engine"] == "umap-learn"
 
 
 @pytest.mark.parametrize("beside_fixed", [False, True])

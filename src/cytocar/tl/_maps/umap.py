@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -18,16 +20,23 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-Engine: TypeAlias = Literal["cytocar", "umap-learn"]
-
 # a cell that was not fitted lies at the median of so many fitted ones
 PLACED_BY: Final = 5
-# of the layout: rounds for up to so many cells and for more, pushes after each pull, side of the start
+# of the layout: rounds for up to so many cells and for more, pushes after each pull
 EPOCHS: Final = 500
 EPOCHS_OF_MANY: Final = 200
 MANY: Final = 10_000
 NEGATIVES: Final = 5
-SIDE: Final = 10.0
+# a second axis narrower than this share of the first is rounding, which differs from machine to machine
+FLAT: Final = 1e-6
+# what umap-learn compiles anew in each process, and where
+COMPILED: Final = (
+    ("umap_", "smooth_knn_dist"),
+    ("umap_", "compute_membership_strengths"),
+    ("layouts", "_nb_optimize_layout_euclidean_single_epoch"),
+)
+# its layout lets no other thread run, and numba's plainest pool ends a process that enters it twice at once
+_ALONE: Final = threading.Lock()
 
 
 def embed(
@@ -36,7 +45,6 @@ def embed(
     *,
     k: int,
     min_dist: float,
-    engine: Engine = "cytocar",
     seed: int,
     n_jobs: int = 1,
 ) -> NDArray[np.float64]:
@@ -45,10 +53,7 @@ def embed(
     # the cell itself is the first of its k neighbours
     neighbours, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
     lengths = _neighbours.distances(base, base, neighbours)
-    if engine == "cytocar":
-        mapped = _compiled(base, neighbours, lengths, min_dist=min_dist, seed=seed, n_jobs=n_jobs)
-    else:
-        mapped = _published(base, neighbours, lengths, min_dist=min_dist, seed=seed)
+    mapped = _laid_out(base, neighbours, lengths, min_dist=min_dist, seed=seed)
     coordinates = np.empty((len(x), 2))
     coordinates[fitted] = mapped
     if not fitted.all():
@@ -57,30 +62,18 @@ def embed(
     return coordinates
 
 
-def _compiled(
-    base: NDArray[np.float32],
-    neighbours: NDArray[np.int32],
-    lengths: NDArray[np.float64],
-    *,
-    min_dist: float,
-    seed: int,
-    n_jobs: int,
-) -> NDArray[np.float64]:
-    """Lay out the graph of the neighbours by the code of this package."""
-    from cytocar.tl._maps.umap_graph import curve, fuzzy_graph, pulls
-    from cytocar.tl._maps.umap_kernels import lay_out
+def starts(base: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Return where the layout starts: the first two principal axes, with chance for a second that is not there.
 
-    graph = fuzzy_graph(neighbours, lengths, n_jobs=n_jobs)
-    epochs = EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY
-    start = principal_axes(base)
-    width = np.ptp(start, axis=0)
-    mapped = np.ascontiguousarray(SIDE * (start - start.min(axis=0)) / np.where(width > 0, width, 1.0))
-    edges = pulls(graph, epochs)
-    lay_out(mapped, edges, curve(min_dist), epochs, NEGATIVES, seeds.integer_seed(seed, "umap"))
-    return mapped
+    umap-learn stretches both axes to the same width, and divides by 0 where one has none.
+    """
+    at = principal_axes(base)
+    if at[:, 1].std() < FLAT:
+        at[:, 1] = seeds.generator(seed, "umap", "second axis").normal(size=len(at))
+    return at.astype(np.float32)
 
 
-def _published(
+def _laid_out(
     base: NDArray[np.float32],
     neighbours: NDArray[np.int32],
     lengths: NDArray[np.float64],
@@ -88,27 +81,51 @@ def _published(
     min_dist: float,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Let umap-learn make the graph of the neighbours and lay it out; a seed takes one thread of it."""
-    # it says at import that TensorFlow, which only its parametric variant needs, is not installed, and when it
-    # runs that neighbours found before hold for these cells only
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from umap import UMAP
-
-        # its lists of neighbours start with the cell itself
-        index = np.column_stack([np.arange(len(base), dtype=np.int32), neighbours])
-        apart = np.column_stack([np.zeros(len(base)), lengths]).astype(np.float32)
-        reducer = UMAP(
-            n_neighbors=index.shape[1],
-            min_dist=min_dist,
-            n_epochs=EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY,
-            negative_sample_rate=NEGATIVES,
-            init=principal_axes(base).astype(np.float32),
-            random_state=seeds.integer_seed(seed, "umap"),
-            precomputed_knn=(index, apart, None),
-            n_jobs=1,
-        )
+    """Let umap-learn make the graph of the neighbours and lay it out, on the one thread that a seed takes."""
+    # its lists of neighbours start with the cell itself
+    index = np.column_stack([np.arange(len(base), dtype=np.int32), neighbours])
+    apart = np.column_stack([np.zeros(len(base)), lengths]).astype(np.float32)
+    reducer = published()(
+        n_neighbors=index.shape[1],
+        min_dist=min_dist,
+        n_epochs=EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY,
+        negative_sample_rate=NEGATIVES,
+        init=starts(base, seed),
+        random_state=seeds.integer_seed(seed, "umap"),
+        precomputed_knn=(index, apart, None),
+        n_jobs=1,
+    )
+    with _ALONE, warnings.catch_warnings():
+        # neighbours found before hold for these cells only, and no others are asked for
+        warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\)", UserWarning)
         return np.asarray(reducer.fit_transform(base), np.float64)
+
+
+def published() -> Any:
+    """Return the class of umap-learn, with its compiled code kept on disk for the next process."""
+    with warnings.catch_warnings():
+        # TensorFlow, which only its parametric variant needs, is not installed
+        warnings.simplefilter("ignore", ImportWarning)
+        import umap
+
+    for module, name in COMPILED:
+        function = getattr(getattr(umap, module, None), name, None)
+        # a release that names it otherwise, or no folder to write to: it compiles in each process
+        if function is not None and not function.signatures:
+            with contextlib.suppress(AttributeError, RuntimeError):
+                function.enable_caching()
+    return umap.UMAP
+
+
+def _check_engine(engine: str) -> None:
+    if engine == "cytocar":
+        warnings.warn(
+            "engine='cytocar' is now 'umap-learn', which makes the map; the former name will go away in version 1.0",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    elif engine != "umap-learn":
+        raise ParameterError(f"engine is {engine!r}", fix="it must be 'umap-learn'")
 
 
 def umap(  # noqa: PLR0913  # the documented settings of the method
@@ -119,7 +136,7 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     min_dist: float = 0.1,
     equal_by: str | None = keys.SAMPLE,
     max_per_sample: int | None = None,
-    engine: Literal["cytocar", "umap-learn"] = "cytocar",
+    engine: Literal["umap-learn"] = "umap-learn",
     seed: int = 0,
     n_jobs: int = 1,
     key_added: str = keys.UMAP,
@@ -130,11 +147,11 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     Neighbour j of cell i counts :math:`p_{ij} = \exp(-(d_{ij} - \rho_i) / \sigma_i)`, with :math:`\rho_i` the distance
     to its nearest and :math:`\sigma_i` such that they add up to the binary logarithm of `n_neighbors`; the graph
     is :math:`p_{ij} + p_{ji} - p_{ij} p_{ji}`. It is laid out from the first two principal axes by pulls along its
-    edges and five random pushes for each: 500 epochs, 200 above 10,000 cells, with the settings of umap-learn.
+    edges and five random pushes for each: 500 epochs, 200 above 10,000 cells.
 
     Method: McInnes, Healy & Melville 2018, arXiv:1802.03426; in cytometry: Becht et al. 2019, Nat Biotechnol
-    37:38, doi:10.1038/nbt.4314. The layout is compiled code of this package, kept on disk; umap-learn, which
-    compiles its own for some ten seconds in each process, does it where `engine` says so.
+    37:38, doi:10.1038/nbt.4314. Graph and layout are made by umap-learn, from the neighbours that clusters are found
+    by. The first map of a process waits some seconds for it to load and compile.
 
     Parameters
     ----------
@@ -155,12 +172,11 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     max_per_sample
         Fit at most so many cells of each group instead.
     engine
-        ``"cytocar"``, or ``"umap-learn"`` for graph and layout by the package of the authors, with the same
-        neighbours, start and settings (for comparison).
+        ``"umap-learn"``, the only one; the former ``"cytocar"`` warns and gives the same.
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Threads of the neighbour search; -1 for all. The layout runs on one, so that the map is the same.
+        Threads of the neighbour search; -1 for all. umap-learn runs on one, so that the map is the same.
     key_added
         Name of the result in ``obsm`` and ``uns``.
     copy
@@ -198,18 +214,17 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     x, names = _input.marker_matrix(adata, markers, "tl.umap")
     checks.whole_number(n_neighbors, "n_neighbors", 2)
     apart = checks.number_between(min_dist, "min_dist", 0, 1)
-    if engine not in get_args(Engine):
-        raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'umap-learn'")
+    _check_engine(engine)
     checks.n_threads(n_jobs)
     fitted = cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     require_differences(x[fitted], "tl.umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
-    coordinates = embed(x, fitted, k=k, min_dist=apart, engine=engine, seed=seed, n_jobs=n_jobs)
+    coordinates = embed(x, fitted, k=k, min_dist=apart, seed=seed, n_jobs=n_jobs)
     facts = {
         "n_neighbors": k,
         "min_dist": apart,
         "n_fitted": int(fitted.sum()),
-        "engine": engine,
+        "engine": "umap-learn",
         "seed": int(seed),
         **quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=n_jobs),
     }
