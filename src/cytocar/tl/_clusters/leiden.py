@@ -12,6 +12,7 @@ import numpy as np
 from cytocar._core import checks, keys, palette, provenance, seeds
 from cytocar._core.errors import CytocarError
 from cytocar.tl import _groups, _input
+from cytocar.tl._clusters.modularity import weighted_modularity
 from cytocar.tl._clusters.phenograph import auto_k
 from cytocar.tl._clusters.shared_neighbours import NEIGHBORS, require_own_name, shared_neighbours, store
 
@@ -128,7 +129,7 @@ def leiden(  # noqa: PLR0913  # the documented settings of the method
     facts = {
         "k": neighbours,
         "resolution": gamma,
-        "modularity": _modularity(graph, found, gamma),
+        "modularity": weighted_modularity((graph.indptr, graph.indices, graph.data), found, resolution=gamma),
         "n_clusters": int(max(labels.max(), 0)),
         "min_size": min_size,
         "n_iterations": rounds or "auto",
@@ -175,9 +176,3 @@ def communities_of(graph: Any, *, resolution: float, n_iterations: int, seed: in
             random_state=seeds.integer_seed(seed, "leiden"),
         )
     return np.asarray(nodes.obs["leiden"].astype(int), np.int64)
-
-
-def _modularity(graph: Any, labels: NDArray[np.int64], resolution: float) -> float:
-    from cytocar.tl._clusters.graph_kernels import modularity
-
-    return float(modularity(graph.indptr, graph.indices, graph.data, labels, resolution))

@@ -13,6 +13,7 @@ import numpy as np
 from cytocar._core import checks, keys, palette, provenance, seeds
 from cytocar._core.errors import ParameterError
 from cytocar.tl import _groups, _input
+from cytocar.tl._clusters.modularity import weighted_modularity
 from cytocar.tl._clusters.published_phenograph import published_phenograph
 from cytocar.tl._clusters.shared_neighbours import (
     NEIGHBORS,
@@ -47,6 +48,7 @@ class Communities:
     recall: float
     run_modularity: NDArray[np.float64]
     shared: SharedNeighbours | None = None
+    reported: float | None = None
 
 
 def auto_k(n_cells: int) -> int:
@@ -121,13 +123,17 @@ def _agreement_of(runs: list[tuple[NDArray[np.int64], float]], best: int) -> flo
 
 def _published(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, n_jobs: int) -> Communities:
     """Return the communities that the package of the authors finds."""
-    labels, quality = published_phenograph(
+    labels, reported = published_phenograph(
         x,
         k=k,
         resolution=resolution,
         seed=seeds.integer_seed(seed, "phenograph", "original"),
         threads=checks.n_threads(n_jobs),
     )
+    shared = shared_neighbours(x, k, n_jobs=n_jobs)
+    order = shared.near.order
+    nodes = labels if order is None else labels[order]
+    quality = weighted_modularity(shared.graph, nodes, resolution=resolution)
     return Communities(
         labels=labels,
         modularity=quality,
@@ -135,6 +141,7 @@ def _published(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, 
         neighbours="exact",
         recall=1.0,
         run_modularity=np.array([quality], np.float64),
+        reported=reported,
     )
 
 
@@ -183,7 +190,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
         over the first of them and those before, at most 20; clear clusters need four.
     engine
         ``"cytocar"``, or ``"phenograph"`` for the package of the authors with its Leiden partition (for
-        comparison; it uses `leidenalg` and `igraph`, which are under the GPL).
+        comparison; it uses `leidenalg` and `igraph`, which are under the GPL). It runs in a process of its own.
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
@@ -203,11 +210,13 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     ``adata.obs[key_added]`` : categorical of text
         ``"1"``, ``"2"`` ... by size, ``"-1"`` for cells in clusters below `min_size`.
     ``adata.uns[key_added]`` : dict
-        ``k`` (the value used), ``resolution``, ``modularity`` (before small clusters are set aside),
-        ``n_clusters``, ``n_runs`` (restarts made), ``run_modularity`` (of each), ``run_ari`` (mean adjusted Rand
-        index of the other restarts with the best), ``min_size``, ``engine``, ``neighbours`` (``"exact"`` or, above
-        20,000 cells, ``"inverted file"``), ``recall`` (share of the true neighbours found, measured on 256 cells; 1
-        where exact), ``seed`` and ``markers`` (JSON).
+        ``k`` (the value used), ``resolution``, ``modularity`` (:math:`Q` in our graph with its weights, whichever
+        engine found the clusters, before small ones are set aside), ``n_clusters``, ``n_runs`` (restarts made),
+        ``run_modularity`` (of each), ``run_ari`` (mean adjusted Rand index of the other restarts with the best),
+        ``min_size``, ``engine``, ``neighbours`` (``"exact"`` or, above 20,000 cells, ``"inverted file"``), ``recall``
+        (share of the true neighbours found, measured on 256 cells; 1 where exact), ``seed`` and ``markers`` (JSON).
+        With ``engine="phenograph"`` also ``reported_modularity``: what its package reports, which counts edges
+        without their weights at a resolution of 1, and mostly reads as lower.
     ``adata.obsp["distances"]`` : CSR matrix of float32, cells x cells
         Euclidean distances to the k neighbours, nearest first, as ``scanpy.pp.neighbors`` writes them.
     ``adata.obsp["connectivities"]`` : CSR matrix of float32, cells x cells, symmetric
@@ -274,6 +283,8 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
         "run_modularity": clustering.run_modularity,
         "markers": json.dumps(names),
     }
+    if clustering.reported is not None:
+        result.uns[key_added]["reported_modularity"] = clustering.reported
     if clustering.shared is not None and neighbors_key is not None:
         store(result, clustering.shared, names, seed=seed, key=neighbors_key)
     provenance.record(result, "tl.phenograph", {**facts, "markers": names, "key_added": key_added})
