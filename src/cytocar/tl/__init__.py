@@ -28,6 +28,7 @@ from cytocar.tl._maps.quality import map_quality
 from cytocar.tl._maps.tsne import tsne
 from cytocar.tl._maps.umap import umap
 from cytocar.tl._markers.compare import compare
+from cytocar.tl._markers.rank_markers import rank_markers
 from cytocar.tl._rare.detection import detection
 from cytocar.tl._rare.kinetics import kinetics
 from cytocar.tl._rare.planner import plan_acquisition
@@ -69,6 +70,7 @@ __all__ = [
     "phenograph",
     "plan_acquisition",
     "pooled_proportions",
+    "rank_markers",
     "reference_fit",
     "rename_clusters",
     "stability",

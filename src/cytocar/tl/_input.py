@@ -20,7 +20,7 @@ MIN_CELLS = 10
 
 
 def marker_matrix(
-    adata: AnnData, markers: str | Sequence[str] | None, step: str
+    adata: AnnData, markers: str | Sequence[str] | None, step: str, *, at_least: int = MIN_CELLS
 ) -> tuple[NDArray[np.float32], list[str]]:
     """Return the arcsinh values that `step` works on and their markers, or raise if they cannot be used.
 
@@ -36,9 +36,9 @@ def marker_matrix(
     from cytocar import get
 
     provenance.require_state(adata, keys.STATE_ARCSINH, step)
-    if adata.n_obs < MIN_CELLS:
+    if adata.n_obs < at_least:
         raise ParameterError(
-            f"{step} needs at least {MIN_CELLS} cells, there are {adata.n_obs}: "
+            f"{step} needs at least {at_least} cells, there are {adata.n_obs}: "
             "pool samples or choose a larger population"
         )
     where = get.columns(adata, get.markers(adata) if markers is None else markers)
