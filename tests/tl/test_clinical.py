@@ -13,6 +13,7 @@ from scipy import stats
 
 from cytocar import tl
 from cytocar._core.errors import ParameterError, StudyError
+from cytocar.tl._clinical import table_tests
 from cytocar.tl._statistics import smallest_p
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -118,6 +119,21 @@ def test_exact_probabilities_sum_to_one_and_do_not_mind_the_direction() -> None:
     assert one(tl.table_test(table.T), "exact").p_value == pytest.approx(p, rel=1e-9)
     assert one(tl.table_test(table[::-1, ::-1]), "exact").p_value == pytest.approx(p, rel=1e-9)
     assert one(tl.table_test([[2, 2], [2, 2]]), "exact").p_value == pytest.approx(1.0)
+
+
+def test_fisher_of_a_library_and_the_listing_of_all_tables_agree() -> None:
+    rng = np.random.default_rng(31)
+    for _ in range(200):
+        counts = rng.integers(0, rng.choice([4, 15, 60]), (2, 2)) + np.eye(2, dtype=int)
+        np.testing.assert_allclose(table_tests._fisher(counts), table_tests._exact_shares(counts), rtol=1e-10)
+
+
+def test_studies_that_differ_less_than_by_chance_have_no_variance_between_them() -> None:
+    alike = pd.DataFrame({"study": list("ABCD"), "events": [50, 51, 49, 50], "n": [100] * 4})
+    pooled = tl.pooled_proportions(alike).iloc[-1]
+    logit, half = np.log(200 / 200), stats.norm.ppf(0.975) / np.sqrt(4 * 25)
+    assert pooled["tau2"] == 0
+    assert pooled["high"] == pytest.approx(1 / (1 + np.exp(-(logit + half))), rel=1e-4)
 
 
 def test_a_table_without_a_p_says_why() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_STEPS = 60
+_TOLERANCE = 1e-10
+_AT_REST = 1e-12
 _FAR = 12.0
 
 
@@ -81,9 +85,9 @@ def cox(
     centre, scale = design.mean(axis=0), design.std(axis=0)
     x = (design - centre) / scale
     rows = []
-    fit = _newton(x, months, seen) if seen.any() else None
+    fit = _fit(x, months, seen) if seen.any() else None
     z_level = float(ndtri((1 + level) / 2))
-    p_model = float(chi2.sf(2 * (fit[2] - fit[3]), len(terms))) if fit else np.nan
+    p_model = float(chi2.sf(2 * (fit.log_likelihood - fit.of_no_effect), len(terms))) if fit else np.nan
     for place, (covariate, term) in enumerate(terms):
         row: dict[str, object] = {
             "covariate": covariate, "term": term, "unit": unit, "n": len(months), "n_events": int(seen.sum()),
@@ -92,10 +96,11 @@ def cox(
         why, floor = "", np.nan
         if fit is None:
             why = "no estimate: no event was seen"
-        elif abs(fit[0][place]) > _FAR or not fit[4]:
+        elif abs(fit.coefficients[place]) > _FAR or not fit.converged:
             why = "no estimate: it runs to infinity, events and values are separated; use log_rank or fewer terms"
         else:
-            beta, se = fit[0][place] / scale[place], np.sqrt(fit[1][place, place]) / scale[place]
+            beta = fit.coefficients[place] / scale[place]
+            se = np.sqrt(fit.covariance[place, place]) / scale[place]
             ends = np.exp([beta, beta - z_level * se, beta + z_level * se])
             numbers = np.array([beta, se, *ends, beta / se, 2 * norm.sf(abs(beta / se))])
             floor = smallest_p.of_pairs(log_rank_scores(months, seen), design[:, place])
@@ -109,56 +114,32 @@ def cox(
     return pd.DataFrame(rows)
 
 
-def _newton(
-    x: np.ndarray, months: np.ndarray, seen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float, float, bool]:
-    """Return coefficients, covariance, log likelihood, that of no effect, and whether the search came to rest."""
-    order = np.argsort(-months, kind="stable")
-    x, months, seen = x[order], months[order], seen[order]
-    beta = np.zeros(x.shape[1])
-    value, score, information = _partial_likelihood(beta, x, months, seen)
-    start, done = value, False
-    for _ in range(_MOST_STEPS):
-        if np.linalg.cond(information) > 1e13 or np.abs(beta).max() > _FAR:
-            break
-        step = np.linalg.solve(information, score)
-        if float(score @ step) < 1e-18:
-            done = True
-            break
-        new = _partial_likelihood(beta + step, x, months, seen)
-        while new[0] < value - 1e-12 * abs(value) and np.abs(step).max() > 1e-12:
-            step = step / 2
-            new = _partial_likelihood(beta + step, x, months, seen)
-        beta = beta + step
-        value, score, information = new
-    covariance = np.linalg.pinv(information)
-    return beta, covariance, value, start, done
+@dataclass(frozen=True)
+class _Fit:
+    """Coefficients of standardised covariates, their covariance, and the log likelihoods with and without them."""
+
+    coefficients: np.ndarray
+    covariance: np.ndarray
+    log_likelihood: float
+    of_no_effect: float
+    converged: bool
 
 
-def _partial_likelihood(
-    beta: np.ndarray, x: np.ndarray, months: np.ndarray, seen: np.ndarray
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return Efron's log partial likelihood, its slope and its information; rows by falling time."""
-    linear = x @ beta
-    risk = np.exp(linear)
-    sums = (risk.cumsum(), (risk[:, None] * x).cumsum(axis=0))
-    squares = (risk[:, None, None] * x[:, :, None] * x[:, None, :]).cumsum(axis=0)
-    value, score, information = 0.0, np.zeros(len(beta)), np.zeros((len(beta), len(beta)))
-    for t in np.unique(months[seen]):
-        last = int(np.flatnonzero(months >= t)[-1])
-        tied = seen & (months == t)
-        d = int(tied.sum())
-        value += float(linear[tied].sum())
-        score = score + x[tied].sum(axis=0)
-        r0, r1 = risk[tied].sum(), (risk[tied, None] * x[tied]).sum(axis=0)
-        r2 = (risk[tied, None, None] * x[tied][:, :, None] * x[tied][:, None, :]).sum(axis=0)
-        for j in range(d):
-            s0 = sums[0][last] - j / d * r0
-            mean = (sums[1][last] - j / d * r1) / s0
-            value -= float(np.log(s0))
-            score = score - mean
-            information = information + (squares[last] - j / d * r2) / s0 - np.outer(mean, mean)
-    return value, score, information
+def _fit(x: np.ndarray, months: np.ndarray, seen: np.ndarray) -> _Fit:
+    """Return the maximum of the partial likelihood, ties by Efron's method (statsmodels)."""
+    from statsmodels.duration.hazard_regression import PHReg
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning, HessianInversionWarning
+
+    model = PHReg(months, x, status=seen.astype(float), ties="efron")
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        # Both are judged below: an estimate that runs away is said in the note.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", HessianInversionWarning)
+        beta = np.asarray(model.fit(method="newton", maxiter=_MOST_STEPS, tol=_TOLERANCE, disp=False).params)
+        covariance, score = np.linalg.pinv(-model.hessian(beta)), model.score(beta)
+    # statsmodels does not say whether its search came to rest; the step that it would take next does.
+    rest = float(score @ covariance @ score)
+    return _Fit(beta, covariance, float(model.loglike(beta)), float(model.loglike(0 * beta)), rest < _AT_REST)
 
 
 def _design(table: pd.DataFrame, covariates: Sequence[str]) -> tuple[list[tuple[str, str]], np.ndarray]:

@@ -135,11 +135,13 @@ def _pool(x: np.ndarray, n: np.ndarray, level: float) -> dict[str, np.ndarray]:
     from scipy.special import expit, ndtri
 
     y, v = _logits(x, n)
-    w = 1 / v
-    q = _q(y, w)[0]
-    df = len(x) - 1
-    spread = w.sum() - (w**2).sum() / w.sum()
-    tau2 = max(0.0, (q - df) / spread) if df else 0.0
+    tau2, q = 0.0, 0.0
+    if len(x) > 1:
+        from statsmodels.stats.meta_analysis import combine_effects
+
+        found = combine_effects(y, v, method_re="dl")
+        # statsmodels goes on with a tau2 below 0 where studies differ less than by chance; it is 0 then.
+        tau2, q = max(0.0, float(found.tau2)), float(found.q)
     weights = 1 / (v + tau2)
     logit = (weights * y).sum() / weights.sum()
     half = ndtri((1 + level) / 2) / np.sqrt(weights.sum())

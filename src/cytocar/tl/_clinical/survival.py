@@ -80,11 +80,11 @@ def kaplan_meier(
     for name in _order(label):
         mine = label == name
         times, at_risk, d, censored = _life_table(months[mine], seen[mine])
-        survival = np.cumprod(1.0 - d / at_risk)
+        survival, error = _curve(months[mine], seen[mine], times)
         inside = (survival > 0) & (survival < 1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.sqrt(np.cumsum(d / (at_risk * (at_risk - d)))) / np.log(survival)
-            low, high = (np.where(inside, survival ** np.exp(s * z * spread), np.nan) for s in (-1, 1))
+        low, high = np.full((2, len(times)), np.nan)
+        spread = error[inside] / (survival[inside] * np.log(survival[inside]))
+        low[inside], high[inside] = (survival[inside] ** np.exp(sign * z * spread) for sign in (-1, 1))
         why = np.where(inside, "", np.where(survival > 0, "no event yet", "share 0") + ": no interval")
         curves.append(
             pd.DataFrame(
@@ -253,38 +253,61 @@ def log_rank(
     label = _counts.text(kept, groups)
     names = _order(label)
     code = np.array([names.index(name) for name in label])
-    when = np.unique(months[seen])
-    at_risk = np.array([[(months[code == g] >= t).sum() for g in range(len(names))] for t in when])
-    died = np.array([[(seen & (months == t) & (code == g)).sum() for g in range(len(names))] for t in when])
     row: dict[str, object] = {
         "test": "log_rank", "unit": unit, "n": len(months), "n_events": int(seen.sum()), "groups": "",
         "statistic": np.nan, "df": float(len(names) - 1), "p_value": np.nan, "p_minimum": np.nan,
     }  # fmt: skip
-    if len(names) < 2 or not len(when):
+    if len(names) < 2 or not seen.any():
         why = "no test: " + ("no event was seen" if len(names) > 1 else "there is one group")
         row["note"] = smallest_p.p_note(np.nan, np.nan, unit, left_out, why)
         return pd.DataFrame([row])
-    n, d = at_risk.sum(axis=1), died.sum(axis=1)
-    share = at_risk / n[:, None]
-    expected = (share * d[:, None]).sum(axis=0)
-    difference = died.sum(axis=0) - expected
-    factor = d * (n - d) / np.maximum(n - 1, 1)
-    covariance = np.diag(factor @ share) - (share * factor[:, None]).T @ share
+    expected = _expected(months, seen, code)
     row["groups"] = "; ".join(
-        f"{name}: n {int((code == g).sum())}, events {int(died[:, g].sum())}, expected {expected[g]:.3g}"
+        f"{name}: n {int((code == g).sum())}, events {int(seen[code == g].sum())}, expected {expected[g]:.3g}"
         for g, name in enumerate(names)
     )
     why = ""
-    if np.linalg.matrix_rank(covariance[:-1, :-1]) < len(names) - 1:
+    statistic = _log_rank_statistic(months, seen, code)
+    if statistic is None:
         why = "no p: no event happened while more than one group was under observation"
     else:
-        statistic = float(difference[:-1] @ np.linalg.solve(covariance[:-1, :-1], difference[:-1]))
         row["statistic"], row["p_value"] = statistic, float(chi2.sf(statistic, len(names) - 1))
         row["p_minimum"] = smallest_p.of_groups(log_rank_scores(months, seen), code)
     row["note"] = smallest_p.p_note(
         float(str(row["p_value"])), float(str(row["p_minimum"])), unit, left_out, why
     )
     return pd.DataFrame([row])
+
+
+def _curve(months: np.ndarray, seen: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share without an event and its standard error (Greenwood's) at rising times."""
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    if not seen.any():
+        return np.ones(len(times)), np.zeros(len(times))
+    with np.errstate(divide="ignore", invalid="ignore"):  # where the curve reaches 0 it has no error
+        curve = SurvfuncRight(months, seen.astype(float))
+    # The curve of statsmodels has the times of events only; before the first of them the share is 1.
+    last = np.searchsorted(curve.surv_times, times, side="right")
+    return np.append(1.0, curve.surv_prob)[last], np.append(0.0, curve.surv_prob_se)[last]
+
+
+def _expected(months: np.ndarray, seen: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Return the number of events that each group would have were all groups alike."""
+    expected = seen - log_rank_scores(months, seen)
+    return np.bincount(code, weights=expected)
+
+
+def _log_rank_statistic(months: np.ndarray, seen: np.ndarray, code: np.ndarray) -> float | None:
+    """Return the chi-square of the log-rank test, None where events say nothing about the groups."""
+    from statsmodels.duration.survfunc import survdiff
+
+    try:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = float(survdiff(months, seen.astype(float), code)[0])
+    except np.linalg.LinAlgError:
+        return None
+    return statistic if np.isfinite(statistic) else None
 
 
 def log_rank_scores(months: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def table_test(
 
 
 def _exact(counts: np.ndarray) -> tuple[dict[str, float], str]:
-    shares = _exact_shares(counts)
+    shares = _fisher(counts) if counts.shape == (2, 2) else _exact_shares(counts)
     if shares is None:
         return {}, "no p: too many tables have these margins to list them; merge categories, or use chi2"
     n = int(counts.sum())
@@ -113,11 +113,9 @@ def _chi2(counts: np.ndarray, *, corrected: bool) -> tuple[dict[str, float], str
         return {}, "no p: the correction is for 2 x 2 tables"
     result = chi2_contingency(counts, correction=corrected)
     if square:
-        # A 2 x 2 table has one free entry; the chi-square is largest at one of its ends.
-        (a, b), (c, d) = counts
-        ends = (min(a, d), -min(b, c))
-        far = [counts + step * np.array([[-1, 1], [1, -1]]) for step in ends]
-        floor = min(float(chi2_contingency(other, correction=corrected).pvalue) for other in far)
+        floor = min(
+            float(chi2_contingency(other, correction=corrected).pvalue) for other in _most_extreme(counts)
+        )
     else:
         largest = _largest_chi2(counts)
         floor = np.nan if largest is None else float(chi2.sf(largest, result.dof))
@@ -133,6 +131,19 @@ def _chi2(counts: np.ndarray, *, corrected: bool) -> tuple[dict[str, float], str
         "p_value": float(result.pvalue),
         "p_minimum": floor,
     }, "; ".join(notes)
+
+
+def _most_extreme(counts: np.ndarray) -> list[np.ndarray]:
+    """Return the two ends of the 2 x 2 tables with these margins, which have one free entry."""
+    (a, b), (c, d) = counts
+    return [counts + step * np.array([[-1, 1], [1, -1]]) for step in (min(a, d), -min(b, c))]
+
+
+def _fisher(counts: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import fisher_exact
+
+    floor = min(float(fisher_exact(other).pvalue) for other in _most_extreme(counts))
+    return float(fisher_exact(counts).pvalue), floor
 
 
 def _exact_shares(counts: np.ndarray) -> tuple[float, float] | None:

@@ -113,7 +113,7 @@ class Rows:
         }
         p = np.full(len(notes), np.nan)
         if self.settings.p_values and standardised_to is None:
-            p = mann_whitney(measured_or_zero(a), measured_or_zero(b), effect.delta)
+            p = mann_whitney(measured_or_zero(a), measured_or_zero(b))
         for m, marker in enumerate(self.cells.names):
             unmeasured = [group for group, values in measured.items() if not values[m]]
             if unmeasured:
