@@ -15,6 +15,7 @@ from cytocar._core.errors import ParameterError
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._maps import quality
 from cytocar.tl._maps.shell import Map, cells_to_fit, principal_axes, require_differences, store
+from cytocar.tl._maps.stored import stored_neighbours
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -47,11 +48,13 @@ def embed(
     min_dist: float,
     seed: int,
     n_jobs: int = 1,
+    neighbours: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float64]:
-    """Return two coordinates per cell."""
+    """Return two coordinates per cell; `neighbours` (fitted cells, k - 1) spare the search for them."""
     base = np.ascontiguousarray(x[fitted])
-    # the cell itself is the first of its k neighbours
-    neighbours, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
+    if neighbours is None:
+        # the cell itself is the first of its k neighbours
+        neighbours, _ = _neighbours.nearest_neighbours(base, k - 1, n_jobs=n_jobs)
     lengths = _neighbours.distances(base, base, neighbours)
     mapped = _laid_out(base, neighbours, lengths, min_dist=min_dist, seed=seed)
     coordinates = np.empty((len(x), 2))
@@ -150,8 +153,9 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     edges and five random pushes for each: 500 epochs, 200 above 10,000 cells.
 
     Method: McInnes, Healy & Melville 2018, arXiv:1802.03426; in cytometry: Becht et al. 2019, Nat Biotechnol
-    37:38, doi:10.1038/nbt.4314. Graph and layout are made by umap-learn, from the neighbours that clusters are found
-    by. The first map of a process waits some seconds for it to load and compile.
+    37:38, doi:10.1038/nbt.4314. Graph and layout are made by umap-learn, from neighbours found here, or from those
+    that `phenograph` or `leiden` stored, where a search would find the same (up to 20,000 cells, all of them fitted).
+    The first map of a process waits some seconds for it to load and compile.
 
     Parameters
     ----------
@@ -219,7 +223,8 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     fitted = cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     require_differences(x[fitted], "tl.umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
-    coordinates = embed(x, fitted, k=k, min_dist=apart, seed=seed, n_jobs=n_jobs)
+    near = stored_neighbours(adata, x, names, k - 1) if fitted.all() else None
+    coordinates = embed(x, fitted, k=k, min_dist=apart, seed=seed, n_jobs=n_jobs, neighbours=near)
     facts = {
         "n_neighbors": k,
         "min_dist": apart,
