@@ -8,6 +8,7 @@ of the 30 nearest neighbours that are so on the map, ``KL`` the Kullback-Leibler
 perplexity 30 over all pairs; both are found here, in the same way for all. ``ratio`` is the time of the row over ours,
 with compiled code warm; ``fresh s`` is a new process with imports and reading the matrix. ``cpu s`` adds up the threads
 and minds other work on the machine less. scanpy hands its t-SNE to scikit-learn, after a PCA that is left out here.
+Our UMAP is umap-learn's graph and layout on our neighbours and start; the other row is umap-learn with its own.
 """
 
 from __future__ import annotations
