@@ -101,7 +101,7 @@ def test_figures_of_scanpy_show_the_result(cells: ad.AnnData) -> None:
     import matplotlib.pyplot as plt
     import scanpy as sc
 
-    labelled = cells[cells.obs["group"].notna()].copy()
+    labelled = cells[cells.obs["group"].isin(["a", "b", "c"])].copy()
     cc.tl.rank_markers(labelled, "group", markers=list(labelled.var_names))
     sc.pl.rank_genes_groups(labelled, key="rank_markers", show=False)
     drawn = sc.pl.rank_genes_groups_dotplot(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
+from cytocar._core import scanpy_settings
 from cytocar._core.errors import ParameterError, did_you_mean
 
 if TYPE_CHECKING:
@@ -159,11 +160,15 @@ def one_of(value: object, name: str, choices: Iterable[str]) -> str:
 def n_threads(n_jobs: object) -> int:
     """Return the number of threads that `n_jobs` asks for; -1 is all processors that this process may use.
 
+    None is what ``scanpy.settings.n_jobs`` says where scanpy is in use, and 1 otherwise.
+
     Examples
     --------
     >>> n_threads(2), n_threads(-1) >= 1
     (2, True)
     """
+    if n_jobs is None:
+        n_jobs = scanpy_settings.n_jobs()
     if n_jobs == -1 and is_number(n_jobs):
         available = getattr(os, "sched_getaffinity", None)
         return len(available(0)) if available is not None else os.cpu_count() or 1

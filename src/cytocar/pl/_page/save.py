@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytocar._core import scanpy_settings
 from cytocar._core.files import replacing
 from cytocar.pl._page import style
 
@@ -26,7 +27,9 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str]) -> tuple[Path, Pat
     figure
         What a function of `cytocar.pl` returned.
     path
-        The path without an ending; ``.png`` or ``.svg`` at its end is taken off.
+        The path without an ending; ``.png`` or ``.svg`` at its end is taken off. A bare name without a folder goes to
+        ``scanpy.settings.figdir``, which is made if need be, where scanpy is in use and that was set to other than
+        ``"figures"``, as it comes; otherwise to the working folder.
 
     Returns
     -------
@@ -50,6 +53,10 @@ def save(figure: Figure | Axes, path: str | os.PathLike[str]) -> tuple[Path, Pat
     stem = os.fspath(path)
     if stem.lower().endswith((".png", ".svg")):
         stem = stem[:-4]
+    folder = scanpy_settings.figdir()
+    if folder is not None and Path(stem).name == stem:
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = os.fspath(folder / stem)
     whole = figure.figure.figure if not hasattr(figure, "savefig") else figure
     png, svg = Path(f"{stem}.png"), Path(f"{stem}.svg")
     with style.style(), warnings.catch_warnings():

@@ -122,7 +122,7 @@ def compensate(
     spillover: Spillover | str | os.PathLike[str],
     *,
     method: str = "nnls",
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     sample_key: str = keys.SAMPLE,
     copy: bool = False,
 ) -> AnnData | None:
@@ -143,6 +143,7 @@ def compensate(
         ``"nnls"``, or ``"flow"``: y S^-1 as in fluorescence, which may be below 0.
     n_jobs
         Threads, or -1 for all processors; the result does not depend on it.
+        `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
     sample_key
         Column of ``obs`` that tells samples apart, for the table; one sample where there is no ``sample_id``.
     copy

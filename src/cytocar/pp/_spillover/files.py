@@ -19,7 +19,7 @@ def compensate_files(
     out_dir: str | os.PathLike[str],
     *,
     method: str = "nnls",
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
 ) -> list[Path]:
     """Write FCS files with compensated counts, under the same names in another folder.
 
@@ -37,7 +37,7 @@ def compensate_files(
     method
         ``"nnls"`` or ``"flow"``.
     n_jobs
-        Threads, or -1 for all processors.
+        Threads, or -1 for all processors; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     method: Method = "auto",
     rlen: int | Literal["auto"] = "auto",
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     key_added: str = keys.FLOWSOM,
     copy: bool = False,
 ) -> AnnData | None:
@@ -87,7 +87,7 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Threads; -1 for all.
+        Threads; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
     key_added
         Name of the result in ``obs`` and ``uns``.
     copy
@@ -136,9 +136,10 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     checks.one_of(linkage, "linkage", LINKAGES)
     passes = checked_rlen(rlen, x.shape[0], sides[0] * sides[1])
     checks.whole_or_auto(metaclusters, "metaclusters", 2)
+    threads = checks.n_threads(n_jobs)
 
     trained = self_organising_map(
-        x, n_cells=len(x), grid=sides, rlen=passes, method=form, seed=seed, n_jobs=n_jobs
+        x, n_cells=len(x), grid=sides, rlen=passes, method=form, seed=seed, n_jobs=threads
     )
     node_cells = np.bincount(trained.node, minlength=len(trained.codes))
     used = int((node_cells > 0).sum())
@@ -153,7 +154,7 @@ def flowsom(  # noqa: PLR0913  # the documented settings of the method
     asked = checks.whole_or_auto(metaclusters, "metaclusters", 2, most, why=reason)
     largest = min(most, max(MOST_METACLUSTERS, asked or 0))
     cuts, consensus = cut_nodes(trained.codes, trained.node, largest, linkage, seed)
-    quality = cut_quality(x, trained.node, cuts, seed, n_jobs=n_jobs)
+    quality = cut_quality(x, trained.node, cuts, seed, n_jobs=threads)
     position = choose_cut(quality) if asked is None else asked - 2
     by_k = np.array([numbered(cut, node_cells) for cut in cuts])
     labels = by_k[position][trained.node]

@@ -33,7 +33,7 @@ def leiden(  # noqa: PLR0913  # the documented settings of the method
     min_size: int = 10,
     n_iterations: int | Literal["auto"] = "auto",
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     key_added: str = keys.LEIDEN,
     neighbors_key: str | None = NEIGHBORS,
     copy: bool = False,
@@ -67,6 +67,7 @@ def leiden(  # noqa: PLR0913  # the documented settings of the method
         Fixes the result, whatever `n_jobs` is.
     n_jobs
         Threads of the search for neighbours; -1 for all.
+        `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
     key_added
         Name of the result in ``obs`` and ``uns``.
     neighbors_key
@@ -117,8 +118,9 @@ def leiden(  # noqa: PLR0913  # the documented settings of the method
     checks.whole_number(min_size, "min_size", 1)
     rounds = checks.whole_or_auto(n_iterations, "n_iterations", 1)
     require_own_name(neighbors_key, key_added)
+    threads = checks.n_threads(n_jobs)
     require_igraph()
-    shared = shared_neighbours(x, neighbours, n_jobs=n_jobs)
+    shared = shared_neighbours(x, neighbours, n_jobs=threads)
     graph = shared.connectivities()
     found = communities_of(graph, resolution=gamma, n_iterations=rounds or -1, seed=seed)
 

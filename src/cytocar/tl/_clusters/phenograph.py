@@ -141,6 +141,7 @@ def _published(x: NDArray[np.float32], *, k: int, resolution: float, seed: int, 
         neighbours="exact",
         recall=1.0,
         run_modularity=np.array([quality], np.float64),
+        shared=shared,
         reported=reported,
     )
 
@@ -155,7 +156,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     n_runs: int | Literal["auto"] = "auto",
     engine: Literal["cytocar", "phenograph"] = "cytocar",
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     key_added: str = keys.PHENOGRAPH,
     neighbors_key: str | None = NEIGHBORS,
     copy: bool = False,
@@ -194,7 +195,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Threads; -1 for all.
+        Threads; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
     key_added
         Name of the result in ``obs`` and ``uns``.
     neighbors_key
@@ -225,7 +226,7 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
         ``connectivities_key``, ``distances_key`` and ``params``: ``n_neighbors`` (k + 1: scanpy counts the cell
         itself), ``method`` (``"jaccard"``), ``metric`` (``"euclidean"``), ``random_state``, ``use_rep`` (``"X"``)
         and ``markers`` (JSON). ``scanpy.tl.umap``, ``leiden``, ``paga`` and ``diffmap`` go on from here without a
-        search of their own. The three are left out with ``engine="phenograph"``, whose graph stays in its package.
+        search of their own. With ``engine="phenograph"`` too they are ours, not those of the package.
     ``adata.uns[key_added + "_colors"]`` : list of text
         A colour per category, that of cytocar's figures, which scanpy's figures then take too.
 
@@ -254,10 +255,11 @@ def phenograph(  # noqa: PLR0913  # the documented settings of the method
     checks.whole_number(min_size, "min_size", 1)
     runs = checks.whole_or_auto(n_runs, "n_runs", 1)
     require_own_name(neighbors_key, key_added)
+    threads = checks.n_threads(n_jobs)
     if engine == "cytocar":
-        clustering = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=n_jobs)
+        clustering = communities(x, k=neighbours, resolution=gamma, n_runs=runs, seed=seed, n_jobs=threads)
     elif engine == "phenograph":
-        clustering = _published(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=n_jobs)
+        clustering = _published(x, k=neighbours, resolution=gamma, seed=seed, n_jobs=threads)
     else:
         raise ParameterError(f"engine is {engine!r}", fix="it must be 'cytocar' or 'phenograph'")
 

@@ -160,7 +160,7 @@ def make_reference(
     quantile: float = QUANTILE,
     max_cells: int = MOST_CELLS,
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
 ) -> Reference:
     """Make a reference of clustered cells, to whose clusters and maps later samples can be mapped.
 
@@ -184,7 +184,7 @@ def make_reference(
     seed
         Of that draw.
     n_jobs
-        Threads; -1 for all.
+        Threads; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def make_reference(
     x, names = _input.marker_matrix(adata[chosen], markers, "tl.make_reference")
     if len(x) <= k:
         raise ParameterError(f"k is {k}, but the reference has {len(x)} cells", fix="it must be less")
-    near, _ = _neighbours.nearest_neighbours(x, k, n_jobs=n_jobs)
+    near, _ = _neighbours.nearest_neighbours(x, k, n_jobs=checks.n_threads(n_jobs))
     apart = _neighbours.distances(x, x, near).mean(axis=1)
     return Reference(
         markers=tuple(names),
@@ -323,7 +323,7 @@ def _most_frequent(labels: NDArray[np.str_]) -> str:
 
 
 def map_to_reference(
-    adata: AnnData, reference: Reference, *, n_jobs: int = 1, copy: bool = False
+    adata: AnnData, reference: Reference, *, n_jobs: int | None = None, copy: bool = False
 ) -> AnnData | None:
     """Give cells the clusters and the positions on the maps of a reference, which stays as it is.
 
@@ -341,7 +341,8 @@ def map_to_reference(
     reference
         As `make_reference` made it or `Reference.read` read it.
     n_jobs
-        Threads; -1 for all. They change nothing in the result.
+        Threads; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
+        They change nothing in the result.
     copy
         Return a changed copy instead of changing `adata`.
 
@@ -383,8 +384,9 @@ def map_to_reference(
     """
     import pandas as pd
 
+    threads = checks.n_threads(n_jobs)
     x = _comparable(adata, reference)
-    near = _neighbours.nearest_to(x, reference.values, reference.k, n_jobs=n_jobs)
+    near = _neighbours.nearest_to(x, reference.values, reference.k, n_jobs=threads)
     apart = _neighbours.distances(x, reference.values, near)
     same = apart[:, 0] == 0
     distance = apart.mean(axis=1)
@@ -394,7 +396,7 @@ def map_to_reference(
     _forget(result, [*reference.labels, *reference.maps])
     for method, labels in reference.labels.items():
         by_node = method in reference.codes
-        mapped = _by_node(x, reference, method, n_jobs) if by_node else nearest_majority(labels, near)
+        mapped = _by_node(x, reference, method, threads) if by_node else nearest_majority(labels, near)
         mapped = np.where(same, labels[near[:, 0]], mapped)
         mapped = np.where(fits, mapped, NO_CLUSTER)
         order = [name for name in reference.categories[method] if name != NO_CLUSTER]

@@ -330,7 +330,7 @@ def flowsom_map(
     method: Method = "auto",
     rlen: int | Literal["auto"] = "auto",
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
 ) -> SelfOrganisingMap:
     r"""Fit the self-organising map of `flowsom` to an array, also to one that does not fit into memory.
 
@@ -360,6 +360,7 @@ def flowsom_map(
         Fixes the result, whatever `n_jobs` and the chunks are.
     n_jobs
         Threads of the batch passes and of placing the cells; -1 for all.
+        `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
 
     Returns
     -------
@@ -403,5 +404,11 @@ def flowsom_map(
         chosen = "batch"
     passes = checked_rlen(rlen, n_cells, sides[0] * sides[1])
     return self_organising_map(
-        cells, n_cells=n_cells, grid=sides, rlen=passes, method=chosen, seed=seed, n_jobs=n_jobs
+        cells,
+        n_cells=n_cells,
+        grid=sides,
+        rlen=passes,
+        method=chosen,
+        seed=seed,
+        n_jobs=checks.n_threads(n_jobs),
     )

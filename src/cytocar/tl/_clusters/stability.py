@@ -155,7 +155,7 @@ def stability(  # noqa: PLR0913  # the documented settings of the method
     sample_key: str = keys.SAMPLE,
     max_cells: int = 20_000,
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
 ) -> Stability:
     r"""Run a clustering again with other seeds and on random parts of the cells, and compare.
 
@@ -187,7 +187,7 @@ def stability(  # noqa: PLR0913  # the documented settings of the method
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Repeats at a time; -1 for all processors.
+        Repeats at a time; -1 for all processors; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
 
     Returns
     -------

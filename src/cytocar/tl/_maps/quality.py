@@ -65,7 +65,7 @@ def map_quality(
     k: int = NEIGHBOURS,
     max_cells: int = JUDGES,
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
 ) -> pd.DataFrame:
     r"""Measure how much of each cell's neighbourhood a map keeps.
 
@@ -89,7 +89,8 @@ def map_quality(
     seed
         Of that draw.
     n_jobs
-        Threads; -1 for all. They change nothing in the result.
+        Threads; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
+        They change nothing in the result.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def map_quality(
     judges = np.arange(n)
     if n > max_cells:
         judges = np.sort(seeds.generator(seed, "map quality", basis).choice(n, max_cells, replace=False))
-    kept = neighbours_kept(x, coordinates[on_map], judges, k, n_jobs=n_jobs)
+    kept = neighbours_kept(x, coordinates[on_map], judges, k, n_jobs=checks.n_threads(n_jobs))
     low, high = np.quantile(kept, [0.25, 0.75])
     return pd.DataFrame(
         {

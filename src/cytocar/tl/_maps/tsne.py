@@ -138,7 +138,7 @@ def tsne(  # noqa: PLR0913  # the documented settings of the method
     equal_by: str | None = keys.SAMPLE,
     max_per_sample: int | None = None,
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     key_added: str = keys.TSNE,
     copy: bool = False,
 ) -> AnnData | None:
@@ -173,7 +173,7 @@ def tsne(  # noqa: PLR0913  # the documented settings of the method
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Threads; -1 for all.
+        Threads; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
     key_added
         Name of the result in ``obsm`` and ``uns``.
     copy
@@ -212,19 +212,19 @@ def tsne(  # noqa: PLR0913  # the documented settings of the method
     wanted = checks.positive_number(perplexity, "perplexity")
     if wanted <= 1:
         raise ParameterError(f"perplexity is {perplexity!r}", fix="it must be above 1, and 5 to 50 is usual")
-    checks.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     fitted = cells_to_fit(adata, equal_by, max_per_sample, seed, "tsne")
     require_differences(x[fitted], "tl.tsne")
     n_fitted = int(fitted.sum())
     used = used_perplexity(wanted, n_fitted)
-    coordinates, divergence = embed(x, fitted, perplexity=used, seed=seed, n_jobs=n_jobs)
+    coordinates, divergence = embed(x, fitted, perplexity=used, seed=seed, n_jobs=threads)
     facts = {
         "perplexity": used,
         "learning_rate": max(LEAST_LEARNING_RATE, n_fitted / EXAGGERATION),
         "kl_divergence": divergence,
         "n_fitted": n_fitted,
         "seed": int(seed),
-        **quality.facts(x, coordinates, seed=seed, task="tsne", n_jobs=n_jobs),
+        **quality.facts(x, coordinates, seed=seed, task="tsne", n_jobs=threads),
     }
     result = adata.copy() if copy else adata
     store(result, "tl.tsne", key_added, Map(coordinates, fitted, facts, names), equal_by=equal_by)

@@ -141,7 +141,7 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     max_per_sample: int | None = None,
     engine: Literal["umap-learn"] = "umap-learn",
     seed: int = 0,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     key_added: str = keys.UMAP,
     copy: bool = False,
 ) -> AnnData | None:
@@ -180,7 +180,8 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     seed
         Fixes the result, whatever `n_jobs` is.
     n_jobs
-        Threads of the neighbour search; -1 for all. umap-learn runs on one, so that the map is the same.
+        Threads of the neighbour search; -1 for all; `None`: ``scanpy.settings.n_jobs`` where scanpy is in use, else 1.
+        umap-learn runs on one, so that the map is the same.
     key_added
         Name of the result in ``obsm`` and ``uns``.
     copy
@@ -219,19 +220,19 @@ def umap(  # noqa: PLR0913  # the documented settings of the method
     checks.whole_number(n_neighbors, "n_neighbors", 2)
     apart = checks.number_between(min_dist, "min_dist", 0, 1)
     _check_engine(engine)
-    checks.n_threads(n_jobs)
+    threads = checks.n_threads(n_jobs)
     fitted = cells_to_fit(adata, equal_by, max_per_sample, seed, "umap")
     require_differences(x[fitted], "tl.umap")
     k = min(int(n_neighbors), int(fitted.sum()) // 2)
     near = stored_neighbours(adata, x, names, k - 1) if fitted.all() else None
-    coordinates = embed(x, fitted, k=k, min_dist=apart, seed=seed, n_jobs=n_jobs, neighbours=near)
+    coordinates = embed(x, fitted, k=k, min_dist=apart, seed=seed, n_jobs=threads, neighbours=near)
     facts = {
         "n_neighbors": k,
         "min_dist": apart,
         "n_fitted": int(fitted.sum()),
         "engine": "umap-learn",
         "seed": int(seed),
-        **quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=n_jobs),
+        **quality.facts(x, coordinates, seed=seed, task="umap", n_jobs=threads),
     }
     result = adata.copy() if copy else adata
     store(result, "tl.umap", key_added, Map(coordinates, fitted, facts, names), equal_by=equal_by)

@@ -77,7 +77,7 @@ def rank_markers(  # the documented settings of the method
 
     ``adata.uns[key_added]`` : dict
         The same in scanpy's form, so that ``scanpy.get.rank_genes_groups_df`` and ``scanpy.pl.rank_genes_groups`` with
-        its sisters work with ``key=key_added`` (those that colour by ``values_to_plot`` want all channels ranked):
+        its sisters work with ``key=key_added`` (with ``values_to_plot`` they want all channels and groups ranked):
         ``names``, ``scores``, ``logfoldchanges`` (the differences of
         medians), ``pvals`` and ``pvals_adj`` (NaN): record arrays with one field per group; ``params``, and ``note``,
         which says so.
