@@ -72,7 +72,9 @@ def test_the_search_takes_the_threads_that_scanpy_is_set_to(
     assert asked == [2, 1]
 
 
-def test_a_bare_name_goes_to_the_folder_that_was_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_bare_name_goes_to_the_folder_that_was_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Any
+) -> None:
     import matplotlib.pyplot as plt
 
     figure = plt.figure()
