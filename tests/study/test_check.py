@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -295,3 +296,34 @@ def test_real_files_are_checked(test_data: Path, tmp_path: Path) -> None:
     assert ["bad" in result.problems[0].where, "short" in result.problems[1].where] == [True, True]
     assert len(result.problems) == 2
     assert any("raw_cytof.fcs" in note and "Tm169Di" in note for note in result.notes)
+
+
+# ---- deep
+
+
+def distinct(folder: Path) -> None:
+    for number, name in enumerate("abc", 1):
+        rows = np.full((5, len(LEGEND2)), number, dtype=np.float32)
+        write_events(folder / "fcs" / f"{name}.fcs", rows, list(LEGEND2))
+
+
+def test_deep_gives_hash_and_second_opinion_of_every_file(folder: Path) -> None:
+    distinct(folder)
+    result = check(folder, deep=True)
+    assert not result.problems
+    assert [file.sample_id for file in result.files] == ["s1", "s2", "tube"]
+    first = (folder / "fcs" / "a.fcs").read_bytes()
+    assert result.files[0].sha256 == hashlib.sha256(first).hexdigest()
+    assert all("reads the same 5 events" in file.opinion for file in result.files)
+    assert check(folder).files == ()
+
+
+def test_copies_of_one_file_are_one_problem_by_deep_only(folder: Path) -> None:
+    distinct(folder)
+    (folder / "fcs" / "b.fcs").write_bytes((folder / "fcs" / "a.fcs").read_bytes())
+    assert not check(folder).problems
+    where, what, fix = one(check(folder, deep=True))
+    assert "a.fcs" in where
+    assert "b.fcs" in where
+    assert what == "samples 's1', 's2' are the same file to the byte"
+    assert "counted twice" in fix

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def inspect(files: Files) -> None:
+def inspect(
+    files: Files,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read the files with FlowIO too, and compare every value.")
+    ] = False,
+) -> None:
     """Show version, instrument, events and channels of FCS files, and unusual features."""
     from cytocar.io import inspect_file
 
@@ -30,8 +35,26 @@ def inspect(files: Files) -> None:
             problems += Problem.all_of(error, where=str(path))
             continue
         _print_inspection(path, report)
+        if verify:
+            problems += _print_second_opinion(path)
     if problems:
         raise StudyError(problems)
+
+
+def _print_second_opinion(path: Path) -> list[Problem]:
+    """Print what FlowIO says of a file; return where it differs."""
+    from cytocar.io._fcs.header import read_header
+    from cytocar.io._fcs.second_opinion import second_opinion
+
+    try:
+        opinion = second_opinion(read_header(path))
+    except (CytocarError, OSError) as error:
+        return list(Problem.all_of(error, where=str(path)))
+    say(f"  second opinion: {opinion}")
+    for note in opinion.notes:
+        say(f"  - {note}")
+    say("")
+    return list(opinion.problems)
 
 
 def _print_inspection(path: Path, report: FileReport) -> None:

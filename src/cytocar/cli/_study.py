@@ -84,11 +84,20 @@ def init(
 
 
 @app.command()
-def check(study: Study) -> None:
+def check(
+    study: Study,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Read the events too: sha256, and every value by FlowIO as well."),
+    ] = False,
+) -> None:
     """Report every problem of a study at once, from headers only; exit code 2 if there is any."""
     from cytocar.study import check as check_study
 
-    result = check_study(study)
+    result = check_study(study, deep=deep)
+    for file in result.files:
+        say(f"{file.path.name} ({file.sample_id}): sha256 {file.sha256}")
+        say(f"  {file.opinion}")
     for note in result.notes:
         say(f"note: {note}")
     if result.problems:

@@ -13,6 +13,7 @@ from cytocar.io._study.folder import (
     StudyFolder,
     load_parts,
 )
+from cytocar.study._check.deep import DeepFile, deep_problems
 from cytocar.study._check.files import file_problems
 from cytocar.study._check.gating import load_strategy
 from cytocar.study._check.settings import load_spillover_matrix, setting_problems, study_notes
@@ -36,6 +37,8 @@ class CheckResult:
         The study and its gating strategy; None where there are problems.
     spillover
         The matrix that files are compensated with; None where they are not, or it comes from single stains.
+    files
+        With `deep`, one entry per file that could be read whole.
     """
 
     problems: tuple[Problem, ...]
@@ -43,17 +46,21 @@ class CheckResult:
     study: StudyFolder | None = None
     strategy: Strategy | None = None
     spillover: Spillover | None = None
+    files: tuple[DeepFile, ...] = ()
 
 
-def check(study: str | os.PathLike[str]) -> CheckResult:
+def check(study: str | os.PathLike[str], *, deep: bool = False) -> CheckResult:
     """Find every problem of a study at once: settings, panel, sample sheet, gating, the header of every file.
 
-    No events are read, and nothing is written.
+    Nothing is written.
 
     Parameters
     ----------
     study
         The study folder, or the `study.yaml` in it.
+    deep
+        Read the events too: the sha256 of every file, so that copies of one file do not count as several samples, and
+        every value compared with what FlowIO reads. One file at a time is held in memory, twice.
 
     Returns
     -------
@@ -66,6 +73,7 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
     """
     parts, problems = load_parts(study)
     notes: list[str] = []
+    files: list[DeepFile] = []
     strategy, spillover = None, None
     path = Path(study).expanduser()
     file = path / CONFIG_NAME if path.is_dir() else path
@@ -78,7 +86,10 @@ def check(study: str | os.PathLike[str]) -> CheckResult:
         notes += study_notes(parts)
     if parts.samples is not None:
         problems += file_problems(parts.samples, parts.panel, notes)
+        if deep:
+            files, more = deep_problems(parts.samples, notes)
+            problems += more
     if problems or parts.config is None or parts.panel is None or parts.samples is None:
-        return CheckResult(tuple(problems), tuple(notes))
+        return CheckResult(tuple(problems), tuple(notes), files=tuple(files))
     folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)
-    return CheckResult((), tuple(notes), folder, strategy, spillover)
+    return CheckResult((), tuple(notes), folder, strategy, spillover, tuple(files))
