@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,29 @@ def wide(table: pd.DataFrame, sheet: pd.DataFrame, column: str) -> np.ndarray:
 
 
 # ---- linear
+
+
+def test_the_linear_fit_is_that_of_statsmodels_where_that_converges() -> None:
+    """Statsmodels has no weights and no degrees of freedom, and often stops early: it is asked, not used."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    rng = np.random.default_rng(17)
+    agreed = 0
+    for _ in range(20):
+        block = np.repeat(np.arange(8), 3)
+        x = np.column_stack([np.ones(24), np.tile([0.0, 0.0, 1.0], 8)])
+        y = rng.normal(0, 1.5, 8)[block] + rng.normal(0, 1, 24) + 0.5 * x[:, 1]
+        ours = mixed.fit_mixed(y[None], x, np.array([0.0, 1.0]), block)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = MixedLM(y, x, groups=block).fit(reml=True, gtol=1e-10)
+        if not theirs.converged:
+            continue
+        agreed += 1
+        assert ours.effect[0] == pytest.approx(theirs.fe_params[1], rel=1e-9)
+        assert ours.error[0] == pytest.approx(theirs.bse_fe[1], rel=1e-4)
+        assert ours.sd_block[0] == pytest.approx(float(np.sqrt(theirs.cov_re[0, 0])), rel=1e-3)
+    assert agreed >= 10
 
 
 @pytest.mark.parametrize(("name", "weights"), [("mixed_lmer", "none"), ("mixed_lmer_weights", "cells")])
