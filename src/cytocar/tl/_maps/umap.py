@@ -36,7 +36,7 @@ COMPILED: Final = (
     ("umap_", "compute_membership_strengths"),
     ("layouts", "_nb_optimize_layout_euclidean_single_epoch"),
 )
-# its layout lets no other thread run, and numba's plainest pool ends a process that enters it twice at once
+# its layout lets no other thread run, and numba's pool "workqueue" ends a process that two threads enter at once
 _ALONE: Final = threading.Lock()
 
 
@@ -88,20 +88,20 @@ def _laid_out(
     # its lists of neighbours start with the cell itself
     index = np.column_stack([np.arange(len(base), dtype=np.int32), neighbours])
     apart = np.column_stack([np.zeros(len(base)), lengths]).astype(np.float32)
-    reducer = published()(
-        n_neighbors=index.shape[1],
-        min_dist=min_dist,
-        n_epochs=EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY,
-        negative_sample_rate=NEGATIVES,
-        init=starts(base, seed),
-        random_state=seeds.integer_seed(seed, "umap"),
-        precomputed_knn=(index, apart, None),
-        n_jobs=1,
-    )
+    settings = {
+        "n_neighbors": index.shape[1],
+        "min_dist": min_dist,
+        "n_epochs": EPOCHS if len(base) <= MANY else EPOCHS_OF_MANY,
+        "negative_sample_rate": NEGATIVES,
+        "init": starts(base, seed),
+        "random_state": seeds.integer_seed(seed, "umap"),
+        "precomputed_knn": (index, apart, None),
+        "n_jobs": 1,
+    }
     with _ALONE, warnings.catch_warnings():
         # neighbours found before hold for these cells only, and no others are asked for
         warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\)", UserWarning)
-        return np.asarray(reducer.fit_transform(base), np.float64)
+        return np.asarray(published()(**settings).fit_transform(base), np.float64)
 
 
 def published() -> Any:
