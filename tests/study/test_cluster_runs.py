@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cytocar import StudyError
 from cytocar._core import tables as tables_of
 from cytocar._core.errors import ParameterError
 from cytocar._core.progress import silent
+from cytocar.pl._page import style
 from cytocar.study import check, run
 from cytocar.study._run.process import process_all
 
@@ -145,6 +147,40 @@ def test_a_later_run_is_mapped_to_an_earlier_one(study, finished, files_once, tm
     assert f"{row['sample_id']}: 0 (0 to " in page
     assert f"of {row['n']:,} cells fit nowhere in the reference" in page
     assert "Nothing was clustered" in page
+
+
+def test_a_run_clusters_by_leiden_alone(study, files_once, tmp_path, run_faults):
+    again = copy_of(study, tmp_path / "study", "clustering: {method: leiden}")
+    run(again, tmp_path / "out")
+    assert run_faults(tmp_path / "out") == []
+    for name in ("clusters", "cluster_profiles", "cluster_names", "stability", "cluster_stability"):
+        assert set(table(tmp_path / "out", name)["method"]) == {"leiden"}
+    assert not (tmp_path / "out" / "tables" / "agreement.csv").exists()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Leiden: " in page
+    assert "Leiden found again: adjusted Rand index" in page
+    assert "PhenoGraph" not in page
+    cells = anndata.read_h5ad(tmp_path / "out" / "cells.h5ad")
+    assert "neighbors" not in cells.uns
+    assert not cells.obsp
+    assert cells.uns["leiden"]["n_clusters"] == len(set(cells.obs["leiden"]) - {"", "-1"})
+
+
+def test_without_igraph_leiden_is_refused_before_the_run(study, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "igraph", None)
+    again = copy_of(study, tmp_path / "study", "clustering: {method: leiden}")
+    problems = check(again).problems
+    assert [problem.where.endswith("study.yaml (clustering.method)") for problem in problems] == [True]
+    assert "igraph" in problems[0].what
+    assert "pip install igraph" in problems[0].fix
+
+
+def test_cells_of_a_run_carry_the_colours_of_its_figures(finished):
+    cells = anndata.read_h5ad(finished / "cells.h5ad")
+    for key in ("phenograph", "flowsom", "subset", "compartment"):
+        names = [str(name) for name in cells.obs[key].cat.categories]
+        colours = style.colours_of(key, names)
+        assert list(cells.uns[f"{key}_colors"]) == [colours[name] for name in names]
 
 
 def test_what_is_wrong_with_names_and_references_is_said_before_the_run(study, finished, tmp_path):
