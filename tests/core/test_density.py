@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cytocar._core.density import find_valley, find_valleys, histogram_density
+from cytocar._core.density import BOX, find_valley, find_valleys, histogram, histogram_density, humps, smooth
 from cytocar._core.errors import ParameterError
 
 
@@ -37,6 +37,30 @@ def test_density_is_the_kernel_density_of_scipy() -> None:
     exact = norm.pdf((grid[:, None] - x[None, :]) / 0.25).mean(axis=1) / 0.25
     np.testing.assert_allclose(density, exact, atol=1e-3 * exact.max())
     assert grid.shape == density.shape == (2048,)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0, 5.0])
+def test_smoothing_is_the_gaussian_filter_of_scipy(sigma: float) -> None:
+    from scipy.ndimage import gaussian_filter1d
+
+    counts = np.random.default_rng(0).poisson(20, 500).astype(float)
+    expected = gaussian_filter1d(counts, sigma, mode="constant", radius=int(np.ceil(4 * sigma)))
+    np.testing.assert_allclose(smooth(counts, sigma), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_humps_that_stand_out_are_the_prominent_peaks_of_scipy(seed: int) -> None:
+    from scipy.signal import find_peaks
+
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(centre, 0.3, 3000) for centre in (0, 3, 6)])
+    events, _, step = histogram(x, 0.02, 1.0)
+    level = smooth(events, 0.2 / step) * (BOX * 0.2 / step)
+    peaks, valleys = humps(level, events, least_z=3.5, least_depth=0.1, least_events=20)
+    height = 0.1 * level.max()
+    assert peaks == find_peaks(level, prominence=height)[0].tolist()
+    assert len(peaks) == 3
+    assert valleys == find_peaks(-level, prominence=height)[0].tolist()
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(1, 500), scale=st.floats(1e-3, 1e3))

@@ -124,3 +124,17 @@ def test_too_few_or_equal_cells() -> None:
     assert fit_mixture(np.full(500, 2.0)) is None
     with pytest.raises(ThresholdNotFound, match="150 cells, and at least 200 are needed"):
         find(MIXTURE, RuleInput(np.arange(150.0)), "S1")
+
+
+def test_two_normal_humps_are_those_of_scikit_learn() -> None:
+    from sklearn.mixture import GaussianMixture
+
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(1, 0.4, 6000), rng.normal(4, 0.5, 2000)])
+    fitted = fit_mixture(x)
+    assert fitted is not None
+    other = GaussianMixture(2, random_state=0).fit(x[:, None])
+    order = np.argsort(other.means_[:, 0])
+    # ours may be skewed, and is fitted to bins of 0.04
+    np.testing.assert_allclose(fitted.humps.modes[0], other.means_[order, 0], atol=0.04)
+    np.testing.assert_allclose(fitted.humps.weights[0], other.weights_[order], atol=0.005)

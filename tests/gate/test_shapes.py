@@ -364,3 +364,17 @@ def test_comparing_channels_is_comparing_places(scale: Linear, monkeypatch: pyte
     monkeypatch.setattr("cytocar.gate._documents.evaluate.MANY", 0)
     channels = document.evaluate(values.reshape(-1, 1), ["x"])
     assert all((places[name] == channels[name]).all() for name in places)
+
+
+def test_points_in_a_polygon_are_those_of_matplotlib() -> None:
+    from matplotlib.path import Path
+
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1.5, 1.5, (5000, 2))
+    angle = np.linspace(0, 2 * np.pi, 15, endpoint=False)
+    radius = rng.uniform(0.3, 1.3, 15)
+    vertices = [(float(r * np.cos(a)), float(r * np.sin(a))) for r, a in zip(radius, angle, strict=True)]
+    polygon = Polygon(id="star", dimensions=(X, Y), vertices=tuple(vertices))
+    inside = polygon.inside([np.ascontiguousarray(column) for column in points.T])
+    assert 0 < inside.sum() < len(points)
+    np.testing.assert_array_equal(inside, Path(vertices).contains_points(points))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 # an edge is drawn at its length over the mean length, but never so short that nodes cover each other
 SHORTEST: Final = 0.5
@@ -48,47 +49,33 @@ def spanning_tree(codes: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArra
     return edges[order], lengths[order]
 
 
-def _walk(
-    edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int, root: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _matrix(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> csr_array:
+    """Return the tree as a symmetric matrix of lengths above 0."""
+    from scipy.sparse import csr_array
+
+    ends = np.concatenate([edges, edges[:, ::-1]]).T
+    return csr_array((np.concatenate([lengths, lengths]), (ends[0], ends[1])), shape=(n, n))
+
+
+def _walk(tree: csr_array, root: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     """Return the nodes in the order in which they are reached from `root`, their parents, and how far they are."""
-    beside: list[list[tuple[int, float]]] = [[] for _ in range(n)]
-    for (a, b), length in zip(edges.tolist(), lengths.tolist(), strict=True):
-        beside[a].append((b, length))
-        beside[b].append((a, length))
-    order, parent, away = [root], np.full(n, -1, np.int64), np.zeros(n)
-    for node in order:
-        for other, length in beside[node]:
-            if other != parent[node]:
-                parent[other] = node
-                away[other] = away[node] + length
-                order.append(other)
-    return np.array(order), parent, away
+    from scipy.sparse.csgraph import breadth_first_order, dijkstra
+
+    order, parent = breadth_first_order(tree, root)
+    return order, parent, dijkstra(tree, indices=root)
 
 
-def path_lengths(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Return the lengths of the paths between all nodes of a tree, nodes x nodes."""
-    order, parent, _ = _walk(edges, lengths, n, 0)
-    own = {(int(a), int(b)): float(v) for (a, b), v in zip(edges, lengths, strict=True)}
-    paths = np.zeros((n, n))
-    for place, node in enumerate(order[1:], start=1):
-        up = int(parent[node])
-        known = order[:place]
-        paths[node, known] = paths[up, known] + own[min(int(node), up), max(int(node), up)]
-        paths[known, node] = paths[node, known]
-    return paths
-
-
-def _radial(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def _radial(tree: csr_array) -> NDArray[np.float64]:
     """Lay a tree out around its middle: each branch gets a sector as wide as it has leaves, so no edges cross."""
-    far = _walk(edges, lengths, n, 0)[2].argmax()
-    _, parent, away = _walk(edges, lengths, n, int(far))
+    n = tree.shape[0]
+    far = _walk(tree, 0)[2].argmax()
+    _, parent, away = _walk(tree, int(far))
     # the middle of the longest path
     node = int(away.argmax())
     half = away[node] / 2
     while parent[node] >= 0 and away[parent[node]] >= half:
         node = int(parent[node])
-    order, parent, away = _walk(edges, lengths, n, node)
+    order, parent, away = _walk(tree, node)
     leaves = np.zeros(n)
     for item in order[::-1]:
         leaves[item] = max(leaves[item], 1.0)
@@ -112,11 +99,14 @@ def layout(edges: NDArray[np.int64], lengths: NDArray[np.float64], n: int) -> ND
     :math:`\sum_{i<j} (\|x_i - x_j\| - d_{ij})^2 / d_{ij}^2`, made small by majorisation (Gansner et al. 2005, Graph
     Drawing 239, doi:10.1007/978-3-540-31843-9_25) from a radial layout of the tree. Nothing is drawn at random.
     """
+    from scipy.sparse.csgraph import shortest_path
+
     mean = lengths.mean()
     drawn = np.clip(lengths / mean, SHORTEST, LONGEST) if mean > 0 else np.ones_like(lengths)
-    positions = _radial(edges, drawn, n)
+    tree = _matrix(edges, drawn, n)
+    positions = _radial(tree)
     if 2 < n <= MOST_NODES:
-        wanted = path_lengths(edges, drawn, n)
+        wanted = shortest_path(tree)
         np.fill_diagonal(wanted, 1.0)
         weight = 1.0 / wanted**2
         np.fill_diagonal(weight, 0.0)
