@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test coverage lint docs clean
+.PHONY: demo test coverage lint docs constraints clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cytocar demo $(DEMO)
@@ -26,6 +26,13 @@ lint: $(VENV)/.lint
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+# Needs uv. The versions that are pinned already stay where they still fit; UPGRADE=--upgrade takes the newest.
+constraints:
+	head -n 2 constraints.txt > constraints.new
+	uv pip compile -q --universal --python-version 3.11 pyproject.toml --all-extras --no-header $(UPGRADE) -o constraints.txt
+	cat constraints.txt >> constraints.new
+	mv constraints.new constraints.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

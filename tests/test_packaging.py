@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import textwrap
 import tomllib
-from importlib.metadata import packages_distributions
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -59,52 +61,89 @@ def test_what_the_readme_names_is_there():
         assert target.exists() or path == "docs/", path
 
 
-# Imported where they happen to be there only, and said so: tests beside them are skipped with a reason otherwise, and
-# igraph and leidenalg come with phenograph.
-ASKED_FOR = {"flowkit", "igraph", "leidenalg"}
+# Imported without being declared: FlowKit and what comes with it are oracles of some tests, which are skipped without
+# them; igraph and leidenalg come with phenograph (a test below says so).
+ASKED_FOR = {"flowkit", "flowutils", "lxml", "igraph", "leidenalg"}
+# In the extras without being imported: plugins and programs that are called by name, stubs that mypy reads, and
+# pynndescent, which is there for its upper bound.
+CALLED = {"pytest-cov", "pytest-xdist", "ruff", "mypy", "types-pyyaml", "pandas-stubs", "pynndescent"}
+CALLS_THAT_IMPORT = ("import_module", "importorskip", "find_spec")
 
 
-def imported_modules(folder: Path) -> dict[str, str]:
-    """Return the top-level modules that the files of a folder import anywhere, each with one file that does."""
-    modules: dict[str, str] = {}
-    for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            elif (
-                isinstance(node, ast.Call)
-                and ast.unparse(node.func).endswith("import_module")
-                and node.args
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                names = [str(node.args[0].value)]
-            for name in names:
-                modules.setdefault(name.split(".")[0], str(path.relative_to(ROOT)))
+def text_of(node: ast.AST) -> str:
+    """Return what a string says, with 0 where an f-string has a value."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) if isinstance(part, ast.Constant) else "0" for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def imports_of(source: str) -> set[str]:
+    """Return the top-level modules that a program imports anywhere, also in programs that it holds as text."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            modules.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(CALLS_THAT_IMPORT) and node.args:
+            if isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+                modules.add(node.args[0].value.split(".")[0])
+        elif (text := text_of(node)) and "import " in text:
+            try:
+                modules |= imports_of(textwrap.dedent(text))
+            except SyntaxError:
+                continue  # prose
     return modules
 
 
-def distributions_of(modules: dict[str, str]) -> dict[str, set[str]]:
+def imported_modules(folder: Path) -> dict[str, str]:
+    """Return the modules that the files of a folder import, each with one file that does."""
+    modules: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.py")):
+        for name in imports_of(path.read_text(encoding="utf-8")):
+            modules.setdefault(name, str(path.relative_to(ROOT)))
+    return modules
+
+
+def distributions_of(modules: Iterable[str]) -> dict[str, set[str]]:
     """Return the installed distributions that give each module that is neither Python's nor cytocar's."""
     given = packages_distributions()
     others = [name for name in modules if name not in sys.stdlib_module_names and name != "cytocar"]
     return {name: {d.casefold().replace("_", "-") for d in given.get(name, [])} for name in others}
 
 
-def declared(*extras: str) -> set[str]:
-    entries = list(PROJECT["dependencies"])
-    for extra in extras:
-        entries += PROJECT["optional-dependencies"][extra]
+def names(entries: list[str]) -> set[str]:
     return {split(entry)[0].replace("_", "-") for entry in entries}
 
 
+def declared(*extras: str) -> set[str]:
+    return names(PROJECT["dependencies"]).union(*(names(PROJECT["optional-dependencies"][e]) for e in extras))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    import scanpy.tools as t",
+        "def f():\n    from scanpy.pp import neighbors",
+        "import importlib\nimportlib.import_module('scanpy.pl')",
+        "PROGRAM = f'''\nimport scanpy\nsys.exit({code})\n'''",
+        "pytest.importorskip('scanpy')",
+        "PROGRAM = '''\nimport scanpy\nscanpy.tl.leiden\n'''",
+    ],
+)
+def test_an_import_is_seen_wherever_it_is(source: str):
+    assert "scanpy" in imports_of(source)
+
+
+def test_a_name_in_prose_or_in_a_list_is_not_an_import():
+    assert not imports_of(
+        "# import scanpy\nNAMES = ('scanpy',)\nTEXT = 'import scanpy to go on'\nversion('scanpy')"
+    )
+
+
 def test_every_declared_dependency_is_imported():
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     given = set().union(*distributions_of(imported_modules(ROOT / "src")).values())
-    idle = declared() - given
-    assert not {name for name in idle if f"import {name.replace('-', '_')}" not in text}
+    assert not declared() - given
 
 
 @pytest.mark.parametrize(
@@ -121,3 +160,19 @@ def test_every_import_is_declared(folder: str, extras: tuple[str, ...]):
         if not sources & allowed and name not in local and name not in ASKED_FOR
     }
     assert not undeclared
+
+
+def test_everything_in_the_extras_is_used():
+    tests = set().union(*distributions_of(imported_modules(ROOT / "tests")).values())
+    settings = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8").replace("_", "-")
+    docs = set().union(*distributions_of(imported_modules(ROOT / "docs")).values())
+    docs |= {name for name in ("sphinx", "myst-nb", "furo") if f'"{name}' in settings}
+    extras = PROJECT["optional-dependencies"]
+    assert not names(extras["test"]) - tests - CALLED
+    assert not names(extras["lint"]) - CALLED
+    assert not names(extras["docs"]) - docs
+
+
+def test_igraph_and_leidenalg_come_with_phenograph():
+    assert "leidenalg" in {split(entry)[0] for entry in requires("phenograph") or []}
+    assert "igraph" in {split(entry)[0] for entry in requires("leidenalg") or []}
