@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytocar._core.errors import Problem
+from cytocar.panel.antigens import same_antigen
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
-from cytocar.panel.roles import guess_role, same_antigen
+from cytocar.panel.roles import guess_role
 
 
 @dataclass(frozen=True)

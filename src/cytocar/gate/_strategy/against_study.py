@@ -9,8 +9,8 @@ from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
 from cytocar._core.vocabulary import FMO_ROLE
 from cytocar.gate._strategy.strategy import StudyFacts, controlled_by
+from cytocar.panel.antigens import marker_hint
 from cytocar.panel.names import marker_key
-from cytocar.panel.roles import marker_hint
 
 if TYPE_CHECKING:
     import pandas as pd

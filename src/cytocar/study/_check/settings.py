@@ -11,7 +11,7 @@ from cytocar._core.errors import ParameterError, Problem, did_you_mean
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import FMO_ROLE, PATIENT_ROLE
 from cytocar.io._study.folder import StudyParts
-from cytocar.panel.roles import marker_hint
+from cytocar.panel.antigens import marker_hint
 from cytocar.study._check.clusters import cluster_problems
 from cytocar.study._tables.cohorts import confounding_table
 from cytocar.study._tables.questions import designed, questions

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from cytocar._core import keys
 from cytocar.panel import Panel
+from cytocar.panel.antigens import same_antigen
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
-from cytocar.panel.roles import same_antigen
 
 Names = tuple[str, str]
 
