@@ -345,6 +345,8 @@ def clusters(n: int, rng: np.random.Generator) -> Iterator[Case]:
     if importlib.util.find_spec("pynndescent"):
         from pynndescent import NNDescent
 
+        NNDescent(x[:500], n_neighbors=31, random_state=0, n_jobs=1)  # compiles
+
         yield Case(
             "30 nearest neighbours",
             "pynndescent",
