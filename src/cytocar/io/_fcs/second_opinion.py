@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cytocar._core.errors import FcsError, Problem
 from cytocar.io._fcs.data import blocks
-from cytocar.io._fcs.header import FcsHeader
+from cytocar.io._fcs.header import HEADER_BYTES, FcsHeader
 
 if TYPE_CHECKING:
     from flowio import FlowData
@@ -152,6 +152,7 @@ def _flowio(header: FcsHeader, options: dict[str, bool]) -> FlowData:
 
     if header.data_set:
         raise _Refused("the data sets behind the first are not compared")
+    _require_known(header)
     # Told where the first data set begins, FlowIO reads it and does not refuse the others.
     beginning: dict[str, Any] = {"nextdata_offset": 0} if header.n_data_sets > 1 else {}
     try:
@@ -165,6 +166,40 @@ def _flowio(header: FcsHeader, options: dict[str, bool]) -> FlowData:
     if data.events is None:
         raise _Refused("values of a width other than 8, 16 or 32 bits")
     return data
+
+
+def _require_known(header: FcsHeader) -> None:
+    """Refuse what FlowIO would read as something else without a word, or reserve memory for before it looks."""
+    declared = header.keywords["$DATATYPE"].strip().upper()
+    if any(channel.datatype != declared for channel in header.channels):
+        raise _Refused("it does not know $PnDATATYPE, and would read every channel by $DATATYPE")
+    ascending = tuple(range(1, len(header.byte_order) + 1))
+    if header.byte_order not in (ascending, ascending[::-1]):
+        order = ",".join(map(str, header.byte_order))
+        raise _Refused(f"it does not know $BYTEORD {order}, and would take the byte order of the computer")
+    for begin, end in _analysis_offsets(header):
+        if max(begin, end) > header.file_bytes:
+            raise _Refused(
+                f"ANALYSIS is said to be at bytes {begin} to {end}, the file has {header.file_bytes}"
+            )
+
+
+def _analysis_offsets(header: FcsHeader) -> list[tuple[int, int]]:
+    """Return where HEADER and TEXT put ANALYSIS; 0 where they hold no number."""
+    with open(header.path, "rb") as stream:
+        head = stream.read(HEADER_BYTES)
+    stated = [
+        (head[42:50].decode("latin-1"), head[50:58].decode("latin-1")),
+        (header.keywords.get("$BEGINANALYSIS", ""), header.keywords.get("$ENDANALYSIS", "")),
+    ]
+    return [(_offset(begin), _offset(end)) for begin, end in stated]
+
+
+def _offset(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _said(error: Exception, header: FcsHeader) -> str:
