@@ -75,7 +75,7 @@ def second_opinion(header: FcsHeader) -> SecondOpinion:
 
     FlowIO is asked strictly first, then with its own tolerances, until it agrees. Values are compared as they are
     stored (integers masked by `$PnR`, not linearised or divided by a gain); NaN equals NaN. FlowIO reads from the
-    path as cytocar does, only after cytocar found the header sound; it holds the whole file in memory once.
+    path as cytocar does, only after cytocar found the header sound; it needs twice the size of the file in memory.
 
     Parameters
     ----------
