@@ -9,6 +9,8 @@ from typing import Final
 from cytocar._core.errors import did_you_mean
 from cytocar.panel.names import marker_key
 
+_PUNCTUATION: Final = re.compile(r"[^\w+]|_")
+
 # Other names of antigens that panels of T cells use. Known so that two names of one antigen are no
 # contradiction.
 SYNONYMS: Final[dict[str, str]] = {
@@ -39,6 +41,17 @@ SYNONYMS: Final[dict[str, str]] = {
     "perforin1": "perforin",
     "eomesodermin": "eomes",
 }
+
+
+def antigen_key(name: str) -> str:
+    """Return the form in which names of antigens are compared: `marker_key`, of letters, digits and ``+`` alone.
+
+    Examples
+    --------
+    >>> antigen_key("F4/80") == antigen_key("F480") and antigen_key("PD.1") == antigen_key("PD-1")
+    True
+    """
+    return _PUNCTUATION.sub("", marker_key(name))
 
 
 def antigens(marker: str) -> frozenset[str]:
