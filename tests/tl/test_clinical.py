@@ -133,6 +133,9 @@ def test_studies_that_differ_less_than_by_chance_have_no_variance_between_them()
     pooled = tl.pooled_proportions(alike).iloc[-1]
     logit, half = np.log(200 / 200), stats.norm.ppf(0.975) / np.sqrt(4 * 25)
     assert pooled["tau2"] == 0
+    # One of them so large that its own variance is smaller than the amount below 0.
+    large = pd.DataFrame({"study": list("ABC"), "events": [50, 51, 5000], "n": [100, 100, 10_000]})
+    assert tl.pooled_proportions(large).iloc[-1]["proportion"] == pytest.approx(0.5, abs=1e-3)
     assert pooled["high"] == pytest.approx(1 / (1 + np.exp(-(logit + half))), rel=1e-4)
 
 

@@ -242,7 +242,7 @@ def test_what_it_cannot_use_is_refused(
 
 
 def test_counts_and_cells_never_clustered_are_refused(blobs: ad.AnnData) -> None:
-    with pytest.raises(ParameterError, match=r"run cytocar\.tl\.phenograph or cytocar\.tl\.flowsom first"):
+    with pytest.raises(ParameterError, match=r"run cytocar\.tl\.phenograph, flowsom or leiden first"):
         cc.tl.stability(blobs)
     blobs.uns["cytocar"]["state"] = "counts"
     with pytest.raises(StateError, match=r"tl\.stability needs arcsinh"):

@@ -139,8 +139,9 @@ def _pool(x: np.ndarray, n: np.ndarray, level: float) -> dict[str, np.ndarray]:
     if len(x) > 1:
         from statsmodels.stats.meta_analysis import combine_effects
 
-        found = combine_effects(y, v, method_re="dl")
         # statsmodels goes on with a tau2 below 0 where studies differ less than by chance; it is 0 then.
+        with np.errstate(invalid="ignore"):
+            found = combine_effects(y, v, method_re="dl")
         tau2, q = max(0.0, float(found.tau2)), float(found.q)
     weights = 1 / (v + tau2)
     logit = (weights * y).sum() / weights.sum()
