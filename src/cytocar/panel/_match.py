@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cytocar._core.errors import Problem
-from cytocar.panel.antigens import same_antigen
+from cytocar.panel.antigens import marker_index, same_antigen
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
 from cytocar.panel.roles import guess_role
 
@@ -170,8 +170,8 @@ def _missing(
             "or which is not the only one",
             "write the name of the file in the panel, one row per channel",
         )
-    key = marker_key(want.marker)
-    elsewhere = [pnn for pnn, pns in channels if marker_key(marker_name(pnn, pns)) == key]
+    named = marker_index([marker_name(pnn, pns) for pnn, pns in channels])
+    elsewhere = [channels[column][0] for column in named.positions(want.marker)]
     fix = "remove the row from the panel, or leave the file out of the study"
     if elsewhere:
         fix = (

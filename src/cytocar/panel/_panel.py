@@ -16,6 +16,7 @@ from cytocar._core.errors import PanelError, Problem, did_you_mean
 from cytocar.panel._builtin import builtin_names, builtin_path
 from cytocar.panel._match import PanelMatch, Wanted, match_channels
 from cytocar.panel._rows import load_rows
+from cytocar.panel.antigens import marker_index
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, parse_isotope
 from cytocar.panel.roles import MASS_ROLES, guess_class, guess_role
 
@@ -88,14 +89,37 @@ class Panel:
         return np.asarray(self.frame[keys.ROLE].isin(MASS_ROLES), dtype=bool)
 
     def find(self, marker: str) -> str | None:
-        """Return the marker of the panel that `marker` matches, or None.
+        """Return the marker of the panel that `marker` means, by any name of its antigen; None if none or several do.
+
+        See Also
+        --------
+        candidates : all markers that a name fits.
 
         Examples
         --------
-        >>> Panel.read("legend2").find("PD-1")
-        'PD1'
+        >>> panel = Panel.read("legend2")
+        >>> panel.find("PD-1"), panel.find("CD279"), panel.find("CD45")
+        ('PD1', 'PD1', 'CD45')
         """
-        return self._by_key().get(marker_key(marker))
+        fits = self.candidates(marker)
+        return fits[0] if len(fits) == 1 else None
+
+    def candidates(self, *names: str) -> tuple[str, ...]:
+        """Return the markers of the panel that a name fits: one, none, or several where the name is ambiguous.
+
+        Parameters
+        ----------
+        names
+            A name, or names of one marker in the order in which they are preferred. A marker that is spelt so goes
+            before one of the same antigen.
+
+        Examples
+        --------
+        >>> panel = Panel.from_channels([("Nd143Di", "CD279"), ("Nd144Di", "PDCD1"), ("Nd145Di", "CD4")])
+        >>> panel.candidates("PD-1"), panel.candidates("CD279"), panel.candidates("CD8", "CD8a")
+        (('CD279', 'PDCD1'), ('CD279',), ())
+        """
+        return marker_index(self.markers).find(*names)
 
     def find_channel(self, name: str) -> str | None:
         """Return the mass channel that `name` means, as the panel spells it: by isotope, or by marker.
@@ -112,9 +136,6 @@ class Panel:
             if row[keys.MARKER] == marker or (isotope is not None and _row_isotope(row) == isotope):
                 return str(row[keys.CHANNEL])
         return None
-
-    def _by_key(self) -> dict[str, str]:
-        return {marker_key(name): name for name in self.markers}
 
     @classmethod
     def from_channels(cls, channels: Iterable[tuple[str, str | None]], *, cofactor: float = 5.0) -> Panel:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from cytocar.panel.antigens import antigen_key
+from cytocar.panel.names import antigen_key
 
 KINDS: Final = ("car", "marker_gene", "tag", "secondary")
 """What is bound: the CAR itself, a protein made beside it, an epitope built into it, the label of another reagent."""
@@ -23,11 +23,13 @@ _TARGETS: Final = (
 )
 _TARGET: Final = "|".join(sorted((name.casefold() for name in _TARGETS.split("|")), key=len, reverse=True))
 # Keys of names, without case and punctuation.
-_CAR_AGAINST: Final = re.compile(rf"(anti|a)?(?:({_TARGET}){{1,2}}cart?|cart?({_TARGET}){{1,2}})")
-_ANTIGEN_FC: Final = re.compile(
-    rf"(?:rh|h|human|s|soluble|recombinant)*(?:{_TARGET})(?:ecd)?(?:fc|igg1?fc|fcchimera)"
+_CAR_AGAINST: Final = re.compile(
+    rf"(?:anti|a)?(?:(?P<before>(?:{_TARGET}){{1,2}})cart?|cart?(?P<after>(?:{_TARGET}){{1,2}}))"
 )
-_RECOMBINANT: Final = re.compile(rf"(?:rh|recombinant)(?:{_TARGET})")
+_ANTIGEN_FC: Final = re.compile(
+    rf"(?:rh|h|human|s|soluble|recombinant)*(?P<target>{_TARGET})(?:ecd)?(?:fc|igg1?fc|fcchimera)"
+)
+_RECOMBINANT: Final = re.compile(rf"(?:rh|recombinant)(?P<target>{_TARGET})")
 _WORD: Final = re.compile(r"[^\W_]+\+?")
 
 
@@ -57,6 +59,7 @@ class CarReagent:
 @dataclass(frozen=True)
 class _Reagent:
     name: str
+    antigen: str
     kind: str
     certain: bool
     note: str
@@ -117,12 +120,37 @@ def _reagent(marker: str) -> _Reagent | None:
     return next((made for key in _parts(marker) if (made := _by_target(key)) is not None), None)
 
 
+def reagent_meanings(marker: str) -> tuple[str, ...]:
+    """Return the keys of what a marker means that shows a CAR, the most special first; none for other markers.
+
+    ``BCMA-CAR`` and ``CAR_VHH`` are found by ``CAR`` as well, and ``CAR`` by no special name.
+
+    Examples
+    --------
+    >>> reagent_meanings("BCMA-CAR"), reagent_meanings("CAR_VHH"), reagent_meanings("CD3")
+    (('bcmacar', 'car'), ('vhh', 'car'), ())
+    """
+    reagent = _reagent(marker)
+    if reagent is None:
+        return ()
+    generic = any(key == "car" or _CAR_AGAINST.fullmatch(key) for key in _parts(marker))
+    return tuple(dict.fromkeys((antigen_key(reagent.antigen), *(("car",) if generic else ()))))
+
+
+@cache
+def reagent_names() -> dict[str, str]:
+    """Return what each name of a reagent for a CAR means, by the key of the name."""
+    return {key: reagent.antigen for key, reagent in _table().items()}
+
+
 def _by_target(key: str) -> _Reagent | None:
-    if _CAR_AGAINST.fullmatch(key):
-        return _table()["car"]
-    if _ANTIGEN_FC.fullmatch(key) or _RECOMBINANT.fullmatch(key):
+    if match := _CAR_AGAINST.fullmatch(key):
+        target = re.sub("^(?=[0-9])", "cd", match["before"] or match["after"])
+        return replace(_table()["car"], name=f"{target} CAR", antigen=f"{target} CAR")
+    if match := _ANTIGEN_FC.fullmatch(key) or _RECOMBINANT.fullmatch(key):
+        name = f"{match['target']}-Fc"
         note = "binds every CAR against this antigen; the Fc part may bind Fc receptors of monocytes and NK cells"
-        return _Reagent("antigen-Fc", "car", True, note)
+        return _Reagent(name, name, "car", True, note)
     return None
 
 
@@ -141,5 +169,8 @@ def _table() -> Mapping[str, _Reagent]:
         for row in csv.DictReader(file):
             for column, certain in (("names", True), ("doubtful_names", False)):
                 for name in filter(None, row[column].split("|")):
-                    table[antigen_key(name)] = _Reagent(row["reagent"], row["kind"], certain, row["note"])
+                    antigen = row["antigen"] or row["reagent"]
+                    table[antigen_key(name)] = _Reagent(
+                        row["reagent"], antigen, row["kind"], certain, row["note"]
+                    )
     return table

@@ -90,6 +90,7 @@ _GREEK: Final = str.maketrans(
     "abgdezhqiklmnxoprsstufcyw",
 )
 _GREEK_WORDS: Final = re.compile("alpha|beta|gamma|delta|epsilon|zeta|kappa|lambda")
+_PUNCTUATION: Final = re.compile(r"[^\w+]|_")
 _IGNORED: Final = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 
 
@@ -269,3 +270,14 @@ def marker_key(name: str) -> str:
     """
     text = unicodedata.normalize("NFKC", name).casefold().translate(_GREEK)
     return _GREEK_WORDS.sub(lambda word: word[0][0], _IGNORED.sub("", text))
+
+
+def antigen_key(name: str) -> str:
+    """Return the form in which names of antigens are looked up: `marker_key`, of letters, digits and ``+`` alone.
+
+    Examples
+    --------
+    >>> antigen_key("F4/80") == antigen_key("F480") and antigen_key("PD.1") == antigen_key("PD-1")
+    True
+    """
+    return _PUNCTUATION.sub("", marker_key(name))

@@ -48,11 +48,11 @@ _BY_NAME: Final = (
 _LINEAGE: Final = frozenset(
     (
         "cd1c", "cd2", "cd3", "cd4", "cd5", "cd7", "cd8a", "cd8b", "cd10", "cd11b", "cd11c", "cd14",
-        "cd15", "cd16", "cd19", "cd20", "cd22", "cd24", "cd33", "cd34", "cd36", "cd41", "cd42b",
+        "cd15", "cd16", "cd1632", "cd19", "cd20", "cd22", "cd24", "cd33", "cd34", "cd36", "cd41", "cd42b",
         "cd45", "cd56", "cd61", "cd64", "cd66b", "cd79a", "cd79b", "cd94", "cd117", "cd123",
-        "cd138", "cd141", "cd203c", "cd209", "cd235a", "cd235ab", "cd294", "cd303", "cd304",
-        "cd335", "bdca2", "clec9a", "crth2", "fceri", "foxp3", "igd", "igm", "nkp46", "nkg2a",
-        "siglec8", "tcrab", "tcrgd", "tcrvd1", "tcrvd2", "tcrva7.2", "vhh", "car", "carid",
+        "cd138", "cd141", "cd203c", "cd209", "cd235ab", "cd235cd61", "cd303", "cd304",
+        "clec9a", "crth2", "fceria", "foxp3", "igd", "igm", "nkp46", "nkg2a",
+        "siglec8", "tcrab", "tcrgd", "tcrvd1", "tcrvd2", "tcrva72", "vhh", "car", "carid",
     )
 )
 # fmt: on
