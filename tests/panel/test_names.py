@@ -83,7 +83,6 @@ def test_an_isotope_is_found_however_it_is_spelled(text: str, symbol: str, mass:
         "Yb1711Di",
         "Yb250Di",
         "191IrDNA",
-        "my Yb171Di channel",
         "(12:14)Di",
         "(114:110)Di",
     ],

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from cytocar.panel.classes import guess_class
 from cytocar.panel.names import channel_isotope, marker_name
-from cytocar.panel.roles import guess_class, guess_role
+from cytocar.panel.roles import guess_role
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from cytocar._core.errors import PanelError, Problem, did_you_mean
 from cytocar.panel._builtin import builtin_names, builtin_path
 from cytocar.panel._match import PanelMatch, Wanted, match_channels
 from cytocar.panel._rows import load_rows
-from cytocar.panel.antigens import marker_index
+from cytocar.panel.antigens import marker_index, without_clone
+from cytocar.panel.classes import guess_class
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, parse_isotope
-from cytocar.panel.roles import MASS_ROLES, guess_class, guess_role
+from cytocar.panel.roles import MASS_ROLES, FileContext, guess_role
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,9 @@ class Panel:
     @property
     def var(self) -> pd.DataFrame:
         """The rows of the mass channels with the marker as index: the `var` of a matrix, `mass` as int64."""
-        frame = self.frame[self.has_mass].astype({keys.MASS: "int64"})
+        frame = self.frame[self.has_mass]
+        # Mass cytometry whose names hold antigens only has no masses: 0, as for fluorescence.
+        frame = frame.assign(**{keys.MASS: frame[keys.MASS].fillna(0).astype("int64")})
         return frame.set_index(frame[keys.MARKER].to_numpy(dtype=object))
 
     @property
@@ -138,7 +141,9 @@ class Panel:
         return None
 
     @classmethod
-    def from_channels(cls, channels: Iterable[tuple[str, str | None]], *, cofactor: float = 5.0) -> Panel:
+    def from_channels(
+        cls, channels: Iterable[tuple[str, str | None]], *, cofactor: float = 5.0, instrument: str = ""
+    ) -> Panel:
         """Guess a panel from the channels of a file.
 
         Every channel becomes a row, in the order of the file. Beads that are all called ``Bead`` become
@@ -150,13 +155,20 @@ class Panel:
             ``($PnN, $PnS)`` of each channel; ``$PnS`` may be None.
         cofactor
             Cofactor of the arcsinh of every mass channel, above 0.
+        instrument
+            ``$CYT``: tells mass cytometry whose names hold antigens and no isotopes.
 
         Returns
         -------
         The panel; its `channel` is ``$PnN``, or the isotope in the instrument's spelling where ``$PnN`` holds the
         marker.
         """
-        rows = [_guess(pnn, pns or "", cofactor) for pnn, pns in channels]
+        names = [(pnn, pns or "") for pnn, pns in channels]
+        isotopes = [channel_isotope(*pair) for pair in names]
+        context = FileContext.of(names, isotopes, instrument)
+        rows = [
+            _guess(*pair, isotope, context, cofactor) for pair, isotope in zip(names, isotopes, strict=True)
+        ]
         _make_unique(rows)
         return cls(_frame(rows))
 
@@ -242,7 +254,7 @@ class Panel:
             writer.writerow(
                 [
                     *(row[column] for column in COLUMNS[:5]),
-                    row[keys.MASS] if mass else "",
+                    row[keys.MASS] if row[keys.METAL] else "",
                     int(row[keys.CLUSTERING]),
                     f"{row[keys.COFACTOR]:g}" if mass else "",
                 ]
@@ -283,13 +295,18 @@ def _row_isotope(row: dict[Any, Any]) -> Isotope | None:
     if row[keys.ROLE] not in MASS_ROLES:
         return None
     in_channel = parse_isotope(row[keys.CHANNEL])
-    return in_channel or Isotope(row[keys.METAL], int(row[keys.MASS]))
+    if in_channel is None and row[keys.MASS] is not None and not np.isnan(row[keys.MASS] or np.nan):
+        return Isotope(row[keys.METAL], int(row[keys.MASS]))
+    return in_channel
 
 
-def _guess(pnn: str, pns: str, cofactor: float) -> dict[str, Any]:
-    isotope = channel_isotope(pnn, pns)
-    marker = marker_name(pnn, pns) if isotope else pnn.strip()
-    role = guess_role(pnn, marker, isotope)
+def _guess(
+    pnn: str, pns: str, isotope: Isotope | None, context: FileContext, cofactor: float
+) -> dict[str, Any]:
+    marker = without_clone(marker_name(pnn, pns)) if isotope else pnn.strip()
+    if isotope is None and context.names_only and pns.strip():
+        marker = pns.strip()
+    role = guess_role(pnn, marker, isotope, context)
     marker_class = guess_class(marker, role)
     return {
         keys.CHANNEL: pnn.strip() if isotope is None or parse_isotope(pnn) else isotope.channel,
@@ -299,7 +316,7 @@ def _guess(pnn: str, pns: str, cofactor: float) -> dict[str, Any]:
         keys.METAL: isotope.symbol if isotope else "",
         keys.MASS: isotope.mass if isotope else None,
         keys.CLUSTERING: marker_class != "none",
-        keys.COFACTOR: cofactor if isotope else float("nan"),
+        keys.COFACTOR: cofactor if role in MASS_ROLES else float("nan"),
     }
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
 from cytocar._core.hand_tables import Row, Table, load_table
+from cytocar.panel.classes import CLASSES, guess_class
 from cytocar.panel.names import ISOTOPES, NOT_ELEMENTS, Isotope, marker_key, parse_isotope
-from cytocar.panel.roles import CLASSES, MASS_ROLES, ROLES, guess_class, guess_role
+from cytocar.panel.roles import MASS_ROLES, ROLES, guess_role
 
 ALIASES: Final = {
     "fcs_colname": keys.CHANNEL,
@@ -52,8 +53,14 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
             )
     if problems:
         return [], problems
+    # Mass cytometry whose names hold antigens only: no row names an isotope, and each says its role.
+    names_only = not any(
+        parse_isotope(row.get(keys.CHANNEL)) or row.get(keys.METAL) or row.get(keys.MASS)
+        for row in table.rows
+    )
     rows = [
-        _RowReader(f"{path}, line {row.line}", row, table, problems).complete(cofactor) for row in table.rows
+        _RowReader(f"{path}, line {row.line}", row, table, problems, names_only).complete(cofactor)
+        for row in table.rows
     ]
     problems += _duplicates(path, table.rows, rows)
     return rows, problems
@@ -67,6 +74,7 @@ class _RowReader:
     row: Row
     table: Table
     problems: list[Problem]
+    names_only: bool = False
 
     def complete(self, cofactor: float) -> dict[str, Any]:
         """Return the row with all columns; what it does not say is derived from its names."""
@@ -86,7 +94,7 @@ class _RowReader:
             keys.CLUSTERING: role == "marker" and marker_class != "none"
             if clustering is None
             else clustering,
-            keys.COFACTOR: value if isotope else float("nan"),
+            keys.COFACTOR: value if role in MASS_ROLES else float("nan"),
         }
 
     def _wrong(self, what: str, fix: str) -> None:
@@ -142,7 +150,8 @@ class _RowReader:
     def _role(self, channel: str, marker: str, isotope: Isotope | None) -> str:
         role = self._one_of(keys.ROLE, ROLES) or guess_role(channel, marker, isotope)
         needs_mass = role in MASS_ROLES or (role == "none" and not self.row.get(keys.ROLE))
-        if isotope is None and channel and needs_mass:
+        stated = self.names_only and bool(self.row.get(keys.ROLE))
+        if isotope is None and channel and needs_mass and not stated:
             self._wrong(
                 f"channel {channel!r} ({marker}) names no isotope",
                 "write it as the file does, such as Yb171Di, (Yb171)Dd or 171Yb, or give the columns metal and mass",

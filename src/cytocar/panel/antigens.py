@@ -25,6 +25,9 @@ from cytocar._core.errors import ParameterError, Problem, did_you_mean
 from cytocar.panel.car_reagents import reagent_meanings, reagent_names
 from cytocar.panel.names import antigen_key, marker_key
 
+_CLONE: Final = re.compile(
+    r"(?P<name>.+?)(?:[ _]*[(\[](?P<clone>[^()\[\]]+)[)\]]|[ _]+clone[ _]+(?P<after>.+))", re.IGNORECASE
+)
 _WORD: Final = re.compile(r"[^\W_]+\+?")
 # What tells channels of one name apart, see `Panel.from_channels`.
 _ISOTOPE_AFTER: Final = re.compile(r"_[0-9]{2,3}[A-Z][a-z]?$")
@@ -87,6 +90,20 @@ def synonyms() -> tuple[tuple[str, ...], ...]:
     """
     with (Path(__file__).parent / "antigens.csv").open(encoding="utf-8", newline="") as file:
         return tuple((row["antigen"], *filter(None, row["names"].split("|"))) for row in csv.DictReader(file))
+
+
+def without_clone(marker: str) -> str:
+    """Return a marker without the clone that stands behind a known antigen, in brackets or after the word.
+
+    Examples
+    --------
+    >>> without_clone("CD4 (RPA-T4)"), without_clone("CD197 (CCR7)"), without_clone("CD3 clone UCHT1")
+    ('CD4', 'CD197 (CCR7)', 'CD3')
+    """
+    match = _CLONE.fullmatch(marker)
+    if match is None or not antigen(match["name"]):
+        return marker
+    return marker if antigen(match["clone"] or "") else match["name"]
 
 
 def antigens(marker: str) -> frozenset[str]:

@@ -61,29 +61,44 @@ ISOTOPES: Final[dict[str, tuple[int, ...]]] = {
     "Pb": (204, 206, 207, 208),
     "Bi": (209,),
 }
-# What instruments write in place of an element: a background channel, and the argon dimer of imaging.
+# What instruments and programs write in place of an element: a background channel, and the argon dimer of imaging.
 NOT_ELEMENTS: Final = ("BCKG", "ArAr")
+_BACKGROUND_SPELLINGS: Final = ("BCKG", "BKGR", "BKG", "BCK")
 # A channel may be named by an element at a mass that the element has not in nature (Pd107Di); further off it
 # is no isotope.
 _MASS_SLACK: Final = 4
 
-_SYMBOL: Final = r"(?P<symbol>BCKG|ArAr|[A-Z][a-z]?)"
-_MASS: Final = r"(?P<mass>[0-9]{2,3})"
-_VIEW: Final = re.compile(r"\s*\(v\)$")
-# With the ending Di or Dd the text is certainly a channel, and any case is taken.
-_PLAIN_CHANNEL: Final = re.compile(
-    r"(?P<symbol>BCKG|ArAr|[A-Z]{1,2})" + _MASS + r"D[ID](?:[ _-]+(?P<label>.+))?", re.IGNORECASE
+# An isotope anywhere in a name: element and mass in either order, with or without separator, brackets and the ending
+# Di or Dd. A name begins with it, ends with it, or has it between separators; letters and digits beside it make it a
+# part of another word. R puts an X before names that begin with a digit.
+_SYMBOL: Final = r"(?P<symbol>BCKG|BKGR|BKG|BCK|ArAr|[A-Za-z]{1,2})"
+_MASS: Final = r"0?(?P<mass>[0-9]{2,3}(?:\.[0-9]+)?)"
+_OPEN, _CLOSE = r"(?P<open>[(<\[{]*)", r"[)>\]}]*"
+_ENDING: Final = r"(?P<ending>D[ID])?"
+_BEGIN, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
+_SHUT: Final = r"(?P<close>[)>\]}]*)"
+_FORMS: Final = tuple(
+    re.compile(form + _ENDING + _END + _CLOSE, re.IGNORECASE)
+    for form in (
+        _BEGIN + _OPEN + _SYMBOL + r"\(" + _MASS + r"\)",
+        _BEGIN + _OPEN + _SYMBOL + r"[ _-]?" + _MASS + _SHUT,
+        r"(?:" + _BEGIN + r"X?|(?<=_)X)" + _OPEN + _MASS + r"[ _-]?" + _SYMBOL + _SHUT,
+    )
 )
-_BRACKET_CHANNEL: Final = re.compile(
-    r"(?P<label>.*)\((?P<symbol>BCKG|ArAr|[A-Z]{1,2})" + _MASS + r"\)(?P<ending>D[ID])?", re.IGNORECASE
+_RANGE: Final = re.compile(r"\((?P<first>[0-9]{2,3}):(?P<last>[0-9]{2,3})\)(?:D[id])?")
+# What is put behind a name and says nothing of the antigen: the view that an export marks, the version of a clone, the
+# dye that a metal-tagged secondary antibody binds, the kit of beads whose metal is the same.
+_VIEW: Final = re.compile(r"\s*\(v[0-9]*\)\s*$")
+_VERSION: Final = re.compile(r"(?<=.)[ _]+v[0-9]+$")
+_TAG: Final = re.compile(r"(?<=.)[ _-](?:APC|FITC|PE|BIOTIN)$", re.IGNORECASE)
+_KIT: Final = re.compile(r"(?<=.)[ _-]EQ[0-9]+$", re.IGNORECASE)
+_ANTI: Final = re.compile(r"(?:^|[ _-])(?:anti|a|mouse|rabbit|goat|rat|strep|streptavidin)$", re.IGNORECASE)
+# What people write where there is no antibody.
+_NO_MARKER: Final = re.compile(
+    r"(?:none|na|n/a|nan|null|free|no|nothing|unlabell?ed|-+|\.+|_+|\?+)", re.IGNORECASE
 )
-_RANGE_CHANNEL: Final = re.compile(r"(?P<label>.*)\((?P<first>[0-9]{2,3}):(?P<last>[0-9]{2,3})\)(?:D[id])?")
-# Without it only a natural isotope in the right case counts: CD116 is an antigen, Cd116 an isotope.
-_MASS_FIRST: Final = re.compile(_MASS + _SYMBOL + r"(?:D[id])?(?:[ _-]+(?P<label>.+))?")
-_BARE: Final = re.compile(_SYMBOL + _MASS + r"(?:[ _-]+(?P<label>.+))?")
-_MASS_LAST: Final = re.compile(r"(?P<label>.+?)[ _-]+" + _MASS + _SYMBOL)
-_SYMBOL_LAST: Final = re.compile(r"(?P<label>.+?)[ _-]+" + _SYMBOL + _MASS + r"(?:D[id])?")
-_BRACKET_MASS_LAST: Final = re.compile(r"(?P<label>.*?)\s*\(" + _MASS + _SYMBOL + r"\)(?:D[id])?")
+_SEPARATORS: Final = " \t_-:;,.|/"
+_BRACKETS: Final = ("()", "<>", "[]", "{}")
 
 _GREEK: Final = str.maketrans(
     "αβγδεζηθικλμνξοπρσςτυφχψω",
@@ -135,18 +150,28 @@ class Isotope:
         return f"masses {self.span[0]} to {self.span[1]}" if self.span else f"{self.symbol}{self.mass}"
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """An isotope found in a name, where it stands, and whether its form leaves no doubt."""
+
+    isotope: Isotope
+    start: int
+    stop: int
+    certain: bool
+
+
 def _capitalised(symbol: str) -> str:
-    for name in NOT_ELEMENTS:
-        if symbol.casefold() == name.casefold():
-            return name
-    return symbol.capitalize()
+    if symbol.upper() in _BACKGROUND_SPELLINGS:
+        return "BCKG"
+    return "ArAr" if symbol.casefold() == "arar" else symbol.capitalize()
 
 
 def _isotope(symbol: str, mass: str, *, natural: bool) -> Isotope | None:
     """Return the isotope if there is one: natural, or (`natural` False) within reach of the element's isotopes."""
-    number = int(mass)
+    # Some exports write the exact mass, 144.912 for 145.
+    number = round(float(mass))
     if symbol in NOT_ELEMENTS:
-        return Isotope(symbol, number)
+        return Isotope(symbol, number) if 70 <= number <= 240 else None
     known = ISOTOPES.get(symbol)
     if known is None:
         return None
@@ -164,44 +189,105 @@ def _range(first: str, last: str) -> Isotope | None:
     return Isotope(owners[0] if len(owners) == 1 else "", (low + high) // 2, (low, high))
 
 
+def _readings(text: str) -> list[_Reading]:
+    """Return every isotope that `text` may name, in the order of the text, none within another."""
+    found: list[_Reading] = []
+    for form in _FORMS:
+        for match in form.finditer(text):
+            reading = _reading(match, text)
+            if reading and all(reading.stop <= other.start or reading.start >= other.stop for other in found):
+                found.append(reading)
+    return sorted(found, key=lambda reading: reading.start)
+
+
+def _reading(match: re.Match[str], text: str) -> _Reading | None:
+    spelled, groups = match["symbol"], match.groupdict()
+    symbol = _capitalised(spelled)
+    ending = match["ending"] is not None
+    # CD116 is an antigen, Cd116 an isotope: only where all is in capitals, with the ending, do they say nothing.
+    if (
+        spelled != symbol
+        and symbol not in NOT_ELEMENTS
+        and not (ending and (text.isupper() or text.islower()))
+    ):
+        return None
+    bracketed = bool(match["open"]) and (groups.get("close") is None or bool(groups["close"]))
+    isotope = _isotope(symbol, match["mass"], natural=not ending)
+    if isotope is None:
+        return None
+    return _Reading(isotope, match.start(), match.end(), certain=ending or bracketed)
+
+
 def _split(text: str) -> tuple[Isotope | None, str]:
     """Return the isotope in `text`, and what else the text says."""
-    text = _VIEW.sub("", text.strip())
-    if match := _RANGE_CHANNEL.fullmatch(text):
+    text = _without_views(text.strip())
+    if match := _RANGE.search(text):
         found = _range(match["first"], match["last"])
-        return (found, match["label"].strip()) if found else (None, text)
-    for pattern in (_PLAIN_CHANNEL, _BRACKET_CHANNEL):
-        match = pattern.fullmatch(text)
-        if match is None:
-            continue
-        symbol = _capitalised(match["symbol"])
-        # In CD116Di the capitals say antigen; in CD116DI everything is in capitals, and they say nothing.
-        if match["symbol"] != symbol and not (text.isupper() or text.islower()):
-            continue
-        certain = pattern is _PLAIN_CHANNEL or match["ending"] is not None
-        found = _isotope(symbol, match["mass"], natural=not certain)
         if found:
-            return found, (match["label"] or "").strip()
-    for pattern in (_MASS_FIRST, _BARE, _MASS_LAST, _SYMBOL_LAST, _BRACKET_MASS_LAST):
-        match = pattern.fullmatch(text)
-        if match and (found := _isotope(match["symbol"], match["mass"], natural=True)):
-            return found, (match["label"] or "").strip()
-    return None, text
+            return found, _label(text[: match.start()], text[match.end() :], found)
+    readings = _readings(text)
+    if not readings:
+        return None, text
+    chosen = next((reading for reading in readings if reading.certain), readings[0]).isotope
+    pieces, at = [], 0
+    for reading in readings:
+        if reading.isotope == chosen:
+            pieces.append(text[at : reading.start])
+            at = reading.stop
+    pieces.append(text[at:])
+    return chosen, _label(*pieces, isotope=chosen)
+
+
+def _label(*pieces: str | Isotope, isotope: Isotope | None = None) -> str:
+    """Return what the pieces of a name around its isotope say: joined, each once, without what says nothing."""
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    isotope = isotope or next((piece for piece in pieces if isinstance(piece, Isotope)), None)
+    kept: list[str] = []
+    for text in texts:
+        bare = _bare(text, isotope)
+        if bare and marker_key(bare) not in [marker_key(other) for other in kept]:
+            kept.append(bare)
+    return _bare("_".join(kept), isotope)
+
+
+def _bare(text: str, isotope: Isotope | None) -> str:
+    """Return a label without separators and brackets around it, and without the mass, views, versions and tags."""
+    before = None
+    while before != text:
+        before = text
+        text = _without_views(text.strip(_SEPARATORS))
+        for opening, closing in _BRACKETS:
+            if text.startswith(opening) and text.endswith(closing) and text.count(opening) == 1:
+                text = text[1:-1]
+            if text.count(opening) != text.count(closing):
+                text = text.strip(opening + closing)
+        if isotope is not None and isotope.span is None:
+            text = re.sub(rf"(?:^|(?<=[ _-])){isotope.mass}$|^{isotope.mass}(?=[ _-])", "", text)
+        text = _VERSION.sub("", _KIT.sub("", text))
+        tagged = _TAG.sub("", text)
+        text = text if _ANTI.search(tagged) else tagged
+    return "" if _NO_MARKER.fullmatch(text) else text
+
+
+def _without_views(text: str) -> str:
+    while (shorter := _VIEW.sub("", text)) != text:
+        text = shorter
+    return text
 
 
 def parse_isotope(text: str) -> Isotope | None:
     """Return the isotope that a channel name or description names, or None.
 
-    The whole text has to fit one of the known spellings; letters are never dropped. Without the ending ``Di``
-    or ``Dd`` the isotope has to exist in nature and be spelled in its own case, so that the antigens CD45 and
-    CD116 are no cadmium. A range of masses is one channel, the sum of its masses; its element is the one that
-    has all of them.
+    Element and mass may stand in either order, anywhere in the text, in brackets or between separators, but not
+    within a word. Without the ending ``Di`` or ``Dd`` the isotope has to exist in nature and be spelled in its own
+    case, so that the antigens CD45 and CD116 are no cadmium. Of several isotopes the one with an ending or in brackets
+    counts. A range of masses is one channel, the sum of its masses; its element is the one that has all of them.
 
     Parameters
     ----------
     text
         ``$PnN`` or ``$PnS``, such as ``Ir191Di``, ``(Ir191)Dd``, ``191Ir_DNA1``, ``171Yb``,
-        ``CD45(Gd154)Di``, ``CD3(110:114)Dd``.
+        ``CD45(Gd154)Di``, ``CD3(110:114)Dd``, ``X89Y_CD45``, ``Y89Di___89Y_CD45``, ``CD3_(Er170Di)``.
 
     Examples
     --------
@@ -229,8 +315,9 @@ def channel_isotope(pnn: str, pns: str = "") -> Isotope | None:
 def marker_name(pnn: str, pns: str = "") -> str:
     """Return the marker of a channel: what ``$PnS`` says without the isotope, else what ``$PnN`` says without it.
 
-    Trailing blanks and the suffix `` (v)`` are dropped. Where neither names a marker, iridium is ``DNA1`` or
-    ``DNA2`` and any other channel is called by its isotope.
+    What says nothing of the antigen is dropped: blanks, brackets, the isotope written again, its mass, views `` (v)``,
+    versions `` v4``, dyes that a secondary antibody binds (``-APC``). Where neither names a marker, or says that there
+    is none (``none``, ``NA``, ``-``), iridium is ``DNA1`` or ``DNA2`` and any other channel is called by its isotope.
 
     Examples
     --------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from cytocar.panel.antigens import antigens
 from cytocar.panel.names import NOT_ELEMENTS, Isotope, marker_key, parse_isotope, unnamed
 
 ROLES: Final = (
@@ -20,7 +21,6 @@ ROLES: Final = (
     "gaussian",
     "none",
 )
-CLASSES: Final = ("type", "state", "none")
 # Roles of channels that have a mass; the others describe the event or are columns that software appended.
 MASS_ROLES: Final = ("marker", "dna", "viability", "bead", "barcode", "background")
 
@@ -34,35 +34,79 @@ _WITHOUT_MASS: Final = {
     "residual": "gaussian",
     "amplitude": "gaussian",
 }
+_PEAK: Final = re.compile(r"(center|offset|width|residual|amplitude)peak")
+# By the name of what was stained; the order decides where two fit. Names are in the form of `marker_key`, in which
+# blanks, hyphens and underscores are gone.
 _BY_NAME: Final = (
-    ("dna", re.compile(r"dna\d*|.*intercalator.*|iridium\d*")),
+    ("dna", re.compile(r"dna\d*(ir\d*)?|nucleic\w*|.*intercalat.*|iridium\d*|cellidintercalat\w*")),
     (
         "viability",
-        re.compile(r"(live/?dead|dead/?live|alive|live|dead|viab\w*|cisplat\w*|l/?d)\d*(stain|dye|cells?)?"),
+        re.compile(
+            r"(live/?\.?dead|dead/?\.?live|live|alive|dead|viab\w*|(cellid|dvs|maxpar)*(cis|trans)?-?platin\w*|cisp?t|l/?d|"
+            r"l\.d|membraneintegrity|zombie\w*|ghost\w*|amine\w*|mdota|maleimidedota|deadcell\w*|fixableviab\w*)\d*"
+            r"(stain|dye|cells?|viability|pt)?\d*(pt\d*)?"
+        ),
     ),
-    ("bead", re.compile(r"(eq\d?|norm\w*)?beads?\d*")),
-    ("barcode", re.compile(r"(bc|bcd|barcode|mcb)\d*")),
-    ("background", re.compile(r"(bckg|bkg|background|empty|blank|unused)\d*")),
-)
-# fmt: off
-_LINEAGE: Final = frozenset(
     (
-        "cd1c", "cd2", "cd3", "cd4", "cd5", "cd7", "cd8a", "cd8b", "cd10", "cd11b", "cd11c", "cd14",
-        "cd15", "cd16", "cd1632", "cd19", "cd20", "cd22", "cd24", "cd33", "cd34", "cd36", "cd41", "cd42b",
-        "cd45", "cd56", "cd61", "cd64", "cd66b", "cd79a", "cd79b", "cd94", "cd117", "cd123",
-        "cd138", "cd141", "cd203c", "cd209", "cd235ab", "cd235cd61", "cd303", "cd304",
-        "clec9a", "crth2", "fceria", "foxp3", "igd", "igm", "nkp46", "nkg2a",
-        "siglec8", "tcrab", "tcrgd", "tcrvd1", "tcrvd2", "tcrva72", "vhh", "car", "carid",
-    )
+        "bead",
+        re.compile(
+            r"(eq\d*|eqfour\w*|eqsix\w*|(four|six)element\w*|norm\w*|calib\w*|cal|ce|dvs)?(beads?)\d*|eq\d*|"
+            r"eq(four|six)element\w*|calibration(beads?)?\d*"
+        ),
+    ),
+    ("barcode", re.compile(r"(bc|bcd|barcode|mcb|sampletag|pdbc|codes?)\d*")),
+    ("background", re.compile(r"(bckg|bkgr?|bg|background|empty|blank|unused|notused|contaminat\w*)\d*")),
 )
-# fmt: on
+# Short words for cisplatin, which mean it on platinum only.
+_PLATINUM_WORDS: Final = re.compile(r"(cis|pt|cispt|platinum)\d*")
+_CYTOF: Final = re.compile(r"cytof|helios|dvs|fluidigm|standard biotools", re.IGNORECASE)
+_LIGHT: Final = re.compile(r"(fsc|ssc|fl\d)|.+-[ahw]$", re.IGNORECASE)
 
 
-def guess_role(pnn: str, marker: str, isotope: Isotope | None) -> str:
-    """Return what a channel is for, by its isotope and name.
+@dataclass(frozen=True)
+class FileContext:
+    """What the other channels of a file say of one of them.
 
-    Iridium is DNA whatever its name, and cerium 140 without a name is a bead channel. Other mass channels
-    without a name are background: nothing says that they were stained.
+    Parameters
+    ----------
+    elements
+        Symbols of the elements that the file has a channel of.
+    names_only
+        Whether it is mass cytometry whose ``$PnN`` hold antigens and no isotopes.
+    """
+
+    elements: frozenset[str] = frozenset()
+    names_only: bool = False
+
+    @classmethod
+    def of(
+        cls, channels: Sequence[tuple[str, str]], isotopes: Sequence[Isotope | None], instrument: str = ""
+    ) -> FileContext:
+        """Return the context of a file from its (``$PnN``, ``$PnS``), their isotopes, and ``$CYT``.
+
+        A file without isotopes is mass cytometry where the instrument says so, or where it has the length of an event
+        together with DNA or the pulse shape, and no scattered light.
+        """
+        elements = frozenset(isotope.symbol for isotope in isotopes if isotope is not None)
+        if elements:
+            return cls(elements)
+        names = [pnn for pnn, _ in channels]
+        plain = {_without_mass(name, name) for name in names}
+        dna = any(_BY_NAME[0][1].fullmatch(marker_key(name)) for name in names)
+        told = "event_length" in plain and (dna or "gaussian" in plain)
+        light = any(_LIGHT.match(name) for name in names)
+        return cls(elements, not light and (told or bool(_CYTOF.search(instrument))))
+
+
+NO_CONTEXT: Final = FileContext()
+
+
+def guess_role(pnn: str, marker: str, isotope: Isotope | None, context: FileContext = NO_CONTEXT) -> str:
+    """Return what a channel is for, by its isotope and name and by what else the file has.
+
+    Iridium is DNA whatever its name. Rhodium that stains nucleic acid marks dead cells where the file has iridium
+    too, and is DNA where it has not. Cerium 140 without a name is a bead channel. Other mass channels without a name
+    are background: nothing says that they were stained.
 
     Parameters
     ----------
@@ -72,6 +116,8 @@ def guess_role(pnn: str, marker: str, isotope: Isotope | None) -> str:
         The marker, as `marker_name` gives it.
     isotope
         The isotope, or None for a channel without mass.
+    context
+        What the other channels of the file say.
 
     Returns
     -------
@@ -81,30 +127,51 @@ def guess_role(pnn: str, marker: str, isotope: Isotope | None) -> str:
     --------
     >>> guess_role("Pt198Di", "Dead", Isotope("Pt", 198)), guess_role("Cell_length", "Cell_length", None)
     ('viability', 'event_length')
+    >>> with_iridium = FileContext(frozenset({"Rh", "Ir"}))
+    >>> rhodium = Isotope("Rh", 103)
+    >>> guess_role("Rh103Di", "Intercalator", rhodium), guess_role("Rh103Di", "Intercalator", rhodium, with_iridium)
+    ('dna', 'viability')
     """
     if isotope is None:
-        return _WITHOUT_MASS.get(marker_key(pnn), _WITHOUT_MASS.get(marker_key(marker), "none"))
+        plain = _without_mass(pnn, marker)
+        if plain != "none" or not context.names_only or _APPENDED.fullmatch(marker_key(marker)):
+            return plain
+        return _by_name(marker) or "marker"
     if isotope.symbol in NOT_ELEMENTS:
         return "background"
     if isotope.symbol == "Ir":
         return "dna"
     if not marker or marker == unnamed(isotope) or parse_isotope(marker) == isotope:
         return "bead" if (isotope.symbol, isotope.mass) == ("Ce", 140) else "background"
+    if isotope.symbol == "Pt" and _PLATINUM_WORDS.fullmatch(marker_key(marker)):
+        return "viability"
+    role = _by_name(marker)
+    if role == "dna" and isotope.symbol == "Rh" and "Ir" in context.elements:
+        return "viability"
+    return role or "marker"
+
+
+# Columns that software adds to the events.
+_APPENDED: Final = re.compile(
+    r"(bh)?(t?sne|umap|pca?|viz|phate|trimap)\w*\d*|\w*cluster\w*|phenograph\w*|flowsom\w*|file\w*|sample\w*|event\w*|"
+    r"label|population|individual|density|counter|batch|gate\w*|id|metacluster\w*|beaddist\w*"
+)
+
+
+def _without_mass(pnn: str, marker: str) -> str:
+    """Return the role of a channel without mass by either of its names; a name written twice is read once."""
+    for name in (pnn, marker):
+        key = marker_key(name)
+        half = len(key) // 2
+        key = key[:half] if len(key) % 2 == 0 and key[:half] == key[half:] else key
+        if peak := _PEAK.fullmatch(key):
+            key = peak[1]
+        if key in _WITHOUT_MASS:
+            return _WITHOUT_MASS[key]
+    return "none"
+
+
+def _by_name(marker: str) -> str:
+    """Return the role that the name of a channel says, empty for an antibody."""
     key = marker_key(marker)
-    for role, pattern in _BY_NAME:
-        if pattern.fullmatch(key):
-            return role
-    return "marker"
-
-
-def guess_class(marker: str, role: str) -> str:
-    """Return ``"type"`` for a lineage marker, ``"state"`` for any other antibody, ``"none"`` for other channels.
-
-    Examples
-    --------
-    >>> guess_class("CD8", "marker"), guess_class("PD-1", "marker"), guess_class("DNA1", "dna")
-    ('type', 'state', 'none')
-    """
-    if role != "marker":
-        return "none"
-    return "type" if antigens(marker) & _LINEAGE else "state"
+    return next((role for role, pattern in _BY_NAME if pattern.fullmatch(key)), "")

@@ -109,7 +109,7 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
     from cytocar.panel import Panel
 
     header = read_header(path, data_set=data_set, allow_truncated=True)
-    frame = Panel.from_channels(header.names).frame
+    frame = Panel.from_channels(header.names, instrument=header.keywords.get("$CYT", "")).frame
     metals = [str(metal) for metal in frame["metal"]]
     masses = [int(mass) if metal else 0 for metal, mass in zip(metals, frame["mass"], strict=True)]
     roles = [str(role) for role in frame[keys.ROLE]]

@@ -118,7 +118,8 @@ def read_fcs(
         settings |= {"panel": name, "extra_channels": extra}
     events = blocks(header) if engine == "cytocar" else flowio_blocks(header)
     x, obs_columns = _load(header, events, columns, [column for column, _ in others], notes)
-    largest = float(np.fmax.reduce(x, axis=None)) if x.size and (var[keys.METAL] != "").any() else 0.0
+    by_mass = (var[keys.COFACTOR] != _FLUORESCENCE_COFACTOR).any()
+    largest = float(np.fmax.reduce(x, axis=None)) if x.size and by_mass else 0.0
     if looks_transformed(largest, n_events=len(x), n_channels=x.shape[1]):
         notes.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
     adata = _assemble(x, obs_columns, [name for _, name in others], var, sample_id, notes)
@@ -148,7 +149,7 @@ def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[in
     from cytocar.panel import Panel
     from cytocar.panel.names import marker_name
 
-    panel = Panel.from_channels(header.names)
+    panel = Panel.from_channels(header.names, instrument=header.keywords.get("$CYT", ""))
     frame = panel.frame.copy()
     in_x = [bool(mass) for mass in panel.has_mass]
     # What the file itself calls each channel, before names that are there twice are made distinct.

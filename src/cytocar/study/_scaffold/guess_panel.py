@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from cytocar._core import keys
 from cytocar.panel import Panel
@@ -12,6 +13,9 @@ from cytocar.panel.antigens import same_antigen
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
 
 Names = tuple[str, str]
+
+# Stands for $CYT of files that are known to be mass cytometry.
+_MASS_CYTOMETER: Final = "CyTOF"
 
 
 @dataclass
@@ -45,6 +49,8 @@ def guess_panel(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
     The panel, in the order of the first file that has a channel.
     """
     channels = _collect(files)
+    if not channels:
+        return _of_names_only(files)
     notes: list[str] = []
     common: list[Names] = []
     partial: list[tuple[Panel, str]] = []
@@ -60,6 +66,31 @@ def guess_panel(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
         notes.append(f"channel {isotope.channel} ({called}) is {text}: it is a comment in panel.csv")
     panel = Panel.from_channels([*common, *_without_mass(files)])
     return GuessedPanel(panel, partial, notes + _remarks(panel))
+
+
+def _of_names_only(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
+    """Return the panel of mass cytometry whose names hold antigens and no isotopes: what every file has, by name."""
+    spelled: dict[str, Names] = {}
+    lists = [{marker_key(pnn): (pnn, pns) for pnn, pns in names} for _, names in files]
+    for by_key in lists:
+        spelled |= {key: names for key, names in by_key.items() if key not in spelled}
+    common = [names for key, names in spelled.items() if all(key in by_key for by_key in lists)]
+    missing = {
+        key: [file for (file, _), by_key in zip(files, lists, strict=True) if key not in by_key]
+        for key in spelled
+    }
+    notes = ["$PnN hold antigens and no isotopes: channels are found by name, and metals are not known"]
+    panel = Panel.from_channels(common, instrument=_MASS_CYTOMETER)
+    partial = [
+        (Panel.from_channels([spelled[key]], instrument=_MASS_CYTOMETER), f"not in {_some(without)}")
+        for key, without in missing.items()
+        if without
+    ]
+    notes += [
+        f"channel {other.frame[keys.CHANNEL].iloc[0]} is {text}: it is a comment in panel.csv"
+        for other, text in partial
+    ]
+    return GuessedPanel(panel, partial, notes)
 
 
 def _collect(files: Sequence[tuple[str, Sequence[Names]]]) -> dict[Isotope, _Channel]:

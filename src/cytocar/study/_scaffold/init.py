@@ -17,7 +17,6 @@ from cytocar._core.vocabulary import PATIENT_ROLE
 from cytocar.gate._strategy.against_study import missing_markers
 from cytocar.io._fcs.header import FcsHeader, read_header
 from cytocar.panel import Panel
-from cytocar.panel.names import channel_isotope
 from cytocar.study._run.folder import building, require_free
 from cytocar.study._scaffold.file_names import Guess, guess_samples
 from cytocar.study._scaffold.guess_panel import guess_panel
@@ -153,7 +152,7 @@ def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[Fcs
             continue
         if header.n_events == 0:
             problems.append(Problem(str(path), "the file has no events"))
-        elif not any(channel_isotope(*names) for names in header.names):
+        elif not Panel.from_channels(header.names, instrument=header.keywords.get("$CYT", "")).has_mass.any():
             problems.append(Problem(str(path), "no channel has a mass: this is not mass cytometry"))
         else:
             headers.append(header)
