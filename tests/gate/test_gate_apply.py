@@ -239,6 +239,29 @@ def test_markers_match_however_they_are_spelt(tube, small) -> None:
     assert set(gate.thresholds(other)["marker"]) == {"cd-3", "CD 4", "car_id"}
 
 
+def test_a_strategy_finds_markers_by_any_name_and_prints_that_of_the_panel(tube, small) -> None:
+    adata, other = tube(), tube()
+    other.var_names = ["CD3e", "Leu-3a", "anti-camelid VHH"]
+    for cells in (adata, other):
+        gate.apply(cells, GateTree.from_yaml(small))
+    pd.testing.assert_frame_equal(other.obsm["gates"], adata.obsm["gates"])
+    assert set(gate.thresholds(other)["marker"]) == {"CD3e", "Leu-3a", "anti-camelid VHH"}
+    pinned = tube()
+    gate.apply(pinned, GateTree.from_yaml(small), thresholds={"CD3 epsilon": 2.0})
+    assert gate.thresholds(pinned).set_index("name").loc["CD3", "value"] == 2.0
+
+
+def test_a_marker_of_a_strategy_that_fits_two_columns_is_reported_with_both(tube, small) -> None:
+    adata = tube()
+    adata.var_names = ["CD3e", "CD3d", "VHH"]
+    with pytest.raises(GateError) as caught:
+        gate.apply(adata, GateTree.from_yaml(small))
+    assert (
+        str(caught.value)
+        == "threshold 'CD3': 'CD3' fits 2 columns ('CD3e', 'CD3d'); use the exact name of one"
+    )
+
+
 def test_missing_markers_are_all_named_with_the_nearest(tube) -> None:
     adata = tube()
     adata.var_names = ["CD33", "CD4", "VH"]
@@ -246,7 +269,7 @@ def test_missing_markers_are_all_named_with_the_nearest(tube) -> None:
         gate.apply(adata, "car_t")
     text = str(caught.value)
     assert "needs 10 markers that the panel does not have" in text
-    assert "CD3 (threshold CD3): did you mean 'CD33'?" in text
+    assert "CD3 (threshold CD3): no marker of the panel is called anything like it" in text
     assert "VHH or CAR or CAR_ID (threshold VHH): did you mean 'VH'?" in text
     assert "CD45 (threshold CD45)" in text
 

@@ -81,6 +81,11 @@ def test_markers_by_use(cells: anndata.AnnData) -> None:
         get.markers(cells, clustering=False)
 
 
+def test_another_name_of_the_antigen(cells: anndata.AnnData) -> None:
+    expected = get.matrix(cells, ["PD-1", "TCRγδ", "CD3"])
+    assert np.array_equal(get.matrix(cells, ["CD279", "gdTCR", "CD3e"]), expected)
+
+
 def test_unknown_names(cells: anndata.AnnData) -> None:
     with pytest.raises(ParameterError) as caught:
         get.matrix(cells, ["PD-l", "CD33"])

@@ -128,9 +128,37 @@ def test_a_marker_of_the_strategy_is_not_in_the_panel(folder: Path) -> None:
 
 
 def test_a_marker_under_a_near_name_is_pointed_at(folder: Path) -> None:
-    (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD3,", ",CD3e,"))
+    (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD3,", ",CD3_surface,"))
     settings(folder, panel="panel.csv")
-    assert one(check(folder))[2].startswith("for CD3 did you mean 'CD3e'?")
+    assert one(check(folder))[2].startswith("for CD3 did you mean 'CD3_surface'?")
+
+
+def test_a_marker_under_another_name_of_its_antigen_is_no_problem(folder: Path) -> None:
+    panel = Panel.read("legend2").to_csv()
+    for ours, theirs in (
+        (",CD3,", ",CD3e,"),
+        (",CD11b,", ",Mac-1,"),
+        (",CD8a,", ",CD8,"),
+        (",PD1,", ",CD279,"),
+    ):
+        assert ours in panel
+        panel = panel.replace(ours, theirs)
+    (folder / "panel.csv").write_text(panel)
+    settings(folder, "clustering: {markers: [Ki67, PDCD1]}", panel="panel.csv")
+    assert check(folder).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "where"), [("seed: 1", "gating"), ("clustering: {markers: [Ki67, CD11b]}", "clustering.markers")]
+)
+def test_a_name_that_fits_two_markers_is_reported_with_both(line: str, where: str, folder: Path) -> None:
+    panel = Panel.read("legend2").to_csv().replace(",CD11b,", ",Mac-1,").replace(",CD57,", ",ITGAM,")
+    (folder / "panel.csv").write_text(panel)
+    settings(folder, line, panel="panel.csv")
+    found = [problem for problem in check(folder).problems if where in problem.where]
+    assert [(problem.what, problem.fix) for problem in found] == [
+        ("'CD11b' fits 2 markers of the panel ('ITGAM', 'Mac-1')", "use the exact name of one")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +229,7 @@ def test_transformed_values_are_refused(folder: Path) -> None:
         ("beads: [Ce140Di, Lu176Di]", "the panel has no channel 'Lu176Di'", "did you mean 'Lu175Di'?"),
         ("compare: {reference: 2m}", "there is no timepoint '2m'", "did you mean '2mo'?"),
         ("compare: {reference: 2mo, against: 2mo}", "reference and against are both '2mo'", "two timepoints"),
-        ("thresholds: {CD33: 2}", "strategy 'car_t' has no threshold 'CD33'", "did you mean 'CD3'?"),
+        ("thresholds: {CD33: 2}", "strategy 'car_t' has no threshold 'CD33'", "known: CD45, CD11b"),
         ("thresholds: {CD8: 2, CD8a: 3}", "'CD8' states the same threshold", "once"),
         ("thresholds: {CD3: {s9: 2}}", "there is no sample 's9'", "known: s1, s2, tube"),
         ("clustering: {markers: [Ki67, CD99]}", "the panel has no marker 'CD99'", "known: CD45"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys, matching, provenance
+from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def columns(adata: AnnData, markers: str | Sequence[str] | None = None) -> NDArray[np.intp]:
     """Return the positions of markers among the columns of `adata`.
 
-    A name matches exactly or, failing that, without regard to case, spaces, hyphens, underscores and Greek
-    letters (``PD-1`` = ``PD1`` = ``pd1``).
+    A name matches exactly or, failing that, without regard to case, punctuation and Greek letters (``PD-1`` =
+    ``PD1`` = ``pd1``), or by another name of the antigen (``CD279``, ``PDCD1``).
 
     Parameters
     ----------
@@ -50,10 +50,9 @@ def columns(adata: AnnData, markers: str | Sequence[str] | None = None) -> NDArr
     asked = [markers] if isinstance(markers, str) else [str(marker) for marker in markers]
     if not asked:
         raise ParameterError("the list of markers is empty", fix="name at least one, or pass None for all")
-    from cytocar.panel.names import marker_key
+    from cytocar.panel.antigens import marker_positions
 
-    positions = matching.positions(asked, names, key=marker_key, what="marker")
-    return np.array(positions, dtype=np.intp)
+    return np.array(marker_positions(asked, names), dtype=np.intp)
 
 
 def matrix(

@@ -192,6 +192,11 @@ class MarkerIndex:
                 return tuple(hits)
         return ()
 
+    def position(self, *names: str) -> int | None:
+        """Return the position of the marker that is meant, None where it is none or several."""
+        hits = self.positions(*names)
+        return hits[0] if len(hits) == 1 else None
+
     def find(self, *names: str) -> tuple[str, ...]:
         """Return the markers that are meant, as `positions` does."""
         return tuple(self.markers[position] for position in self.positions(*names))
@@ -295,20 +300,20 @@ def marker_hint(name: str, markers: Iterable[str]) -> str:
     "did you mean 'GZMB'?"
     """
     markers = list(dict.fromkeys(markers))
-    near = [marker for marker in markers if same_antigen(name, marker)]
+    near = [marker for marker in markers if same_antigen(name, marker)] or [
+        marker for marker in markers if _look(name) == _look(marker)
+    ]
     if near:
         return f"did you mean {near[0]!r}?"
     listed = "known: " + ", ".join(markers) if markers else "there is none"
-    # One letter makes CD11b another antigen than CD11c; only longer names can be mistyped. The name of another antigen
-    # that is known is not mistyped at all.
-    if antigen(name) or re.fullmatch("cd[0-9]+[a-z]?", marker_key(name)):
+    # One letter makes CD11b another antigen than CD11c; only longer names can be mistyped.
+    if re.fullmatch("cd[0-9]+[a-z]?", marker_key(name)):
         return listed
     numbers = re.findall("[0-9]+", name)
-    names_of = _names_of()
     like = {
         other: marker
         for marker in markers
-        for other in (*names_of.get(antigen(marker), ()), marker)
+        for other in _may_be_meant(marker, known=bool(antigen(name)))
         if re.findall("[0-9]+", other) == numbers
     }
     hint = did_you_mean(name, like) if like else ""
@@ -316,6 +321,19 @@ def marker_hint(name: str, markers: Iterable[str]) -> str:
         return listed
     meant = next(marker for other, marker in like.items() if hint == f"did you mean {other!r}?")
     return f"did you mean {meant!r}?"
+
+
+def _may_be_meant(marker: str, *, known: bool) -> tuple[str, ...]:
+    """Return the names of a marker that a misspelt name may be meant for; a `known` name is not itself misspelt."""
+    meant = antigen(marker)
+    if known:
+        return () if meant else (marker,)
+    return (*_names_of().get(meant, ()), marker)
+
+
+def _look(name: str) -> str:
+    """Return what a name looks like: O, I and l as the digits that they are mistaken for, ``CD04`` as ``CD4``."""
+    return re.sub("(?<![0-9])0+(?=[0-9])", "", antigen_key(name).translate(str.maketrans("oil", "011")))
 
 
 @cache

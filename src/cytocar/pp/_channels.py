@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from cytocar._core import keys, matching, provenance
+from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar.panel.bead_kits import BEAD_KITS
 
@@ -76,7 +76,7 @@ def bead_sets(adata: AnnData, beads: str | Sequence[str]) -> tuple[list[list[int
 
 def _named(adata: AnnData, asked: list[str]) -> list[int]:
     """Return the columns of channels or markers that the user names."""
-    from cytocar.panel.names import marker_key
+    from cytocar.panel.antigens import marker_positions
 
     if not asked:
         raise ParameterError("the list of bead channels is empty", fix="name them, or pass 'auto' or 'off'")
@@ -84,7 +84,7 @@ def _named(adata: AnnData, asked: list[str]) -> list[int]:
     channels = adata.var[keys.CHANNEL].astype(str) if keys.CHANNEL in adata.var else ()
     columns = {name: column for column, name in enumerate(channels) if name in asked}
     markers = [name for name in asked if name not in columns]
-    positions = matching.positions(markers, names, key=marker_key, what="channel")
+    positions = marker_positions(markers, names, what="channel")
     columns |= dict(zip(markers, positions, strict=True))
     return sorted({columns[name] for name in asked})
 

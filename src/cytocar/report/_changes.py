@@ -122,17 +122,20 @@ SHOWN_BESIDE_HOST = 6
 def _car_vs_host(run: FinishedRun) -> Any:
     """Draw the published markers that the panel has, and those that differ most until there are enough."""
     from cytocar import pl
-    from cytocar.panel.names import marker_key
+    from cytocar.panel.antigens import marker_index
     from cytocar.pl import BESIDE_HOST
 
-    by_key = {marker_key(str(name)): str(name) for name in run.cells.var_names}
-    markers = [by_key[marker_key(name)] for name in BESIDE_HOST if marker_key(name) in by_key]
+    index = marker_index(str(name) for name in run.cells.var_names)
+    at = [position for name in BESIDE_HOST if (position := index.position(name)) is not None]
+    markers = [index.markers[position] for position in at]
     table = run.tables.get("comparisons")
     if table is not None and len(table):
         clustered = {row["marker"] for row in run.provenance["panel"] if row["used_for_clustering"]}
         of_cells = (table["comparison"] == "car vs host") & (table["unit"] == "cell")
         rows = table[of_cells & table["marker"].isin(clustered)]
-        rows = rows[(rows[keys.SUBSET] != keys.ALL) & ~rows["marker"].isin(["CD4", "CD8", "CD8a"])]
+        rows = rows[
+            (rows[keys.SUBSET] != keys.ALL) & ~rows["marker"].isin([*index.find("CD4"), *index.find("CD8a")])
+        ]
         # A large difference of a few cells says less than a middling one of thousands.
         weight = rows[["n_cells_a", "n_cells_b"]].min(axis=1)
         largest = rows.assign(size=rows["cliffs_delta"].abs() * weight).groupby("marker")["size"].sum()

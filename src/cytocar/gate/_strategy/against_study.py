@@ -9,7 +9,7 @@ from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
 from cytocar._core.vocabulary import FMO_ROLE
 from cytocar.gate._strategy.strategy import StudyFacts, controlled_by
-from cytocar.panel.antigens import marker_hint
+from cytocar.panel.antigens import antigen, marker_hint, several
 from cytocar.panel.names import marker_key
 
 if TYPE_CHECKING:
@@ -96,6 +96,12 @@ def _compartments(tree: ThresholdStrategy) -> Iterator[Problem]:
 
 
 def _markers(tree: ThresholdStrategy, panel: Panel) -> Iterator[Problem]:
+    for threshold in tree.thresholds.values():
+        fits = panel.candidates(*threshold.markers)
+        if len(fits) > 1:
+            yield several(
+                threshold.marker, fits, "markers of the panel", where=f"threshold {threshold.name!r}"
+            )
     missing, _ = missing_markers(tree, panel)
     if not missing:
         return
@@ -118,14 +124,14 @@ def missing_markers(tree: ThresholdStrategy, panel: Panel) -> tuple[list[str], l
     missing: list[str] = []
     left_out: list[str] = []
     for threshold in tree.thresholds.values():
-        if not any(panel.find(marker) for marker in threshold.markers):
+        if not panel.candidates(*threshold.markers):
             (left_out if tree.may_lack(threshold) else missing).append(_any_of(threshold))
     return list(dict.fromkeys(missing)), list(dict.fromkeys(left_out))
 
 
 def _any_of(threshold: Threshold) -> str:
-    # CD8a and CD8A are one name.
+    # CD8a and CD8 are one antigen.
     names: dict[str, str] = {}
     for marker in threshold.markers:
-        names.setdefault(marker_key(marker), marker)
+        names.setdefault(antigen(marker) or marker_key(marker), marker)
     return " or ".join(names.values())

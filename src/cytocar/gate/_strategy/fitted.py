@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core.errors import GateError, did_you_mean
+from cytocar._core.errors import GateError, Problem
 from cytocar.gate._populations.order import Step
 from cytocar.gate._strategy.strategy import Gated, GatingOptions, controlled_by
 from cytocar.gate._thresholds.not_found import ThresholdNotFound
@@ -22,7 +22,7 @@ from cytocar.gate._thresholds.schedule import (
     controls_first,
     waiting_last,
 )
-from cytocar.panel.names import marker_key
+from cytocar.panel.antigens import marker_hint, marker_index, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,23 +55,29 @@ class MarkerColumns:
 
 
 def marker_columns(tree: ThresholdStrategy, names: Sequence[str]) -> MarkerColumns:
-    """Look for the markers of a strategy among the names of columns."""
-    by_key = {marker_key(name): position for position, name in enumerate(names)}
+    """Look for the markers of a strategy among the names of columns, by any name of each."""
+    index = marker_index(names)
     columns: dict[str, int] = {}
     missing: dict[str, list[str]] = {}
     left_out: dict[str, list[str]] = {}
+    ambiguous: list[Problem] = []
     for threshold in tree.thresholds.values():
-        position = next((by_key[key] for key in map(marker_key, threshold.markers) if key in by_key), None)
-        if position is None and tree.may_lack(threshold):
+        hits = index.positions(*threshold.markers)
+        if len(hits) > 1:
+            where = f"threshold {threshold.name!r}"
+            ambiguous.append(several(threshold.marker, [names[hit] for hit in hits], "columns", where=where))
+        elif not hits and tree.may_lack(threshold):
             left_out.setdefault(threshold.marker, []).append(threshold.name)
-        elif position is None:
+        elif not hits:
             missing.setdefault(" or ".join(threshold.markers), []).append(threshold.name)
-        elif columns.setdefault(threshold.marker, position) != position:
+        elif columns.setdefault(threshold.marker, hits[0]) != hits[0]:
             raise GateError(
                 f"threshold {threshold.name!r}: marker {threshold.marker!r} means two different columns in this "
                 "strategy",
                 fix="list its other names in the same order everywhere",
             )
+    if ambiguous:
+        raise GateError(problems=ambiguous)
     return MarkerColumns(columns, missing, left_out)
 
 
@@ -229,7 +235,7 @@ def _missing_message(
     count = f"{len(missing)} marker{'s' if len(missing) > 1 else ''}"
     lines = [f"strategy {tree.name!r} needs {count} that the panel does not have:"]
     for marker, names in missing.items():
-        hint = did_you_mean(marker.split(" or ")[0], panel)
+        hint = marker_hint(marker.split(" or ")[0], panel)
         near = (
             hint if hint.startswith("did you mean") else "no marker of the panel is called anything like it"
         )

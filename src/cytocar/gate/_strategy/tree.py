@@ -14,7 +14,7 @@ from cytocar.gate._populations.parts import ROOT, Plot, Population, Term, Terms
 from cytocar.gate._strategy.consistency import contradictions
 from cytocar.gate._strategy.threshold import Threshold
 from cytocar.gate._strategy.yaml import read, write
-from cytocar.panel.names import marker_key
+from cytocar.panel.antigens import marker_hint, marker_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -242,12 +242,11 @@ class GateTree:
         """Return the name of the threshold that `name` means: its own name, or its marker however spelt."""
         if name in self.thresholds:
             return name
-        key = marker_key(name)
-        meant = [
-            threshold.name
-            for threshold in self.thresholds.values()
-            if key in {marker_key(text) for text in (threshold.name, *threshold.markers)}
+        named = [
+            (text, each.name) for each in self.thresholds.values() for text in (each.name, *each.markers)
         ]
+        hits = marker_index(text for text, _ in named).positions(name)
+        meant = list(dict.fromkeys(named[hit][1] for hit in hits))
         if len(meant) == 1:
             return meant[0]
         if meant:
@@ -255,13 +254,13 @@ class GateTree:
                 f"{name!r} may mean the thresholds {', '.join(meant)}", fix="write one of these names"
             )
         raise GateError(
-            f"strategy {self.name!r} has no threshold {name!r}", fix=did_you_mean(name, self.thresholds)
+            f"strategy {self.name!r} has no threshold {name!r}", fix=marker_hint(name, self.thresholds)
         )
 
     def may_lack(self, threshold: Threshold) -> bool:
         """Return whether the marker of a threshold may be missing from a panel."""
-        optional = {marker_key(marker) for marker in self.optional}
-        return bool(optional & {marker_key(marker) for marker in threshold.markers})
+        index = marker_index(threshold.markers)
+        return any(index.positions(marker) for marker in self.optional)
 
     def required_markers(self) -> tuple[str, ...]:
         """Return the markers without which the strategy cannot be applied."""

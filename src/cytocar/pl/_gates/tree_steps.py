@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar.gate._populations.parts import ROOT, Plot, Terms
+from cytocar.panel.antigens import marker_index
 from cytocar.panel.names import marker_key
 from cytocar.pl._gates.biaxial import Box, Region, Step, arcsinh_axis
 from cytocar.pl._page import raster
@@ -66,13 +67,17 @@ class GatedSample:
 
         kept = gating(adata)
         result = kept["samples"][sample]
+        index = marker_index(str(name) for name in adata.var_names)
+        # What only a biaxial names goes by any name of its antigen; what the gates name is where they found it.
+        shown = {marker: index.position(marker) for plot in tree.plots for marker in (plot.x, plot.y)}
+        named = {marker: index.markers[at] for marker, at in shown.items() if at is not None}
         return cls(
             tree,
             rows_by_sample(adata, keys.SAMPLE)[sample],
             result["counts"],
             {entry["name"]: float(entry["value"]) for entry in result["thresholds"]},
-            {marker_key(marker): marker_key(name) for marker, name in kept["markers"].items()},
-            {marker_key(str(name)): i for i, name in enumerate(adata.var_names)},
+            {marker_key(marker): marker_key(name) for marker, name in (named | kept["markers"]).items()},
+            {marker_key(name): i for i, name in enumerate(index.markers)},
         )
 
     def key(self, marker: str) -> str:

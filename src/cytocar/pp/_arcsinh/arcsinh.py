@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from cytocar._core import checks, keys, matching, provenance
+from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.samples import own
 from cytocar.pp._arcsinh.arcsinh_numpy import Workspace, limit_bits, transform_chunk
@@ -120,9 +120,14 @@ def _cofactors(adata: AnnData, cofactor: float | Mapping[str, float] | None) -> 
         return np.full(len(names), _checked(cofactor, "all channels"))
     given: dict[int, float] = {}
     if cofactor is not None:
-        from cytocar.panel.names import marker_key
+        from cytocar.panel.antigens import marker_positions
 
-        where = matching.positions([str(name) for name in cofactor], names, key=marker_key, what="marker")
+        where = marker_positions([str(name) for name in cofactor], names)
+        twice = [names[at] for at in dict.fromkeys(where) if where.count(at) > 1]
+        if twice:
+            raise ParameterError(
+                f"two cofactors are given for {', '.join(twice)}", fix="name each marker once"
+            )
         given = dict(zip(where, cofactor.values(), strict=True))
     if keys.COFACTOR in adata.var:
         given = dict(enumerate(adata.var[keys.COFACTOR].tolist())) | given

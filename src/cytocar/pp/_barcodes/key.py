@@ -14,6 +14,7 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import PanelError, Problem, did_you_mean
 from cytocar._core.hand_tables import decode
+from cytocar.panel.antigens import marker_index
 from cytocar.panel.names import ISOTOPES, Isotope, channel_isotope, marker_key, parse_isotope
 
 if TYPE_CHECKING:
@@ -355,7 +356,7 @@ def _hits(column: str, channels: list[str], markers: list[str], masses: list[int
     isotope = _isotope_of(column)
     if isotope is not None and isotope.span is None:
         return [i for i, other in enumerate(masses) if other == isotope.mass]
-    return [i for i, name in enumerate(markers) if marker_key(name) == marker_key(column)]
+    return list(marker_index(markers).positions(column))
 
 
 def _barcodes_among(adata: AnnData, hits: list[int]) -> list[int]:

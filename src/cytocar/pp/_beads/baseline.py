@@ -11,7 +11,8 @@ import numpy as np
 
 from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, Problem
-from cytocar.panel.names import marker_key, parse_isotope
+from cytocar.panel.antigens import marker_index
+from cytocar.panel.names import parse_isotope
 from cytocar.pp._beads.find import SampleBeads, label_of
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def _column_of(adata: AnnData, name: str) -> int:
     isotope = parse_isotope(name)
     if isotope is not None and f"{isotope.symbol}{isotope.mass}Di" in labels:
         return labels.index(f"{isotope.symbol}{isotope.mass}Di")
-    folded = [marker_key(marker) for marker in names]
-    return folded.index(marker_key(name)) if folded.count(marker_key(name)) == 1 else -1
+    position = marker_index(names).position(name)
+    return -1 if position is None else position
 
 
 def _needed(adata: AnnData, samples: Sequence[SampleBeads]) -> list[str]:

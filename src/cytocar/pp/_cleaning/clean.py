@@ -12,7 +12,7 @@ import numpy as np
 from cytocar._core import keys, provenance
 from cytocar._core.samples import own, sample_positions
 from cytocar._core.vocabulary import EVENT_CLASSES
-from cytocar.panel.names import marker_key
+from cytocar.panel.antigens import marker_index
 from cytocar.pp._channels import (
     bead_sets,
     counts_of,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SCORES: Final = {criterion: f"score_{criterion}" for criterion in LIMITS_OF}
 # The marker whose signal doubles when two blood cells are one event.
-_ON_ALL_CELLS: Final = "cd45"
+_ON_ALL_CELLS: Final = "CD45"
 
 
 def _as_dict(limit: Limit) -> dict[str, Any]:
@@ -215,11 +215,12 @@ class _Channels:
 
 def _channels_of(adata: AnnData, sets: Sequence[Sequence[int]]) -> _Channels:
     names = [str(name) for name in adata.var_names]
+    stain = marker_index(names).position(_ON_ALL_CELLS)
     return _Channels(
         beads=[tuple(names[column] for column in chosen) for chosen in sets],
         dna=[names[column] for column in with_role(adata, "dna")],
         viability=[names[column] for column in with_role(adata, "viability")],
-        stain=next((name for name in names if marker_key(name) == _ON_ALL_CELLS), None),
+        stain=None if stain is None else names[stain],
         length=technical(adata, "event_length"),
     )
 

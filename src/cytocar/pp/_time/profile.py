@@ -138,10 +138,9 @@ def _bead_columns(adata: AnnData) -> list[int]:
 
 
 def _cd45_column(adata: AnnData) -> int | None:
-    from cytocar.panel.names import marker_key
+    from cytocar.panel.antigens import marker_index
 
-    wanted = marker_key("CD45")
-    return next((i for i, name in enumerate(adata.var_names) if marker_key(str(name)) == wanted), None)
+    return marker_index(str(name) for name in adata.var_names).position("CD45")
 
 
 def profile_over_time(adata: AnnData, *, bins: int = BINS) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def cluster_problems(file: Path, config: StudyConfig, panel: Panel | None) -> It
         fix = "name the folder of a finished run whose cells have clusters"
         yield from Problem.all_of(error.within(where), fix=fix)
         return
-    missing = [marker for marker in reference.markers if panel is not None and panel.find(marker) is None]
+    missing = [marker for marker in reference.markers if panel is not None and not panel.candidates(marker)]
     if missing:
         yield Problem(
             where,

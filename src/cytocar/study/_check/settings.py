@@ -11,7 +11,7 @@ from cytocar._core.errors import ParameterError, Problem, did_you_mean
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import FMO_ROLE, PATIENT_ROLE
 from cytocar.io._study.folder import StudyParts
-from cytocar.panel.antigens import marker_hint
+from cytocar.panel.antigens import marker_hint, several
 from cytocar.study._check.clusters import cluster_problems
 from cytocar.study._tables.cohorts import confounding_table
 from cytocar.study._tables.questions import designed, questions
@@ -105,9 +105,12 @@ def _markers(file: Path, config: StudyConfig, panel: Panel) -> Iterator[Problem]
     if isinstance(markers, list):
         stated: dict[str, str] = {}
         for name in markers:
-            marker = panel.find(name)
+            fits = panel.candidates(name)
+            marker = fits[0] if len(fits) == 1 else None
             where = f"{file} (clustering.markers)"
-            if marker is None:
+            if len(fits) > 1:
+                yield several(name, fits, "markers of the panel", where=where)
+            elif marker is None:
                 yield Problem(where, f"the panel has no marker {name!r}", marker_hint(name, panel.markers))
             elif marker in stated:
                 yield Problem(where, f"{name!r} and {stated[marker]!r} are the same marker", "name it once")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
-from cytocar.panel.names import marker_key
+from cytocar.panel.antigens import marker_positions
 from cytocar.study._run.prepare import UNCOMPENSATED
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def car_audit(adata: AnnData, settings: Settings) -> pd.DataFrame | None:
     if len(above) != 1:
         return None
     row: Any = thresholds.loc[above[0]]
-    column = [marker_key(str(name)) for name in adata.var_names].index(marker_key(str(row["marker"])))
+    column = marker_positions([str(row["marker"])], [str(name) for name in adata.var_names])[0]
     channels = [str(channel) for channel in adata.var[keys.CHANNEL]]
     covered = {isotope.channel for isotope in settings.spillover.isotopes}
     if channels[column] not in covered:

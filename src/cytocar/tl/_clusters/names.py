@@ -169,11 +169,10 @@ def _lineages(
 ) -> list[str]:
     """Return CD4, CD8, DN or DP for each cluster, or both names of a mixed one; "" where nothing tells."""
     if subsets is None:
-        from cytocar.panel.names import marker_key
+        from cytocar.panel.antigens import marker_index
 
-        at = {marker_key(name): marker for marker, name in enumerate(signs.markers)}
-        four = at.get(marker_key("CD4"))
-        eight = next((at[key] for name in _SUBSET_MARKERS[2:] if (key := marker_key(name)) in at), None)
+        index = marker_index(signs.markers)
+        four, eight = index.position("CD4"), index.position(*_SUBSET_MARKERS[2:])
         if four is None or eight is None or not (signs.has_threshold[four] and signs.has_threshold[eight]):
             return [""] * len(clusters)
         return [_lineage_by_markers(signs.share[cluster, [four, eight]]) for cluster in range(len(clusters))]
@@ -263,7 +262,7 @@ def describe_clusters(
     import pandas as pd
 
     from cytocar import get
-    from cytocar.panel.names import marker_key
+    from cytocar.panel.antigens import marker_index
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.describe_clusters")
     labels, order = grouping(adata, key)
@@ -275,8 +274,9 @@ def describe_clusters(
     signs = _signs(x, names, labels, clusters, limits)
     subsets = grouping(adata, keys.SUBSET)[0] if has_subsets(adata) else None
     lineages = _lineages(subsets, labels, clusters, signs)
-    said = {marker_key(name) for name in _SUBSET_MARKERS} if any(lineages) else set()
-    skip = {marker for marker, name in enumerate(names) if marker_key(name) in said}
+    index = marker_index(names)
+    said = _SUBSET_MARKERS if any(lineages) else ()
+    skip = {marker for name in said for marker in index.positions(name)}
     texts = [_described(signs, lineages, cluster, skip) for cluster in range(len(clusters))]
     texts = _made_different(texts, clusters, signs.without(skip))
     return pd.DataFrame(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from cytocar._core import checks, keys, palette, provenance, seeds
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar._core.vocabulary import METHODS, NO_CLUSTER
 from cytocar.tl import _input, _neighbours
 from cytocar.tl._groups import grouping
@@ -430,16 +430,16 @@ def _forget(adata: AnnData, results: Sequence[str]) -> None:
 def _comparable(adata: AnnData, reference: Reference) -> NDArray[np.float32]:
     """Return the values of the markers of the reference, or raise with all markers that do not agree."""
     from cytocar import get
-    from cytocar.panel.names import marker_key
+    from cytocar.panel.antigens import marker_hint, marker_index
 
     provenance.require_state(adata, keys.STATE_ARCSINH, "tl.map_to_reference")
     if adata.n_obs < 1:
         raise ParameterError("tl.map_to_reference: there are no cells to map to the reference")
     present = [str(name) for name in adata.var_names]
-    folded = {marker_key(name) for name in present}
-    missing = [name for name in reference.markers if marker_key(name) not in folded]
+    index = marker_index(present)
+    missing = [name for name in reference.markers if not index.positions(name)]
     if missing:
-        hints = [did_you_mean(name, present) for name in missing]
+        hints = [marker_hint(name, present) for name in missing]
         named = ", ".join(
             name + (f" ({hint})" if hint.startswith("did you mean") else "")
             for name, hint in zip(missing, hints, strict=True)
