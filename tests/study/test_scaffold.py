@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cytocar import StudyError
+from cytocar import StudyError, gate
 from cytocar.io import StudyConfig
 from cytocar.io._fcs.write import write_events
 from cytocar.io._study.config import load_config
@@ -105,7 +105,9 @@ def test_a_car_t_study_is_ready_to_run(tmp_path: Path) -> None:
     before = contents(tmp_path / "fcs")
     out = tmp_path / "study"
     notes = init(tmp_path / "fcs", out)
-    assert sorted(path.name for path in out.iterdir()) == ["panel.csv", "samples.csv", "study.yaml"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "gating.yaml", "panel.csv", "samples.csv", "study.yaml",
+    ]  # fmt: skip
     assert contents(tmp_path / "fcs") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fcs", "study"]
     assert sheet(out) == [
@@ -126,8 +128,14 @@ def test_a_car_t_study_is_ready_to_run(tmp_path: Path) -> None:
     gated = "CD45, CD66b, CD19, CD14, CD11b, CD11c, VHH, CD3, CD7"
     assert notes == [
         f"panel.csv: {gated} gate the CAR-T cells and are not used for clustering",
-        "samples.csv: check what was guessed from the file names",
+        "samples.csv: check what was guessed: patient_id, timepoint, months from the file names",
+        "gating.yaml: the CAR is shown by VHH (binds CARs whose binder is a single-domain antibody (VHH), whatever "
+        "their target)",
+        "gating.yaml, CAR threshold: tubes of role negative_control in samples.csv show where the CAR begins, where "
+        "there are any; without control tubes, cells of the same tube that are CD3- CD7- show it",
     ]
+    assert "\ngating: gating.yaml" in (out / "study.yaml").read_text()
+    assert gate.load(out / "gating.yaml") == gate.car_t()
     frame = Panel.read(out / "panel.csv").var
     assert not frame.loc[gated.split(", "), "used_for_clustering"].any()
     assert frame.loc[["CD4", "CD8a", "Ki67"], "used_for_clustering"].all()
@@ -142,13 +150,15 @@ def test_real_files_need_no_more_than_the_sheet(name: str, test_data: Path, tmp_
     result = check(out)
     assert result.problems == ()
     assert result.strategy is not None
-    assert result.strategy.name == "cells"
     text = (out / "study.yaml").read_text()
-    assert "\ngating: off" in text
-    assert any(note.startswith("gating is off: the CAR-T strategy needs") for note in notes)
     if name == "cart":
-        lacks = "CD11c, CD66b, CD19, CD14, CD7, CD3"
-        assert f"needs markers that the panel lacks: {lacks}." in text
+        assert result.strategy.name == "car_t_adapted"
+        assert "\ngating: gating.yaml" in text
+        assert [row["role"] for row in sheet(out)] == ["patient", "negative_control", "negative_control"]
+    else:
+        assert result.strategy.name == "cells"
+        assert "\ngating: off" in text
+        assert any(note.startswith("gating is off: no marker of the panel shows a CAR") for note in notes)
     if name == "cohort":
         rows = sheet(out)
         assert len(rows) == 30
@@ -307,7 +317,7 @@ def test_the_day_of_acquisition_is_the_batch_where_files_are_of_several(tmp_path
         path.parent.mkdir(exist_ok=True)
         write_events(path, np.ones((4, len(LEGEND2)), dtype=np.float32), LEGEND2, {"$DATE": day})
     notes = init(tmp_path / "fcs", tmp_path / "study")
-    assert "samples.csv: batch is the day of acquisition in the file ($DATE)" in notes
+    assert "batch from the day of acquisition in the files ($DATE)" in "\n".join(notes)
     assert {row["sample_id"]: row["batch"] for row in sheet(tmp_path / "study")} == {
         "P1_2mo": "05-Jul-2016", "P1_1yr": "06-Jul-2017", "P2_2mo": "05-Jul-2016",
     }  # fmt: skip

@@ -1,7 +1,8 @@
-"""What the names of files say of samples: a short name, whose it is, and when it was taken."""
+"""What the names of files and folders say of samples: a short name, whose it is, when it was taken, in which batch."""
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,17 @@ _PERSON: Final = re.compile(
     r"(?P<kind>p|pt|pat|patient|donor|subject|subj|hd|healthy|ctrl|nr|r|car|case)(?P<number>[0-9]{1,5})",
     re.IGNORECASE,
 )
+_LONG_PERSON: Final = re.compile(
+    _START + r"(?P<kind>patient|pat|pt|donor|subject|subj|case)[ _\-]?(?P<number>[0-9]{1,5})" + _END,
+    re.IGNORECASE,
+)
+_BATCH: Final = re.compile(
+    _START + r"(?:batch|run|plate|exp|experiment|barcode[ _\-]?set)[ _\-]?[0-9]{1,3}" + _END, re.IGNORECASE
+)
+_DATE: Final = re.compile(
+    r"(?<![0-9])(?:(?P<a>[0-9]{2,4})[._\-](?P<b>[0-9]{1,2})[._\-](?P<c>[0-9]{2,4})|(?P<digits>[0-9]{8}|[0-9]{6}))(?![0-9])"
+)
+_DATE_FORMS: Final = ("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d", "%m%d%y", "%d%m%y")
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ def guess_samples(stems: Sequence[str]) -> list[Guess]:
         Guess(name, timepoint=label, months=months)
         for name, (label, months) in zip(_short_names(stems), times, strict=True)
     ]
-    persons = _persons(stems)
+    persons = _persons(stems) or _long_persons(stems)
     if persons is not None:
         kinds = [re.sub("[0-9]+$", "", person).upper() for person in persons]
         several = len(set(kinds)) > 1
@@ -127,3 +139,78 @@ def _persons(stems: Sequence[str]) -> list[str] | None:
             if all(matches) and ("r" not in kinds or "nr" in kinds):
                 return [names[at] for names in parts]
     return None
+
+
+def _long_persons(names: Sequence[str]) -> list[str] | None:
+    """Return the patient of each name where all have a word such as ``patient_3``, its number apart or not."""
+    matches = [_LONG_PERSON.search(name) for name in names]
+    return [re.sub(r"[ _\-]", "", match[0]) for match in matches if match] if all(matches) else None
+
+
+def patients_of_folders(folders: Sequence[Sequence[str]]) -> list[str] | None:
+    """Return the patient of each file by the folders that it is in, or None where they do not say all of them.
+
+    Parameters
+    ----------
+    folders
+        The folders above each file, the uppermost first.
+
+    Examples
+    --------
+    >>> patients_of_folders([("P1",), ("P2",)]), patients_of_folders([("day 1",), ("day 2",)])
+    (['P1', 'P2'], None)
+    """
+    for level in range(min(map(len, folders), default=0)):
+        names = [of_file[level] for of_file in folders]
+        if found := _persons(names) or _long_persons(names):
+            return found
+    return None
+
+
+def guess_batches(stems: Sequence[str], folders: Sequence[Sequence[str]]) -> tuple[list[str], str]:
+    """Return the batch of each file and what it was guessed from; nothing where the names do not say several.
+
+    Parameters
+    ----------
+    stems, folders
+        The name of each file without its ending, and the folders above it.
+
+    Examples
+    --------
+    >>> guess_batches(["P1_batch1", "P2_batch2"], [(), ()])
+    (['batch1', 'batch2'], 'the file names')
+    >>> guess_batches(["032219_P1", "102518_P2"], [(), ()])
+    (['2019-03-22', '2018-10-25'], 'the dates in the file names')
+    """
+    levels = range(min(map(len, folders), default=0))
+    of_folders = [[of_file[level] for of_file in folders] for level in levels]
+    for names, source in ((stems, "file names"), *((names, "folders") for names in of_folders)):
+        words = [match[0] if (match := _BATCH.search(name)) else "" for name in names]
+        if all(words) and len(set(words)) > 1:
+            return words, f"the {source}"
+    for names, source in ((stems, "file names"), *((names, "folders") for names in of_folders)):
+        dates = _dates(names)
+        if dates and len(set(dates)) > 1:
+            return dates, f"the dates in the {source}"
+    return [], ""
+
+
+def _dates(names: Sequence[str]) -> list[str]:
+    """Return the date in each name, all by one form: 03-04-19 cannot be March in one file and April in the next."""
+    matches = [_DATE.search(name) for name in names]
+    if not all(matches):
+        return []
+    texts = [
+        match["digits"] or "".join(part.zfill(2) for part in (match["a"], match["b"], match["c"]))
+        for match in matches
+        if match
+    ]
+    for form in _DATE_FORMS:
+        length = 8 if "%Y" in form else 6
+        try:
+            days = [datetime.datetime.strptime(text, form).date() for text in texts if len(text) == length]
+        except ValueError:
+            continue
+        if len(days) == len(texts) and all(1995 <= day.year <= 2060 for day in days):
+            return [day.isoformat() for day in days]
+    return []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +11,15 @@ from typing import Final
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, PanelError, Problem, StudyError
 from cytocar._core.files import write_text
-from cytocar._core.vocabulary import PATIENT_ROLE
-from cytocar.gate._strategy.against_study import missing_markers
 from cytocar.io._fcs.header import FcsHeader, read_header
 from cytocar.panel import Panel
 from cytocar.study._run.folder import building, require_free
-from cytocar.study._scaffold.file_names import Guess, guess_samples
+from cytocar.study._scaffold.car_strategy import PanelStrategy, car_strategy
+from cytocar.study._scaffold.file_names import Guess
 from cytocar.study._scaffold.guess_panel import guess_panel
+from cytocar.study._scaffold.sheet import guess_sheet
 
+GATING_NAME: Final = "gating.yaml"
 _SETTINGS: Final = """\
 # A study of cytocar. Lines that begin with '#' show the defaults; take the '#' away to change one.
 cytocar: 1                 # version of this format
@@ -56,12 +55,13 @@ def init(
     *,
     panel: str | os.PathLike[str] | None = None,
 ) -> list[str]:
-    """Write a study folder for the FCS files of a folder: `panel.csv`, `samples.csv`, `study.yaml`.
+    """Write a study folder for the FCS files of a folder: `panel.csv`, `samples.csv`, `study.yaml`, `gating.yaml`.
 
-    The panel is guessed from ``$PnN`` and ``$PnS`` of all files. Patients, timepoints and months are guessed
-    where the file names say them (``P1``, ``2mo``, ``5yr``, ``D28``), and left empty otherwise. Where the
-    panel lacks markers of the CAR-T gating strategy, gating is off. Headers only are read, and nothing is
-    written beside the files.
+    The panel is guessed from ``$PnN`` and ``$PnS`` of all files. Patients, timepoints, months, groups, batches and
+    roles are guessed where names of files and folders or their dates say them (``P1``, ``2mo``, ``5yr``, ``D28``,
+    ``mock``), and left empty otherwise; the notes say what was guessed from what. Where a marker shows a CAR,
+    `gating.yaml` is the CAR-T gating strategy without the steps whose markers the panel lacks; otherwise gating is
+    off. Headers only are read, and nothing is written beside the files.
 
     Parameters
     ----------
@@ -91,30 +91,37 @@ def init(
     files = _files(fcs_dir, out)
     notes: list[str] = []
     headers = _headers(files, fcs_dir, notes)
-    names = [(str(header.path.relative_to(fcs_dir)), header.names) for header in headers]
-    if panel is None:
-        guessed = guess_panel(names)
-        chosen = _for_gated_cells(guessed.panel, notes)
+    paths = [header.path.relative_to(fcs_dir) for header in headers]
+    names = [(str(path), header.names) for path, header in zip(paths, headers, strict=True)]
+    guessed = guess_panel(names) if panel is None else None
+    chosen = (
+        _given(panel)
+        if panel is not None
+        else guessed.panel
+        if guessed is not None
+        else Panel.from_channels([])
+    )
+    sheet = guess_sheet(paths, headers, chosen)
+    strategy = car_strategy(chosen, sheet.tubes)
+    if guessed is not None:
+        chosen = _for_gated_cells(chosen, strategy, notes)
         text = _panel_text(chosen, guessed.partial)
         notes += guessed.notes
     else:
-        chosen = _given(panel)
         text = chosen.to_csv()
         unfit = [name for name, channels in names if chosen.match(channels, where=name).problems]
         if unfit:
             notes.append(
                 f"{len(unfit)} of {len(names)} files lack channels of the panel; 'cytocar check' lists them"
             )
-    guesses = guess_samples(_stems([header.path.relative_to(fcs_dir) for header in headers]))
-    notes += _left_to_the_user(guesses)
-    days = _days(headers)
-    if days:
-        notes.append("samples.csv: batch is the day of acquisition in the file ($DATE)")
-    gating = _gating(chosen, notes)
+    notes += sheet.notes
+    gating = _gating(strategy, notes)
     with building(out) as partial:
         write_text(partial / "panel.csv", text)
-        write_text(partial / "samples.csv", _samples_text(headers, guesses, days, out))
-        write_text(partial / "study.yaml", _settings(gating, guesses))
+        write_text(partial / "samples.csv", sheet.text([_address(header.path, out) for header in headers]))
+        write_text(partial / "study.yaml", _settings(gating, sheet.guesses))
+        if strategy is not None:
+            write_text(partial / GATING_NAME, strategy.text)
     return notes
 
 
@@ -165,17 +172,15 @@ def _headers(files: Sequence[Path], fcs_dir: Path, notes: list[str]) -> list[Fcs
     return headers
 
 
-def _for_gated_cells(panel: Panel, notes: list[str]) -> Panel:
+def _for_gated_cells(panel: Panel, strategy: PanelStrategy | None, notes: list[str]) -> Panel:
     """Return the panel without the gate markers in clustering: they are the same in all CAR-T cells."""
-    from cytocar import gate
-
-    strategy = gate.car_t()
-    if missing_markers(strategy, panel)[0]:
+    if strategy is None or not strategy.certain:
         return panel
-    subsets = {term.threshold for terms in strategy.subsets.values() for term in terms}
+    tree = strategy.tree
+    subsets = {term.threshold for terms in tree.subsets.values() for term in terms}
     gated = {
         panel.find(marker)
-        for name, threshold in strategy.thresholds.items()
+        for name, threshold in tree.thresholds.items()
         if name not in subsets
         for marker in threshold.markers
     }
@@ -185,19 +190,6 @@ def _for_gated_cells(panel: Panel, notes: list[str]) -> Panel:
     names = ", ".join(frame.loc[left_out, keys.MARKER])
     notes.append(f"panel.csv: {names} gate the CAR-T cells and are not used for clustering")
     return replace(panel, frame=frame)
-
-
-def _stems(paths: Sequence[Path]) -> list[str]:
-    """Return the names of files without their ending; with their folders where a name occurs twice."""
-    stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
-        return stems
-    stems = ["_".join(path.with_suffix("").parts) for path in paths]
-    # a/b_c and a_b/c
-    return [
-        f"{stem}_{stems[: position + 1].count(stem)}" if stems.count(stem) > 1 else stem
-        for position, stem in enumerate(stems)
-    ]
 
 
 def _given(source: str | os.PathLike[str]) -> Panel:
@@ -216,35 +208,6 @@ def _panel_text(panel: Panel, partial: Sequence[tuple[Panel, str]]) -> str:
     return text
 
 
-def _days(headers: Sequence[FcsHeader]) -> list[str]:
-    """Return the day of acquisition of each file where the files say several; nothing where they do not."""
-    # Written 05-Jul-2016, and by some instruments 05-JUL-2016.
-    days = [header.keywords.get("$DATE", "").strip().title() for header in headers]
-    return days if all(days) and len(set(days)) > 1 else []
-
-
-def _samples_text(
-    headers: Sequence[FcsHeader], guesses: Sequence[Guess], days: Sequence[str], out: Path
-) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns: dict[str, list[str]] = {
-        "file": [_address(header.path, out) for header in headers],
-        keys.SAMPLE: [guess.sample_id for guess in guesses],
-        keys.PATIENT: [guess.patient_id for guess in guesses],
-        keys.TIMEPOINT: [guess.timepoint for guess in guesses],
-        keys.MONTHS: ["" if guess.months is None else f"{guess.months:g}" for guess in guesses],
-        keys.ROLE: [PATIENT_ROLE] * len(guesses),
-    }
-    if any(guess.group for guess in guesses):
-        columns[keys.GROUP] = [guess.group for guess in guesses]
-    if days:
-        columns[keys.BATCH] = list(days)
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
-
-
 def _address(path: Path, out: Path) -> str:
     """Return the path of a file as seen from the study: relative where the two are near, so that both can be moved."""
     path, out = path.resolve(), out.resolve()
@@ -253,38 +216,27 @@ def _address(path: Path, out: Path) -> str:
     return str(path) if far else os.path.relpath(path, out).replace(os.sep, "/")
 
 
-def _left_to_the_user(guesses: Sequence[Guess]) -> list[str]:
-    empty = [
-        name
-        for name, values in (
-            (keys.PATIENT, [guess.patient_id for guess in guesses]),
-            (keys.TIMEPOINT, [guess.timepoint for guess in guesses]),
-            (keys.MONTHS, ["" if guess.months is None else "0" for guess in guesses]),
-        )
-        if not all(values)
-    ]
-    notes = (
-        [f"samples.csv: {', '.join(empty)} could not be guessed for every file: fill them in"]
-        if empty
-        else []
-    )
-    if len(empty) < 3:
-        notes.append("samples.csv: check what was guessed from the file names")
-    return notes
-
-
-def _gating(panel: Panel, notes: list[str]) -> str:
+def _gating(strategy: PanelStrategy | None, notes: list[str]) -> str:
     """Return the line of study.yaml that says how cells are gated."""
-    from cytocar import gate
-
-    missing, _ = missing_markers(gate.car_t(), panel)
-    if not missing:
-        return "# gating: car_t            # a strategy that comes with cytocar, a YAML file, or off"
-    lacks = ", ".join(missing)
-    notes.append(f"gating is off: the CAR-T strategy needs {lacks}, which the panel lacks")
+    if strategy is not None and strategy.certain:
+        notes += strategy.notes
+        return f"gating: {GATING_NAME}       # made for this panel; or car_t, another YAML file, or off"
+    off = "gating: off                # a strategy that comes with cytocar, a YAML file, or off\n"
+    if strategy is not None:
+        marker = strategy.reagent.marker
+        notes.append(
+            f"gating is off: {marker} may show a CAR ({strategy.reagent.note}), or be there for another reason; if it "
+            f"shows the CAR, write 'gating: {GATING_NAME}' in study.yaml"
+        )
+        return off + f"# If {marker} shows the CAR: gating: {GATING_NAME}, which is made for it."
+    notes.append(
+        "gating is off: no marker of the panel shows a CAR (such as VHH, CAR, FMC63, EGFRt, Protein L), and all cells "
+        "are analysed; if one does, name it so in a copy of panel.csv and run 'cytocar init' with --panel"
+    )
     return (
-        "gating: off                # a strategy that comes with cytocar, a YAML file, or off\n"
-        f"# The CAR-T strategy (gating: car_t) needs markers that the panel lacks: {lacks}."
+        off
+        + "# No marker of the panel shows a CAR; for populations of host cells write a strategy of your own, or take\n"
+        "# gates of another program."
     )
 
 
