@@ -169,3 +169,39 @@ def test_no_sheet(tmp_path: Path) -> None:
     table, (problem,) = load_samples(tmp_path / "samples.csv")
     assert table is None
     assert problem.what == "there is no such file"
+
+
+def test_one_wrong_column_is_one_problem_with_its_lines(sheet: Path) -> None:
+    rows = [f"fcs/a.fcs,s{n},P,t{n},{n} mo" for n in range(1, 10)]
+    problems = [p for p in problems_of(sheet, *rows) if "months" in p.what]
+    assert len(problems) == 1
+    assert problems[0].where.endswith("lines 2 to 10")
+    assert problems[0].what.startswith("months is '1 mo' (line 2), '2 mo' (line 3)")
+    assert problems[0].what.endswith("and 3 other values")
+
+
+def test_samples_without_a_time_are_one_problem_that_names_them(sheet: Path) -> None:
+    rows = [f"fcs/a.fcs,s{n},P,t," for n in range(1, 4)]
+    (problem,) = [p for p in problems_of(sheet, *rows) if "months" in p.what]
+    assert problem.what == "months of samples 's1', 's2', 's3' are empty"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("filename", "file"), ("FCS file", "file"), ("path", "file"), ("sample", "sample_id"), ("name", "sample_id"),
+        ("subject", "patient_id"), ("donor_id", "patient_id"), ("time", "timepoint"), ("visit", "timepoint"),
+        ("month", "months"), ("Patient ID", "patient_id"),
+    ],
+)  # fmt: skip
+def test_what_other_programs_call_a_column_is_asked_back(name: str, meant: str, sheet: Path) -> None:
+    header = HEADER.replace(meant, name)
+    problems = problems_of(sheet, "fcs/a.fcs,s,P,t,1", header=header)
+    assert any(
+        p.what == f"column {name!r} is not known" and p.fix == f"did you mean {meant!r}?" for p in problems
+    )
+
+
+def test_a_path_of_a_windows_computer_is_named_so(sheet: Path) -> None:
+    (problem,) = problems_of(sheet, r"C:\\runs\\a.fcs,s,P,t,1")
+    assert "Windows" in problem.fix

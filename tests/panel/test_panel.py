@@ -186,7 +186,14 @@ class TestProblems:
             "Nd148Di,CD27,state,marker,Nd,150,1,5",
         ]
         found = problems_of(write(tmp_path, "\n".join(rows)))
-        told = {(int(problem.where.rsplit("line ", 1)[1]), problem.what) for problem in found}
+        cofactors = next(problem for problem in found if problem.what.startswith("cofactor"))
+        assert cofactors.where.endswith("lines 8, 9, 14")
+        assert cofactors.what == "cofactor is '-5' (line 8), 'nan' (line 9), '0' (line 14)"
+        told = {
+            (int(problem.where.rsplit("line ", 1)[1]), problem.what)
+            for problem in found
+            if problem != cofactors
+        }
         assert told == {
             (3, "channel '(Yb171)Dd' (CD4) is the same as 'Yb171Di' on line 2"),
             (4, "marker_class is 'stat'"),
@@ -195,21 +202,27 @@ class TestProblems:
             (6, "marker of channel 'Er166Di' is empty"),
             (7, "channel 'Quark7' (CD8) names no isotope"),
             (8, "used_for_clustering is 'yes please'"),
-            (8, "cofactor is '-5'"),
             (9, "channel 'Nd143Di' is Nd143, but metal and mass say Sm143"),
-            (9, "cofactor is 'nan'"),
             (10, "metal is 'Zz'"),
             (11, "mass is 'x'"),
             (11, "channel 'Nd145Di' has a mass, but its role is 'time'"),
             (12, "channel of marker 'CD25' is empty"),
             (13, "channel 'Time' is used for clustering, but it has no mass"),
             (14, "marker 'a/b' has a slash"),
-            (14, "cofactor is '0'"),
             (15, "channel 'Nd148Di' is Nd148, but metal and mass say Nd150"),
         }
         fixes = {problem.what: problem.fix for problem in found}
         assert fixes["role is 'markr'"] == "did you mean 'marker'?"
         assert fixes["marker_class is 'stat'"] == "did you mean 'state'?"
+
+    def test_one_wrong_column_is_one_problem(self, tmp_path: Path) -> None:
+        rows = [f"Yb{mass}Di,M{mass},marker,0" for mass in range(168, 177)]
+        (problem,) = problems_of(write(tmp_path, "\n".join(["channel,marker,role,cofactor", *rows])))
+        assert problem.where.endswith("lines 2 to 10")
+        assert problem.what == "cofactor is '0' in 9 rows"
+        rows = [f"Yb{mass}Di,M{mass},antibody," for mass in range(168, 177)]
+        (problem,) = problems_of(write(tmp_path, "\n".join(["channel,marker,role,cofactor", *rows])))
+        assert problem.what == "role is 'antibody' in 9 rows"
 
     def test_missing_columns_are_named(self, tmp_path: Path) -> None:
         (problem,) = problems_of(write(tmp_path, "chanel,marker\nYb171Di,CD3\n"))

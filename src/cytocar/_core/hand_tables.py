@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytocar._core.errors import Problem
 
 _SEPARATORS = (",", ";", "\t")
+# Values, and stretches of lines, that a problem lists.
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,98 @@ class Table:
             return None
         # "1_000" is a number for Python only.
         return value if value - value == 0 and "_" not in text else None
+
+
+@dataclass
+class Findings:
+    """What is wrong with the rows of a table: the same fault in many rows is one problem that names its lines.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Examples
+    --------
+    >>> findings = Findings("panel.csv")
+    >>> for line in (2, 3, 4, 7):
+    ...     findings.cell(line, "cofactor", "0", "give a number above 0")
+    >>> [(problem.where, problem.what) for problem in findings.problems()]
+    [('panel.csv, lines 2 to 4, 7', "cofactor is '0' in 4 rows")]
+    """
+
+    path: str
+    _found: dict[tuple[str, str, str], list[tuple[int, str]]] = field(default_factory=dict)
+    _plurals: dict[str, str] = field(default_factory=dict)
+
+    def add(self, line: int, what: str, fix: str = "") -> None:
+        """Note what is wrong with a row."""
+        self._found.setdefault(("", what, fix), []).append((line, ""))
+
+    def of_item(self, line: int, name: str, texts: tuple[str, str], fix: str) -> None:
+        """Note what is wrong with something that has a name: `texts` for one and for several, ``{}`` for the names."""
+        one, several = texts
+        self._plurals[one] = several
+        self._found.setdefault(("", one, fix), []).append((line, name))
+
+    def cell(self, line: int, column: str, value: str, fix: str) -> None:
+        """Note that a cell holds what its column does not take."""
+        self._found.setdefault((column, "", fix), []).append((line, value))
+
+    def problems(self) -> list[Problem]:
+        """Return one problem per fault, in the order in which they were met."""
+        return [
+            Problem(
+                f"{self.path}, {lines_of([line for line, _ in rows])}",
+                _values(column, rows) if column else self._text(what, rows),
+                fix,
+            )
+            for (column, what, fix), rows in self._found.items()
+        ]
+
+    def _text(self, what: str, rows: list[tuple[int, str]]) -> str:
+        if what in self._plurals:
+            names = [repr(name) for _, name in rows]
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            form = what if len(rows) == 1 else self._plurals[what]
+            return form.replace("{}", ", ".join(names[:_SHOWN]) + more)
+        return what if len(rows) == 1 else f"{what} ({len(rows)} rows)"
+
+
+def _values(column: str, rows: list[tuple[int, str]]) -> str:
+    """Say what values a column has in some rows: each once, the first few of many."""
+    by_value: dict[str, list[int]] = {}
+    for line, value in rows:
+        by_value.setdefault(value, []).append(line)
+    if len(rows) == 1:
+        return f"{column} is {rows[0][1]!r}"
+    if len(by_value) == 1:
+        return f"{column} is {rows[0][1]!r} in {len(rows)} rows"
+    shown = [f"{value!r} ({lines_of(lines)})" for value, lines in list(by_value.items())[:_SHOWN]]
+    more = len(by_value) - len(shown)
+    return f"{column} is {', '.join(shown)}" + (f" and {more} other values" if more else "")
+
+
+def lines_of(lines: Sequence[int]) -> str:
+    """Return the numbers of lines as text, neighbours as ranges.
+
+    Examples
+    --------
+    >>> lines_of([3]), lines_of([2, 3, 4, 7])
+    ('line 3', 'lines 2 to 4, 7')
+    """
+    runs: list[list[int]] = []
+    for line in sorted(set(lines)):
+        if runs and line == runs[-1][-1] + 1:
+            runs[-1].append(line)
+        else:
+            runs.append([line])
+    texts = [
+        str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" if len(run) > 2 else f"{run[0]}, {run[1]}"
+        for run in runs
+    ]
+    shown = ", ".join(texts[:_SHOWN]) + (" ..." if len(texts) > _SHOWN else "")
+    return f"line{'s' if len(set(lines)) > 1 else ''} {shown}"
 
 
 def decode(raw: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar._core.hand_tables import Row, Table, load_table
+from cytocar._core.hand_tables import Findings, Row, Table, load_table
 from cytocar.panel.classes import CLASSES, guess_class
 from cytocar.panel.names import ISOTOPES, NOT_ELEMENTS, Isotope, marker_key, parse_isotope
 from cytocar.panel.roles import MASS_ROLES, ROLES, guess_role
@@ -58,22 +58,18 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
         parse_isotope(row.get(keys.CHANNEL)) or row.get(keys.METAL) or row.get(keys.MASS)
         for row in table.rows
     )
-    rows = [
-        _RowReader(f"{path}, line {row.line}", row, table, problems, names_only).complete(cofactor)
-        for row in table.rows
-    ]
-    problems += _duplicates(path, table.rows, rows)
-    return rows, problems
+    findings = Findings(str(path))
+    rows = [_RowReader(row, table, findings, names_only).complete(cofactor) for row in table.rows]
+    return rows, [*findings.problems(), *_duplicates(path, table.rows, rows)]
 
 
 @dataclass(frozen=True)
 class _RowReader:
-    """One row of a panel file; what is wrong with it goes to the problems of the file."""
+    """One row of a panel file; what is wrong with it goes to the findings of the file."""
 
-    where: str
     row: Row
     table: Table
-    problems: list[Problem]
+    findings: Findings
     names_only: bool = False
 
     def complete(self, cofactor: float) -> dict[str, Any]:
@@ -98,12 +94,15 @@ class _RowReader:
         }
 
     def _wrong(self, what: str, fix: str) -> None:
-        self.problems.append(Problem(self.where, what, fix))
+        self.findings.add(self.row.line, what, fix)
+
+    def _wrong_cell(self, column: str, fix: str) -> None:
+        self.findings.cell(self.row.line, column, self.row.get(column), fix)
 
     def _one_of(self, column: str, choices: tuple[str, ...]) -> str:
         text = self.row.get(column).casefold()
         if text and text not in choices:
-            self._wrong(f"{column} is {self.row.get(column)!r}", did_you_mean(text, choices))
+            self._wrong_cell(column, did_you_mean(text, choices))
             return ""
         return text
 
@@ -138,12 +137,12 @@ class _RowReader:
         metal, mass = self.row.get(keys.METAL), self.row.get(keys.MASS)
         number = mass.removesuffix(".0")
         if number and not number.isdecimal():
-            self._wrong(f"mass is {mass!r}", "give a whole number such as 171, or leave it empty")
+            self._wrong_cell(keys.MASS, "give a whole number such as 171, or leave it empty")
             return None
         isotope = parse_isotope(metal)
         symbol = isotope.symbol if isotope else metal
         if symbol and symbol not in ISOTOPES and symbol not in NOT_ELEMENTS:
-            self._wrong(f"metal is {metal!r}", "give the symbol of an element such as Yb, or leave it empty")
+            self._wrong_cell(keys.METAL, "give the symbol of an element such as Yb, or leave it empty")
             return None
         return symbol, int(number or 0) or (isotope.mass if isotope else 0)
 
@@ -168,7 +167,7 @@ class _RowReader:
         text = self.row.get(keys.CLUSTERING)
         stated = _YES_NO.get(text.casefold())
         if text and stated is None:
-            self._wrong(f"{keys.CLUSTERING} is {text!r}", "write 1 or 0")
+            self._wrong_cell(keys.CLUSTERING, "write 1 or 0")
         if stated and not has_mass:
             self._wrong(
                 f"channel {channel!r} is used for clustering, but it has no mass",
@@ -182,7 +181,7 @@ class _RowReader:
             return default
         number = self.table.number(text)
         if number is None or number <= 0:
-            self._wrong(f"cofactor is {text!r}", "give a number above 0, such as 5, or leave it empty")
+            self._wrong_cell(keys.COFACTOR, "give a number above 0, such as 5, or leave it empty")
             return default
         return number
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar._core.hand_tables import Row, Table, load_table
+from cytocar._core.hand_tables import Findings, Row, Table, load_table
 from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE, PATIENT_ROLE, ROLES
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ _GIVE: Final = {
     keys.MONTHS: "give a number, such as 2 or 0.25; negative before infusion",
     **dict.fromkeys(_NUMBERS, "give a number of at least 0, or leave it empty"),
 }
+_WINDOWS_PATH: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _EMPTY: Final = frozenset({"", "na", "n/a", "nan", "none", "null", "-"})
 
 
@@ -77,13 +80,15 @@ def load_samples(
             )
     absent = [name for name in expected if name not in table.columns]
     problems += [
-        Problem(str(path), f"column {name!r} is not known", did_you_mean(name, absent))
+        Problem(str(path), f"column {name!r} is not known", f"did you mean {meant!r}?")
         for name in table.columns
-        if name and name not in expected and did_you_mean(name, absent).startswith("did you mean")
+        if name and name not in expected and (meant := _meant(name, absent))
     ]
     if problems:
         return None, problems
-    rows = [_complete(path, table, row, problems) for row in table.rows]
+    findings = Findings(str(path))
+    rows = [_complete(path, table, row, findings) for row in table.rows]
+    problems += findings.problems()
     problems += _repeated(path, table.rows, rows)
     problems += _contradicting(path, table.rows, rows)
     if problems:
@@ -91,65 +96,90 @@ def load_samples(
     return _frame(rows, table, also), []
 
 
+# What other programs and people call the columns, by the name without case, blanks and underscores.
+_OTHER_NAMES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("filename", "filenames", "files", "fcs", "fcsfile", "fcsfilename", "path", "filepath"), "file"
+    ),
+    **dict.fromkeys(("sample", "sampleid", "samplename", "name", "id"), keys.SAMPLE),
+    **dict.fromkeys(("patient", "subject", "subjectid", "donor", "donorid", "individual"), keys.PATIENT),
+    **dict.fromkeys(("time", "visit", "day", "days", "timelabel", "tp"), keys.TIMEPOINT),
+    **dict.fromkeys(("month", "timemonths", "monthspostinfusion", "mo"), keys.MONTHS),
+    **dict.fromkeys(("condition", "treatment", "arm", "response"), keys.GROUP),
+    **dict.fromkeys(("batchid", "run", "plate"), keys.BATCH),
+    **dict.fromkeys(("type", "sampletype"), keys.ROLE),
+}
+
+
+def _meant(name: str, absent: Sequence[str]) -> str:
+    """Return the column that a name which is not known may stand for, empty where it stands for none."""
+    folded = re.sub(r"[^a-z]", "", name.casefold())
+    other = _OTHER_NAMES.get(folded, "")
+    if other in absent:
+        # Without its required column a sheet cannot be read; optional ones are only asked for by their own name.
+        return other if other in REQUIRED else ""
+    close = difflib.get_close_matches(name.casefold(), list(absent), n=1, cutoff=0.7)
+    return close[0] if close else ""
+
+
 def _cell(row: Row, column: str) -> str:
     text = row.get(column)
     return "" if text.casefold() in _EMPTY else text
 
 
-def _complete(path: Path, table: Table, row: Row, problems: list[Problem]) -> dict[str, Any]:
-    """Return one row with all columns; append what is wrong with it to `problems`."""
-    where = f"{path}, line {row.line}"
+def _complete(path: Path, table: Table, row: Row, findings: Findings) -> dict[str, Any]:
+    """Return one row with all columns; what is wrong with it goes to `findings`."""
     role = _cell(row, keys.ROLE).casefold() or PATIENT_ROLE
     if role not in ROLES:
-        problems.append(Problem(where, f"role is {row.get(keys.ROLE)!r}", did_you_mean(role, ROLES)))
+        findings.cell(row.line, keys.ROLE, row.get(keys.ROLE), did_you_mean(role, ROLES))
     entry: dict[str, Any] = {column: _cell(row, column) for column in (*REQUIRED, *OPTIONAL)}
     # A sample may well be called "NA" or "-1"; only numbers and labels can be missing.
     entry[keys.SAMPLE] = row.get(keys.SAMPLE)
     entry[keys.ROLE] = role
     entry["own"] = {column: _cell(row, column) for column in table.columns}
-    entry["path"] = _existing(where, path.parent, row.get("file"), problems)
-    problems += _name_problems(where, entry[keys.SAMPLE])
-    months = _number(where, table, row, keys.MONTHS, problems)
-    problems += _visit_problems(where, entry)
+    entry["path"] = _existing(row, path.parent, findings)
+    _check_name(row, findings)
+    months = _number(table, row, keys.MONTHS, findings)
+    _check_visit(row, entry, findings)
     entry[keys.MONTHS] = months
     for column in _NUMBERS:
-        entry[column] = _number(where, table, row, column, problems)
+        entry[column] = _number(table, row, column, findings)
     return entry
 
 
-def _name_problems(where: str, sample: str) -> list[Problem]:
+def _check_name(row: Row, findings: Findings) -> None:
+    sample = row.get(keys.SAMPLE)
     if not sample:
-        return [Problem(where, f"{keys.SAMPLE} is empty", "give each file a name of its own")]
-    if "/" in sample or ":" in sample:
-        fix = "leave out slashes and colons: cells are named by it"
-        return [Problem(where, f"{keys.SAMPLE} is {sample!r}", fix)]
-    return []
+        findings.add(row.line, f"{keys.SAMPLE} is empty", "give each file a name of its own")
+    elif "/" in sample or ":" in sample:
+        findings.cell(row.line, keys.SAMPLE, sample, "leave out slashes and colons: cells are named by it")
 
 
-def _visit_problems(where: str, entry: Mapping[str, Any]) -> list[Problem]:
-    """Return what is missing of patient and time; a control needs neither."""
+def _check_visit(row: Row, entry: Mapping[str, Any], findings: Findings) -> None:
+    """Note what is missing of patient and time; a control needs neither."""
     empty = [column for column in _FILL_IN if not entry[column]]
     if not empty or entry[keys.ROLE] in (CONTROL_ROLE, FMO_ROLE):
-        return []
-    what = f"{', '.join(empty)} of sample {entry[keys.SAMPLE]!r} {'is' if len(empty) == 1 else 'are'} empty"
+        return
     fix = "; ".join([*(_FILL_IN[column] for column in empty), f"or give role {CONTROL_ROLE}"])
-    return [Problem(where, what, fix)]
+    columns = ", ".join(empty)
+    verb = "is" if len(empty) == 1 else "are"
+    texts = (f"{columns} of sample {{}} {verb} empty", f"{columns} of samples {{}} are empty")
+    findings.of_item(row.line, str(entry[keys.SAMPLE]), texts, fix)
 
 
-def _number(where: str, table: Table, row: Row, column: str, problems: list[Problem]) -> float:
+def _number(table: Table, row: Row, column: str, findings: Findings) -> float:
     """Return the number in a cell, NaN where it is empty; months may be negative."""
     text = _cell(row, column)
     value = table.number(text) if text else None
     if text and (value is None or (column in _NUMBERS and value < 0)):
-        problems.append(Problem(where, f"{column} is {row.get(column)!r}", _GIVE[column]))
+        findings.cell(row.line, column, row.get(column), _GIVE[column])
     return float("nan") if value is None else value
 
 
-def _existing(where: str, folder: Path, text: str, problems: list[Problem]) -> Path:
+def _existing(row: Row, folder: Path, findings: Findings) -> Path:
+    text = row.get("file")
     if not text:
-        problems.append(
-            Problem(where, "file is empty", "give the path of an FCS file, relative to the sheet")
-        )
+        findings.add(row.line, "file is empty", "give the path of an FCS file, relative to the sheet")
         return folder
     path = Path(text).expanduser()
     path = path if path.is_absolute() else folder / path
@@ -160,12 +190,15 @@ def _existing(where: str, folder: Path, text: str, problems: list[Problem]) -> P
     try:
         if path.is_file():
             return path.resolve()
-        what = f"file {text!r} is a folder" if path.is_dir() else f"file {text!r} does not exist"
-        problems.append(Problem(where, what, _nearest(path)))
-    except OSError as error:
-        problems.append(
-            Problem(where, f"file {text!r} cannot be reached: {error.strerror}", "check the path")
+        if _WINDOWS_PATH.match(text):
+            fix = "this is a path of a Windows computer: give the path on this one, absolute or relative to the sheet"
+        else:
+            fix = _nearest(path)
+        findings.add(
+            row.line, f"file {text!r} is a folder" if path.is_dir() else f"file {text!r} does not exist", fix
         )
+    except OSError as error:
+        findings.add(row.line, f"file {text!r} cannot be reached: {error.strerror}", "check the path")
     return path
 
 
