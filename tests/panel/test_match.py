@@ -98,6 +98,24 @@ def test_channels_without_mass_may_be_missing() -> None:
     assert match.notes == ("has no channel Residual",)
 
 
+def test_channels_named_by_antigens_alone_are_found_by_other_names_of_them() -> None:
+    panel = Panel.from_channels([("Time", ""), ("PD-1", ""), ("CD8a", ""), ("CD4", "")], instrument="Helios")
+    match = panel.match([("CD4", ""), ("CD279", ""), ("Time", ""), ("CD8", "")], where="a.fcs")
+    assert list(match.columns) == [2, 1, 3, 0]
+    assert match.notes == (
+        "channel 'PD-1' is 'CD279' there, another name of the antigen",
+        "channel 'CD8a' is 'CD8' there, another name of the antigen",
+    )
+    twice = panel.match([("CD4", ""), ("CD279", ""), ("PDCD1", ""), ("CD8", "")], where="a.fcs")
+    assert list(twice.columns) == [-1, -1, 3, 0]
+    assert "fits 2 channels of the file: 'CD279', 'PDCD1'" in twice.problems[0].what
+
+
+def test_no_column_is_given_to_two_names_of_one_antigen() -> None:
+    panel = Panel.from_channels([("PD-1", ""), ("CD279", ""), ("CD4", "")], instrument="Helios")
+    assert list(panel.match([("CD4", ""), ("CD279", "")], where="a.fcs").columns) == [-1, 1, 0]
+
+
 def test_another_antigen_in_the_file_is_noted_another_name_is_not() -> None:
     panel = panel_of(("Yb171Di", "GZMB"), ("Yb174Di", "PD-1"), ("Nd146Di", "CD8"))
     match = panel.match(

@@ -148,6 +148,15 @@ def test_a_marker_under_another_name_of_its_antigen_is_no_problem(folder: Path) 
     assert check(folder).problems == ()
 
 
+def test_two_names_of_one_antigen_in_a_panel_are_noted(folder: Path) -> None:
+    (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD57,", ",CD279,"))
+    settings(folder, panel="panel.csv")
+    result = check(folder)
+    assert not result.problems
+    (note,) = [note for note in result.notes if "one antigen" in note]
+    assert note == "the panel has 'CD279', 'PD1': names of one antigen, each found by its own name only"
+
+
 @pytest.mark.parametrize(
     ("line", "where"), [("seed: 1", "gating"), ("clustering: {markers: [Ki67, CD11b]}", "clustering.markers")]
 )

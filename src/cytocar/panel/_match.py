@@ -56,6 +56,7 @@ def match_channels(
         search.by_isotope(row)
     for row in range(len(wanted)):
         search.by_mass(row)
+        search.by_antigen(row)
     columns, notes = search.columns, search.notes
     absent = [
         want.channel
@@ -124,6 +125,30 @@ class _Search:
             )
         else:
             self.problems.append(_missing(want, names, self._channels, self._where))
+
+    def by_antigen(self, row: int) -> None:
+        """Find a channel named by its antigen alone that the file has under another name of it."""
+        want = self._wanted[row]
+        if (
+            self.columns[row] >= 0
+            or want.isotope is not None
+            or want.role != "marker"
+            or row in self._ambiguous
+        ):
+            return
+        names = [
+            pnn if isotope is None else ""
+            for (pnn, _), isotope in zip(self._channels, self.isotopes, strict=True)
+        ]
+        fits = [column for column in marker_index(names).positions(want.marker) if column not in self.columns]
+        if len(fits) > 1:
+            self._ambiguous.add(row)
+            self.problems.append(self._several(want, fits))
+        elif fits:
+            self.columns[row] = fits[0]
+            self.notes.append(
+                f"channel {want.channel!r} is {names[fits[0]]!r} there, another name of the antigen"
+            )
 
     def _several(self, want: Wanted, fits: Sequence[int]) -> Problem:
         names = ", ".join(repr(self._channels[column][0]) for column in fits)

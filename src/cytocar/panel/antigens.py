@@ -28,6 +28,12 @@ from cytocar.panel.names import antigen_key, marker_key
 _CLONE: Final = re.compile(
     r"(?P<name>.+?)(?:[ _]*[(\[](?P<clone>[^()\[\]]+)[)\]]|[ _]+clone[ _]+(?P<after>.+))", re.IGNORECASE
 )
+# Clones have a digit in them; words without one may make another antigen of it (RA, beta, cleaved, tetramer), and so
+# does a place in the protein (pY705, K27ac, D175).
+_LIKE_A_CLONE: Final = re.compile(r"[0-9]|polyclonal", re.IGNORECASE)
+_SITE: Final = re.compile(
+    r"p?[STYDKR]?[0-9]{2,4}(?:ac|me[0-9])?(?:[/,]p?[STYDKR]?[0-9]{2,4}(?:ac|me[0-9])?)*"
+)
 _WORD: Final = re.compile(r"[^\W_]+\+?")
 # What tells channels of one name apart, see `Panel.from_channels`.
 _ISOTOPE_AFTER: Final = re.compile(r"_[0-9]{2,3}[A-Z][a-z]?$")
@@ -99,11 +105,18 @@ def without_clone(marker: str) -> str:
     --------
     >>> without_clone("CD4 (RPA-T4)"), without_clone("CD197 (CCR7)"), without_clone("CD3 clone UCHT1")
     ('CD4', 'CD197 (CCR7)', 'CD3')
+    >>> without_clone("CD45 (RA)"), without_clone("STAT3 (pY705)"), without_clone("CD1d (tetramer)")
+    ('CD45 (RA)', 'STAT3 (pY705)', 'CD1d (tetramer)')
     """
     match = _CLONE.fullmatch(marker)
-    if match is None or not antigen(match["name"]):
+    if match is None or antigen(marker) or not antigen(match["name"]):
         return marker
-    return marker if antigen(match["clone"] or "") else match["name"]
+    said = match["clone"] or ""
+    return (
+        match["name"]
+        if match["after"] or (_LIKE_A_CLONE.search(said) and not _SITE.fullmatch(said))
+        else marker
+    )
 
 
 def antigens(marker: str) -> frozenset[str]:
@@ -221,6 +234,21 @@ def marker_index(markers: Iterable[str]) -> MarkerIndex:
 @lru_cache(maxsize=64)
 def _index(markers: tuple[str, ...]) -> MarkerIndex:
     return MarkerIndex(markers)
+
+
+def of_one_antigen(markers: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the markers that are names of one antigen, where there are several: only their own names tell them apart.
+
+    Examples
+    --------
+    >>> of_one_antigen(["CD279", "CD3", "PD-1"])
+    [('CD279', 'PD-1')]
+    """
+    groups: dict[str, list[str]] = {}
+    for marker in markers:
+        if meant := antigen(marker):
+            groups.setdefault(meant, []).append(marker)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def resolve(name: str, markers: Iterable[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cytocar.panel.antigens import antigens
+from cytocar.panel.car_reagents import car_reagents
 
 CLASSES: Final = ("type", "state", "none")
 
@@ -19,7 +20,7 @@ _TYPES: Final = frozenset(
         "cd79a", "cd79b", "cd94", "cd95", "cd103", "cd117", "cd123", "cd127", "cd138", "cd141", "cd161",
         "cd203c", "cd209", "cd235ab", "cd235cd61", "cd303", "cd304", "ccr4", "ccr6", "ccr7", "ccr10",
         "clec9a", "crth2", "cx3cr1", "cxcr3", "cxcr5", "fceria", "foxp3", "igd", "igm", "klrg1", "nkp46",
-        "nkg2a", "siglec8", "tcrab", "tcrgd", "tcrvd1", "tcrvd2", "tcrva72", "vhh", "car", "carid",
+        "nkg2a", "siglec8", "tcrab", "tcrgd", "tcrvd1", "tcrvd2", "tcrva72",
     )
 )
 # fmt: on
@@ -46,4 +47,6 @@ def guess_class(marker: str, role: str) -> str:
     """
     if role != "marker":
         return "none"
-    return "type" if antigens(marker) & _TYPES else "state"
+    # What shows a CAR tells CAR-T cells from others, whichever reagent it is.
+    shows_car = any(reagent.certain for reagent in car_reagents([marker]))
+    return "type" if shows_car or antigens(marker) & _TYPES else "state"

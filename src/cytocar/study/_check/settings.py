@@ -11,7 +11,7 @@ from cytocar._core.errors import ParameterError, Problem, did_you_mean
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import FMO_ROLE, PATIENT_ROLE
 from cytocar.io._study.folder import StudyParts
-from cytocar.panel.antigens import marker_hint, several
+from cytocar.panel.antigens import marker_hint, of_one_antigen, several
 from cytocar.study._check.clusters import cluster_problems
 from cytocar.study._tables.cohorts import confounding_table
 from cytocar.study._tables.questions import designed, questions
@@ -132,6 +132,11 @@ def study_notes(parts: StudyParts) -> Iterator[str]:
         if not patients.empty and len(timepoint_order(patients)) < 2:
             yield "there is one timepoint only: nothing is compared over time"
         yield from _cohort_remarks(parts.samples, parts.config)
+    if parts.panel is not None:
+        frame = parts.panel.frame
+        for group in of_one_antigen(frame.loc[frame[keys.ROLE] == "marker", keys.MARKER]):
+            names = ", ".join(repr(marker) for marker in group)
+            yield f"the panel has {names}: names of one antigen, each found by its own name only"
     if parts.panel is not None and parts.config is not None and parts.config.clean == "auto":
         roles = set(parts.panel.frame[keys.ROLE])
         for role, what in (
