@@ -307,3 +307,16 @@ def test_commands_of_a_study_come_first_in_the_help():
     ]
     assert names[:6] == ["demo", "simulate", "init", "check", "run", "report"]
     assert names[6:] == ["plan", "inspect", "normalize", "compensate", "debarcode", "gate", "concat"]
+
+
+def test_normalize_writes_files_without_beads_where_it_is_asked_to(tmp_path):
+    source = tmp_path / "plain.fcs"
+    rng = np.random.default_rng(0)
+    channels = [("Time", ""), ("Yb171Di", "171Yb_CD3"), ("Ir191Di", "191Ir_DNA1")]
+    write_events(source, rng.gamma(1, 20, (300, 3)).astype(np.float32), channels)
+    refused = cytocar_command("normalize", source, "-o", tmp_path / "a")
+    assert refused.returncode == 2
+    assert "--on-missing skip" in refused.stderr
+    done = cytocar_command("normalize", source, "-o", tmp_path / "b", "--on-missing", "skip")
+    assert done.returncode == 0
+    assert (tmp_path / "b" / "plain.fcs").is_file()

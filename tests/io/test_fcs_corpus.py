@@ -96,7 +96,7 @@ TABLE = [
     Expected("variable_int_example.fcs", "3.0", 2, 26, "I", "little", 6081, MIXED, [65536] * 25 + [11209599]),
 ]  # fmt: skip
 REFUSED = [
-    ("corrupted.fcs", "not an FCS file: it begins with b'oi21j0'"),
+    ("corrupted.fcs", "not an FCS file: it begins with 'oi21j0'"),
     (
         "sample_header.fcs",
         "20000 events need 2160000 bytes from byte 5912 on, but the file of 3931 bytes holds 0",

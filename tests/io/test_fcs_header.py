@@ -210,8 +210,8 @@ def test_names_and_ranges_that_are_missing_are_told(write_floats: Write) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not an FCS file: it begins with b''"),
-        (b"oi21j08cn\n", "not an FCS file: it begins with b'oi21j0'"),
+        (b"", "not an FCS file: it begins with nothing"),
+        (b"oi21j08cn\n", "not an FCS file: it begins with 'oi21j0'"),
         (b"FCS9.9" + b" " * 60, "FCS version '9.9' is not supported; supported are 2.0, 3.0, 3.1, 3.2"),
         (b"FCS3.0    ", "HEADER ends after 10 bytes"),
         (b"FCS3.0        58     9x9" + b"       0" * 4, "HEADER has '9x9"),
@@ -229,5 +229,18 @@ def test_what_is_no_fcs_file_is_refused(tmp_path: Path, content: bytes, message:
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FcsError, match=r"nowhere\.fcs: cannot be read: No such file"):
         read_header(tmp_path / "nowhere.fcs")
-    with pytest.raises(FcsError, match="cannot be read: Is a directory"):
+    with pytest.raises(FcsError, match="this is a folder"):
         read_header(tmp_path)
+
+
+def test_a_folder_is_named_as_one(tmp_path: Path) -> None:
+    with pytest.raises(FcsError, match="this is a folder") as caught:
+        read_header(tmp_path)
+    assert caught.value.fix.endswith("/*.fcs")
+
+
+def test_bytes_that_are_no_text_are_shown_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "a.fcs"
+    path.write_bytes(b"\x00\x01\x02abcdefgh")
+    with pytest.raises(FcsError, match="it begins with the bytes 00 01 02 61 62 63"):
+        read_header(path)

@@ -144,6 +144,8 @@ def parse_yaml(text: str, *, start: str) -> tuple[YamlText | None, list[Problem]
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = f"is not YAML: {error.problem or error.context}"
         fix = "quote texts that hold ':' or '#', indent with blanks, and close every bracket and quote"
+        if "\\t" in (error.problem or ""):
+            what, fix = "is not YAML: the line is indented with a TAB", "indent with blanks"
         return None, [Problem(where, what, fix)]
     except yaml.reader.ReaderError as error:
         where = f"line {len(text[: error.position].splitlines()) or 1}"

@@ -79,6 +79,10 @@ def normalize(
         Path | None, typer.Option("--baseline", help="A baseline.csv that an earlier normalisation wrote.")
     ] = None,
     keep_beads: Annotated[bool, typer.Option("--keep-beads", help="Leave the beads in the files.")] = False,
+    on_missing: Annotated[
+        str,
+        typer.Option("--on-missing", help="Files without beads: raise, or skip to write them as they are."),
+    ] = "raise",
     panel: PanelOption = None,
     deidentify: Deidentify = False,
 ) -> None:
@@ -86,7 +90,13 @@ def normalize(
     from cytocar import pp
 
     table = pp.normalize_files(
-        files, out, baseline=baseline, keep_beads=keep_beads, panel=panel, deidentify=deidentify
+        files,
+        out,
+        baseline=baseline,
+        keep_beads=keep_beads,
+        on_missing=on_missing,
+        panel=panel,
+        deidentify=deidentify,
     )
     shown = table[[keys.SAMPLE, "n_beads", "spread_before", "spread_after", "events", "events_written"]]
     print_table("beads: largest over smallest smoothed signal, before and after", shown)

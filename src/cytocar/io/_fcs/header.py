@@ -141,6 +141,10 @@ def read_header(
     ('3.1', 3, '171Yb_CD3')
     """
     path = Path(path)
+    if path.is_dir():
+        raise FcsError(
+            "this is a folder", where=str(path), fix=f"name the FCS files in it, such as {path}/*.fcs"
+        )
     if data_set < 0:
         raise ParameterError(f"data_set is {data_set}", fix="data sets are counted from 0")
     try:
@@ -193,6 +197,14 @@ def truncated(header: FcsHeader) -> FcsError:
     )
 
 
+def _shown(raw: bytes) -> str:
+    """Return the first bytes of a file as a person would type them."""
+    if not raw:
+        return "nothing"
+    text = raw.decode("latin-1")
+    return repr(text) if text.isprintable() else f"the bytes {raw.hex(' ')}"
+
+
 def _read_keywords(
     stream: BinaryIO, path: Path, start: int, file_bytes: int
 ) -> tuple[str, dict[str, str], list[str], tuple[int, int]]:
@@ -201,7 +213,7 @@ def _read_keywords(
     head = stream.read(HEADER_BYTES)
     if head[:3] != b"FCS":
         raise FcsError(
-            f"not an FCS file: it begins with {head[:6]!r}, an FCS file with b'FCS3.0' or the like",
+            f"not an FCS file: it begins with {_shown(head[:6])}, expected 'FCS3.0' or the like",
             where=str(path),
         )
     version = head[3:6].decode("latin-1")

@@ -192,7 +192,7 @@ def _common_baseline(sources: Sequence[Path], reading: _Reading, settings: BeadS
             check_baseline(adata, settings.baseline, [beads])
     if faults and settings.on_missing == "raise":
         lines = [f"  {name}: {why}" for name, why in faults.items()]
-        way_out = "leave these files out, or write them as they are with on_missing='skip'"
+        way_out = "leave them out, or write them as they are: on_missing='skip', on the command line --on-missing skip"
         raise StateError("\n".join(["these files cannot be normalised to beads:", *lines, way_out]))
     if settings.baseline is not None:
         return dict(settings.baseline)
