@@ -117,7 +117,7 @@ def car_strategy(panel: Panel, tubes: Tubes | None = None) -> PanelStrategy | No
     missing = [
         name
         for name, threshold in tree.thresholds.items()
-        if name not in (car, "CAR") and not any(panel.find(marker) for marker in threshold.markers)
+        if name not in (car, "CAR") and not _candidates(panel, threshold)
     ]
     bound = _ALSO_BOUND.get(_usual_name(reagent), "") if reagent.kind == "marker_gene" else ""
     gone = dict.fromkeys([*missing, *([bound] if bound in tree.thresholds else [])])
@@ -142,7 +142,15 @@ def car_strategy(panel: Panel, tubes: Tubes | None = None) -> PanelStrategy | No
         )
     left_out = {name: _meaning(name, gone, missing, reagent) for name in gone}
     text = _text(whole, tree, reagent, left_out, missing, why)
-    return PanelStrategy(tree, reagent, text, tuple(_notes(found, reagent, left_out, why)))
+    notes = [*_ambiguous(whole, panel, car), *_notes(found, reagent, left_out, why)]
+    return PanelStrategy(tree, reagent, text, tuple(notes))
+
+
+def _ambiguous(whole: GateTree, panel: Panel, car: str) -> Iterator[str]:
+    for name, threshold in whole.thresholds.items():
+        fits = _candidates(panel, threshold)
+        if name != car and len(fits) > 1:
+            yield f"gating.yaml: {name} may be {' or '.join(fits)}: gated by {fits[0]}; write the other one if it is meant"
 
 
 def _antibodies(panel: Panel) -> list[str]:
@@ -202,8 +210,14 @@ def _swapped(marker: str, old: str, reagent: CarReagent) -> str:
 
 def _spelled(threshold: Threshold, panel: Panel) -> Threshold:
     """Return a threshold whose marker is the panel's, where the panel has it under another of its names."""
-    own = next((found for marker in threshold.markers if (found := panel.find(marker))), None)
-    return threshold if own is None or own in threshold.markers else replace(threshold, markers=(own,))
+    own = next(iter(_candidates(panel, threshold)), None)
+    return threshold if own is None or panel.candidates(*threshold.markers) == (own,) and own in threshold.markers else replace(threshold, markers=(own,))
+
+
+def _candidates(panel: Panel, threshold: Threshold) -> list[str]:
+    """Return the antibodies of a panel that the marker of a threshold may be; a barcode of the same antigen is none."""
+    antibodies = set(_antibodies(panel))
+    return [marker for marker in panel.candidates(*threshold.markers) if marker in antibodies]
 
 
 def _plot_spelled(plot: Plot, whole: GateTree, panel: Panel) -> Plot:
