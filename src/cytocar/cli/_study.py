@@ -102,7 +102,8 @@ def check(
         say(f"note: {note}")
     if result.problems:
         raise StudyError(result.problems)
-    say("no problems found")
+    say(f"plan: {result.plan}")
+    say(result.plan.verdict)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from cytocar.io._study.folder import (
 from cytocar.study._check.deep import DeepFile, deep_problems
 from cytocar.study._check.files import file_problems
 from cytocar.study._check.gating import load_strategy
+from cytocar.study._check.plan import Plan, plan_of
 from cytocar.study._check.settings import load_spillover_matrix, setting_problems, study_notes
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class CheckResult:
         The matrix that files are compensated with; None where they are not, or it comes from single stains.
     files
         With `deep`, one entry per file that could be read whole.
+    plan
+        What a run will do and what it will not; empty where there are problems.
     """
 
     problems: tuple[Problem, ...]
@@ -47,6 +50,7 @@ class CheckResult:
     strategy: Strategy | None = None
     spillover: Spillover | None = None
     files: tuple[DeepFile, ...] = ()
+    plan: Plan = field(default_factory=Plan)
 
 
 def check(study: str | os.PathLike[str], *, deep: bool = False) -> CheckResult:
@@ -92,4 +96,5 @@ def check(study: str | os.PathLike[str], *, deep: bool = False) -> CheckResult:
     if problems or parts.config is None or parts.panel is None or parts.samples is None:
         return CheckResult(tuple(problems), tuple(notes), files=tuple(files))
     folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)
-    return CheckResult((), tuple(notes), folder, strategy, spillover, tuple(files))
+    plan = Plan() if strategy is None else plan_of(folder.panel, folder.samples, folder.config, strategy)
+    return CheckResult((), tuple(notes), folder, strategy, spillover, tuple(files), plan)

@@ -150,7 +150,7 @@ def _ambiguous(whole: GateTree, panel: Panel, car: str) -> Iterator[str]:
     for name, threshold in whole.thresholds.items():
         fits = _candidates(panel, threshold)
         if name != car and len(fits) > 1:
-            yield f"gating.yaml: {name} may be {' or '.join(fits)}: gated by {fits[0]}; write the other one if it is meant"
+            yield f"gating.yaml: {name} may be {' or '.join(fits)}: gated by {fits[0]}; name the other if it is meant"
 
 
 def _antibodies(panel: Panel) -> list[str]:
@@ -211,7 +211,8 @@ def _swapped(marker: str, old: str, reagent: CarReagent) -> str:
 def _spelled(threshold: Threshold, panel: Panel) -> Threshold:
     """Return a threshold whose marker is the panel's, where the panel has it under another of its names."""
     own = next(iter(_candidates(panel, threshold)), None)
-    return threshold if own is None or panel.candidates(*threshold.markers) == (own,) and own in threshold.markers else replace(threshold, markers=(own,))
+    found_as_it_is = panel.candidates(*threshold.markers) == (own,) and own in threshold.markers
+    return threshold if own is None or found_as_it_is else replace(threshold, markers=(own,))
 
 
 def _candidates(panel: Panel, threshold: Threshold) -> list[str]:

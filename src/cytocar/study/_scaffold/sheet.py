@@ -64,6 +64,8 @@ def guess_sheet(paths: Sequence[Path], headers: Sequence[FcsHeader], panel: Pane
     names = [path.stem for path in paths]
     folders = [path.parts[:-1] for path in paths]
     guesses = guess_samples(_stems(paths))
+    roles, tubes, said = _roles(names, guesses, headers, panel)
+    guesses = _of_patients(_stems(paths), guesses, roles)
     sources = {}
     if any(guess.patient_id for guess in guesses):
         sources[keys.PATIENT] = "the file names"
@@ -80,7 +82,6 @@ def guess_sheet(paths: Sequence[Path], headers: Sequence[FcsHeader], panel: Pane
     batches, source = _batches(names, folders, headers)
     if batches:
         sources[keys.BATCH] = source
-    roles, tubes, said = _roles(names, guesses, headers, panel)
     return GuessedSheet(
         guesses, roles, batches, tubes, [*_left_to_the_user(guesses, roles), *_told(sources), *said]
     )
@@ -111,6 +112,20 @@ def _roles(
         if (which := [sample for sample, (own, _) in of.items() if own == role])
     ]
     return [role for role, _ in found], tubes, said
+
+
+def _of_patients(stems: Sequence[str], guesses: Sequence[Guess], roles: Sequence[str]) -> list[Guess]:
+    """Return the guesses with patients and groups as the names of patients' files alone say them."""
+    own = [role == PATIENT_ROLE for role in roles]
+    if all(own):
+        return list(guesses)
+    again = iter(guess_samples([stem for stem, is_own in zip(stems, own, strict=True) if is_own]))
+    return [
+        replace(guess, patient_id=(new := next(again)).patient_id, group=new.group)
+        if is_own
+        else replace(guess, group="")
+        for guess, is_own in zip(guesses, own, strict=True)
+    ]
 
 
 def _batches(
