@@ -127,6 +127,7 @@ _GREEK: Final = str.maketrans(
     "abgdezhqiklmnxoprsstufcyw",
 )
 _GREEK_WORDS: Final = re.compile("alpha|beta|gamma|delta|epsilon|zeta|kappa|lambda")
+_PROVISIONAL: Final = re.compile(r"^cdw(?=[0-9])")
 _PUNCTUATION: Final = re.compile(r"[^\w+]|_")
 _IGNORED: Final = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 
@@ -337,9 +338,11 @@ def marker_key(name: str) -> str:
 def antigen_key(name: str) -> str:
     """Return the form in which names of antigens are looked up: `marker_key`, of letters, digits and ``+`` alone.
 
+    A provisional number (CDw199) is the number.
+
     Examples
     --------
     >>> antigen_key("F4/80") == antigen_key("F480") and antigen_key("PD.1") == antigen_key("PD-1")
     True
     """
-    return _PUNCTUATION.sub("", marker_key(name))
+    return _PROVISIONAL.sub("cd", _PUNCTUATION.sub("", marker_key(name)))
