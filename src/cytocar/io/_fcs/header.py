@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from cytocar._core.errors import FcsError, ParameterError
-from cytocar.io._fcs.offsets import delimited_segment, place_data
+from cytocar.io._fcs.extent import TextSegment, find_text
+from cytocar.io._fcs.offsets import Around, delimited_segment, offset_doubts, place_data
 from cytocar.io._fcs.text import parse_text
 
 VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
 HEADER_BYTES: Final = 58
+# How many bytes of a gap are looked at.
+_MOST_BETWEEN: Final = 1 << 20
 # Width of a value of each floating type.
 _BITS: Final = {"F": 32, "D": 64}
 
@@ -159,7 +162,7 @@ def read_header(
                     header = _read_data_set(stream, path, start, file_bytes, data_set)
                     keywords = header.keywords
                 else:
-                    keywords = _read_keywords(stream, path, start, file_bytes)[1]
+                    keywords = _read_keywords(stream, path, start, file_bytes).keywords
                 n_data_sets += 1
                 following = _integer(keywords.get("$NEXTDATA", "0") or "0")
                 if not following:
@@ -205,10 +208,20 @@ def _shown(raw: bytes) -> str:
     return repr(text) if text.isprintable() else f"the bytes {raw.hex(' ')}"
 
 
-def _read_keywords(
-    stream: BinaryIO, path: Path, start: int, file_bytes: int
-) -> tuple[str, dict[str, str], list[str], tuple[int, int]]:
-    """Return version, keywords, tolerances and the DATA offsets of HEADER of the data set at `start`."""
+@dataclass(frozen=True)
+class _Texts:
+    """What HEADER and TEXT of a data set say."""
+
+    version: str
+    keywords: dict[str, str]
+    tolerances: list[str]
+    in_header: tuple[int, int]
+    analysis: tuple[int, int]
+    text: TextSegment
+
+
+def _read_keywords(stream: BinaryIO, path: Path, start: int, file_bytes: int) -> _Texts:
+    """Return HEADER, TEXT and supplemental TEXT of the data set at `start`."""
     stream.seek(start)
     head = stream.read(HEADER_BYTES)
     if head[:3] != b"FCS":
@@ -225,58 +238,57 @@ def _read_keywords(
         )
     if len(head) < 26:
         raise FcsError(f"HEADER ends after {len(head)} bytes", where=str(path), fix=f"it has {HEADER_BYTES}")
-    text_begin, text_end, data_begin, data_end = _header_offsets(head, path)
+    (text_begin, text_end), (data_begin, data_end), analysis = _header_offsets(head, path)
     if not 0 < text_begin <= text_end or start + text_begin >= file_bytes:
         raise FcsError(
             f"HEADER puts TEXT at bytes {text_begin} to {text_end}, which is not within the file of "
             f"{file_bytes} bytes",
             where=str(path),
         )
-    tolerances = []
-    stream.seek(start + text_begin)
-    raw = stream.read(text_end - text_begin + 1)
-    if len(raw) < text_end - text_begin + 1:
+    if start + text_end >= file_bytes:
         raise FcsError(
             f"the file ends within TEXT: HEADER puts it at bytes {text_begin} to {text_end}, the file "
             f"has {file_bytes}",
             where=str(path),
         )
-    if text_end == data_begin and data_begin > text_begin:
-        # Writers that end DATA one byte late end TEXT one byte late too: with the first byte of DATA in it.
-        tolerances.append(f"TEXT ends one byte late, at byte {text_end}, where DATA begins")
-        raw = raw[:-1]
-    keywords, taken = parse_text(raw)
-    tolerances += taken
+    text = find_text(stream, start, (text_begin, text_end), data_begin)
+    keywords, taken = parse_text(text.raw)
+    if data_begin <= 0 and (stated := _integer(keywords.get("$BEGINDATA", ""))) > 0:
+        text = find_text(stream, start, (text_begin, text_end), stated)
+        keywords, taken = parse_text(text.raw)
+    tolerances = [*text.tolerances, *taken]
     begin, end = _integer(keywords.get("$BEGINSTEXT", "")), _integer(keywords.get("$ENDSTEXT", ""))
     if 0 < begin < end and begin != text_begin:
         stream.seek(min(start + begin, file_bytes))
         supplement = stream.read(end - begin + 1)
-        if supplement[:1] == raw[:1]:
+        if supplement[:1] == text.raw[:1]:
             more, taken = parse_text(supplement, segment="supplemental TEXT")
             tolerances += taken
             keywords = {**more, **keywords}
         else:
             tolerances.append(
                 f"supplemental TEXT at bytes {begin} to {end} does not begin with the delimiter of TEXT "
-                f"{raw[:1]!r}: ignored"
+                f"{text.raw[:1]!r}: ignored"
             )
-    return version, keywords, tolerances, (data_begin, data_end)
+    return _Texts(version, keywords, tolerances, (data_begin, data_end), analysis, text)
 
 
-def _header_offsets(head: bytes, path: Path) -> tuple[int, int, int, int]:
-    """Return first and last byte of TEXT and of DATA."""
+def _header_offsets(head: bytes, path: Path) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return first and last byte of TEXT, of DATA and of ANALYSIS."""
     offsets = []
     for position, name in ((10, "begin"), (18, "end"), (26, "DATA begin"), (34, "DATA end")):
         text = head[position : position + 8].decode("latin-1").strip(" \0")
-        if text and not re.fullmatch(r"-?\d+", text):
+        if text and not re.fullmatch(r"-?[0-9]+", text):
             raise FcsError(f"HEADER has {text!r} where the {name} offset should be a number", where=str(path))
         offsets.append(int(text or 0))
-    text_begin, text_end, data_begin, data_end = offsets
-    return text_begin, text_end, data_begin, data_end
+    # ANALYSIS is not read: what is no number there is taken for none.
+    analysis = (_integer(head[42:50].decode("latin-1")), _integer(head[50:58].decode("latin-1")))
+    return (offsets[0], offsets[1]), (offsets[2], offsets[3]), analysis
 
 
 def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, data_set: int) -> FcsHeader:
-    version, keywords, tolerances, in_header = _read_keywords(stream, path, start, file_bytes)
+    texts = _read_keywords(stream, path, start, file_bytes)
+    keywords, tolerances = texts.keywords, texts.tolerances
     mode = _required(keywords, "$MODE", path, tolerances, default="L").upper()
     if mode != "L":
         raise FcsError(
@@ -293,19 +305,22 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
     row_bytes = _row_bytes(channels, path)
     in_text = (_integer(keywords.get("$BEGINDATA", "")), _integer(keywords.get("$ENDDATA", "")))
     if delimited:
-        begin, n_bytes = delimited_segment(in_header, in_text, path)
+        begin, n_bytes = delimited_segment(texts.in_header, in_text, path)
         if total is None:
             raise FcsError(
                 "$TOT is missing, and the number of events cannot be determined without it", where=str(path)
             )
     else:
+        around = _around(stream, texts, start, file_bytes)
         begin, n_bytes, total, taken = place_data(
-            in_header, in_text, row_bytes=row_bytes, total=total, available=file_bytes - start, path=path
+            texts.in_header, in_text, row_bytes=row_bytes, total=total, around=around, path=path
         )
         tolerances += taken
+        if n_bytes:
+            tolerances += _doubts(stream, start, begin, n_bytes, around)
     return FcsHeader(
         path=path,
-        version=version,
+        version=texts.version,
         keywords=keywords,
         channels=channels,
         n_events=total,
@@ -319,6 +334,43 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
     )
 
 
+def _around(stream: BinaryIO, texts: _Texts, start: int, file_bytes: int) -> Around:
+    """Return what lies around DATA, by offsets from the start of the data set."""
+    keywords, available = texts.keywords, file_bytes - start
+    segments = [
+        texts.analysis,
+        *(
+            (_integer(keywords.get(f"$BEGIN{name}", "")), _integer(keywords.get(f"$END{name}", "")))
+            for name in ("ANALYSIS", "STEXT")
+        ),
+    ]
+    following = _integer(keywords.get("$NEXTDATA", ""))
+    if 0 < following < available:
+        stream.seek(start + following)
+        if stream.read(3) == b"FCS":
+            segments.append((following, available - 1))
+    return Around(
+        text_begin=texts.text.begin,
+        text_end=texts.text.end,
+        overran=texts.text.goes_on,
+        overran_surely=texts.text.is_sure,
+        available=available,
+        segments=tuple((first, last) for first, last in segments if 0 < first <= last),
+    )
+
+
+def _doubts(stream: BinaryIO, start: int, begin: int, n_bytes: int, around: Around) -> list[str]:
+    """Return why DATA may lie elsewhere, by the bytes before and behind it."""
+    end = begin + n_bytes
+    others = [around.text_begin, *(first for first, _ in around.segments)]
+    stop = min([around.available, *(first for first in others if first >= end)])
+    stream.seek(start + around.text_end + 1)
+    gap = stream.read(min(max(begin - around.text_end - 1, 0), _MOST_BETWEEN))
+    stream.seek(start + end)
+    tail = stream.read(min(max(stop - end, 0), _MOST_BETWEEN))
+    return offset_doubts(begin, n_bytes, gap, tail, around)
+
+
 def _channels(
     keywords: dict[str, str], datatype: str, path: Path, tolerances: list[str]
 ) -> tuple[Channel, ...]:
@@ -327,6 +379,11 @@ def _channels(
     count = _number(_required(keywords, "$PAR", path), "$PAR", path)
     if count < 1:
         raise FcsError(f"$PAR is {count}", where=str(path), fix="a file has at least one channel")
+    if count > len(keywords):
+        raise FcsError(
+            f"$PAR is {count}, but TEXT has only {len(keywords)} keywords, and each channel needs its $PnB",
+            where=str(path),
+        )
     missing = [f"$P{n}B" for n in range(1, count + 1) if f"$P{n}B" not in keywords]
     if missing:
         raise FcsError(

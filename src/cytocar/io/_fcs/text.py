@@ -44,6 +44,19 @@ def parse_text(raw: bytes, *, segment: str = "TEXT") -> tuple[dict[str, str], li
     return keywords, unfinished + ambiguous
 
 
+def is_complete(raw: bytes) -> bool:
+    """Whether a segment holds whole pairs and ends with its delimiter, apart from padding.
+
+    Examples
+    --------
+    >>> is_complete(b"/$PAR/2/"), is_complete(b"/$PAR/"), is_complete(b"/$PAR/2")
+    (True, False, False)
+    """
+    delimiter = raw[:1]
+    kept = raw.rstrip(b" \0\r\n\t".replace(delimiter, b"")) if delimiter else raw
+    return len(kept) > 1 and kept.endswith(delimiter) and not _pairs_of(kept, "TEXT")[1]
+
+
 def _pairs_of(raw: bytes, segment: str) -> tuple[list[tuple[bytes, bytes]], list[str]]:
     """Return keys and values as they are stored, and the tolerances taken."""
     delimiter = raw[:1]
