@@ -56,6 +56,27 @@ class PopulationWords:
         """What a share is of, where there is little room: ``CD45+``, or ``cells``."""
         return self.denominator or _ROOT
 
+    def say(self, text: str) -> str:
+        """Return a fixed sentence about CAR-T cells, host T cells and CD45+ cells in these words.
+
+        Names of samples and the like may hold the same words: they are put in afterwards.
+
+        Examples
+        --------
+        >>> PopulationWords("CAR+", "CAR-negative", "").say("CAR-T cells beside host T cells, % of CD45+ cells")
+        'CAR+ cells beside CAR-negative cells, % of cells'
+        """
+        if self == _DEFAULT:
+            return text
+        for default, now in (
+            (_DEFAULT.denominator_cells, self.denominator_cells),
+            (_DEFAULT.denominator, self.of_denominator),
+            (_DEFAULT.car, self.car),
+            (_DEFAULT.host, self.host),
+        ):
+            text = text.replace(default, now)
+        return text
+
     def title(self, compartment: str) -> str:
         """Return what a compartment is called at the head of a panel."""
         called = {keys.CAR: self.car, keys.HOST: self.host, keys.CELLS: "all cells"}.get(

@@ -120,14 +120,15 @@ def run(
     with progress() as shown:
         summary = run_study(study, out, workers=workers, progress=shown)
     if summary.car_frequency is not None:
-        print_table("CAR-T cells", _frequency_for_people(summary.car_frequency))
+        table = _frequency_for_people(summary.car_frequency, summary.words.of_denominator)
+        print_table(summary.words.car_cells, table)
     say(f"done in {summary.seconds:.0f} s")
     say(f"report: {summary.report}")
 
 
-def _frequency_for_people(table: pd.DataFrame) -> pd.DataFrame:
+def _frequency_for_people(table: pd.DataFrame, of: str) -> pd.DataFrame:
     shown = table[[keys.SAMPLE, keys.TIMEPOINT, "n_cd45", "n_car"]].copy()
-    shown["% of CD45+"] = [
+    shown[f"% of {of}"] = [
         f"{row.pct_of_cd45:.3f} ({row.pct_low:.3f} to {row.pct_high:.3f})" for row in table.itertuples()
     ]
     shown["call"] = table["call"]

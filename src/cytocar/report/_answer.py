@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import DETECTED, NOT_DETECTED
 from cytocar.report import _cohort
 from cytocar.report._caveats import caveats
@@ -57,8 +58,9 @@ def _of_patient(run: FinishedRun, at: str, ordered: pd.DataFrame) -> str:
     first, last = ordered.iloc[0], ordered.iloc[-1]
     if last["call"] == NOT_DETECTED:
         return _not_detected(at, last)
+    of = words().denominator_cells
     text = (
-        f"{at} {last[keys.TIMEPOINT]} CAR-T cells were {percent(last['pct_of_cd45'])} % of CD45+ cells "
+        f"{at} {last[keys.TIMEPOINT]} {words().car_cells} were {percent(last['pct_of_cd45'])} % of {of} "
         f"(95 % interval {percent(last['pct_low'])} to {percent(last['pct_high'])}; {int(last['n_car']):,} of "
         f"{int(last['n_cd45']):,} cells)"
     )
@@ -72,16 +74,17 @@ def _of_patient(run: FinishedRun, at: str, ordered: pd.DataFrame) -> str:
 
 
 def _not_detected(at: str, last: Any) -> str:
+    of, car = words().denominator_cells, words().car_cells
     if np.isfinite(last["lob_events"]):
         return (
-            f"{at} {last[keys.TIMEPOINT]} no CAR-T cells were detected: {int(last['n_car']):,} events in the gate "
+            f"{at} {last[keys.TIMEPOINT]} no {car} were detected: {int(last['n_car']):,} events in the gate "
             f"are no more than the background allows (limit of blank {last['lob_events']:g} events); "
-            f"at most {percent(last['pct_high'])} % of CD45+ cells."
+            f"at most {percent(last['pct_high'])} % of {of}."
         )
     return (
-        f"{at} {last[keys.TIMEPOINT]} {int(last['n_car']):,} events are in the CAR-T gate. What the gate catches "
-        f"without CAR-T cells is not known, and so few ({last['loq_events']:g} are needed) do not show that there are "
-        f"any; at most {percent(last['pct_high'])} % of CD45+ cells."
+        f"{at} {last[keys.TIMEPOINT]} {int(last['n_car']):,} events are in the {words().car} gate. What the gate "
+        f"catches without {car} is not known, and so few ({last['loq_events']:g} are needed) do not show that there "
+        f"are any; at most {percent(last['pct_high'])} % of {of}."
     )
 
 
@@ -111,10 +114,11 @@ def _of_many(table: pd.DataFrame) -> str:
     last = table.sort_values(keys.MONTHS, kind="stable").groupby(keys.PATIENT, sort=False).tail(1)
     calls = [f"{int((last['call'] == call).sum())} {text}" for call, text in CALLS.items()]
     present = last[last["call"] != NOT_DETECTED]["pct_of_cd45"]
-    text = f"CAR-T cells in the last sample of {len(last)} patients: {', '.join(reversed(calls))}."
+    text = f"{words().car_cells} in the last sample of {len(last)} patients: {', '.join(reversed(calls))}."
     if len(present):
+        of = words().denominator_cells
         text += (
-            f" Where there were any, they were {percent(present.median())} % of CD45+ cells in the middle "
+            f" Where there were any, they were {percent(present.median())} % of {of} in the middle "
             f"({percent(present.min())} to {percent(present.max())} %)."
         )
     return text
@@ -144,8 +148,9 @@ def _cells_to_quantify(row: Any) -> str:
     needed = row.get("cells_to_quantify", np.nan)
     if row["call"] != DETECTED or not np.isfinite(needed):
         return ""
+    of = words().denominator_cells
     return (
-        f" They are too few to quantify: it would take about {_round(needed):,} CD45+ cells at this share, "
+        f" They are too few to quantify: it would take about {_round(needed):,} {of} at this share, "
         f"{needed / row['n_cd45']:.2g} times as many as were acquired."
     )
 

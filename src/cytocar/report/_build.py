@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cytocar._core.files import write_text
+from cytocar._core.population_words import speaking_of, words
 from cytocar._core.progress import Progress, silent
 from cytocar.report import _changes, _clusters, _cohort, _frequency, _gates, _kinetics, _quality
 from cytocar.report._answer import Answer, answer
@@ -76,6 +77,12 @@ def build(out: str | Path, *, progress: Progress | None = None) -> Path:
     """
     folder = Path(out)
     run = load(folder)
+    with speaking_of(run.words):
+        return _build(run, progress)
+
+
+def _build(run: FinishedRun, progress: Progress | None) -> Path:
+    folder = run.folder
     say = progress or silent
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
@@ -106,7 +113,7 @@ def _draw(run: FinishedRun, figure: FigureOfRun, folder: Path) -> _Drawn:
     images = [(stem, _image(folder / f"{stem}.png")) for stem in stems[:PAGES_SHOWN]]
     return _Drawn(
         figure.stem,
-        figure.title,
+        words().say(figure.title),
         figure.caption_for(run),
         images[0][1],
         tuple(images[1:]),
@@ -138,9 +145,10 @@ def _page(run: FinishedRun, first: Answer, figures: list[_Drawn], prefix: str) -
         lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
-    title = run.provenance.get("settings", {}).get("title") or "Mass cytometry of CAR-T cells"
+    title = run.provenance.get("settings", {}).get("title") or f"Mass cytometry of {words().car_cells}"
     return environment.get_template("page.html.j2").render(
         title=title if run.has_car else run.provenance.get("settings", {}).get("title") or "Mass cytometry",
+        words=words(),
         answer=first,
         frequency=_frequency.chapter(run),
         changes=_changes.chapter(run),

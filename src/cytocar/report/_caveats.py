@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar.report import _cohort
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _staining(run: FinishedRun) -> list[str]:
     margin = run.provenance.get("settings", {}).get("compare", {}).get("margin", "the stated")
     return [
         "Two tubes differ in staining. A change over time is called only where it exceeds the change of the same "
-        f"marker in the host T cells of the same tubes, and a margin of {margin} arcsinh units."
+        f"marker in the {words().host_cells} of the same tubes, and a margin of {margin} arcsinh units."
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, UNCHANGED, UP
 from cytocar.report._figure import FigureOfRun, has
 from cytocar.report._format import Row, SmallTable
@@ -50,7 +51,7 @@ def _of_each_patient(judged: pd.DataFrame) -> list[SmallTable]:
         if comparison == "car vs host":
             for timepoint in reversed(list(dict.fromkeys(own[keys.TIMEPOINT]))):
                 at = own[own[keys.TIMEPOINT] == timepoint]
-                tables.append(_change_table(f"CAR-T against host T, {timepoint}", at))
+                tables.append(_change_table(f"{words().car} against {words().host}, {timepoint}", at))
         else:
             tables.append(_change_table(comparison, own))
     return tables
@@ -60,7 +61,7 @@ def _across(judged: pd.DataFrame) -> list[SmallTable]:
     """Return a table for each comparison whose unit is the patient."""
     tables = []
     for (comparison, timepoint), own in judged.groupby(["comparison", keys.TIMEPOINT], sort=False):
-        shown = "CAR-T against host T" if comparison == "car vs host" else str(comparison)
+        shown = f"{words().car} against {words().host}" if comparison == "car vs host" else str(comparison)
         when = f", {timepoint}" if timepoint else ""
         tables.append(_change_table(f"{shown}{when}, across patients", own, unit="patients"))
     return tables

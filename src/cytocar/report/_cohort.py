@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import decisions, keys
+from cytocar._core.population_words import words
 from cytocar.report._figures_cohort import FIGURES
 from cytocar.report._format import METHODS, Row, SmallTable, percent, records
 
@@ -22,8 +23,9 @@ SHOWN = 15
 """So many markers of clusters are shown of a question; all are in the table."""
 MOST = 0.5
 """A cluster separates by batch where more than this of its variance between samples lies between batches."""
+CAR_OF_CD45 = "CAR-T of CD45+"
+"""What the share of the cells with the CAR is called in tables."""
 _TIED = ("aliased", "partly aliased")
-_COMPARTMENTS = {keys.CAR: "CAR-T cells", keys.HOST: "host T cells", keys.CELLS: "cells"}
 
 
 def chapter(run: FinishedRun) -> dict[str, Any]:
@@ -144,8 +146,14 @@ def _kind(row: Any) -> str:
     if row.of in METHODS:
         return f"{METHODS[row.of]} clusters"
     if row.of == "subsets":
-        return f"subsets of {_COMPARTMENTS.get(row.compartment, row.compartment)}"
-    return str(row.of)
+        return f"subsets of {_cells_of(row.compartment)}"
+    return words().say(row.of) if row.of == CAR_OF_CD45 else str(row.of)
+
+
+def _cells_of(compartment: str) -> str:
+    """Return what the cells of a compartment are called."""
+    called = {keys.CAR: words().car_cells, keys.HOST: words().host_cells, keys.CELLS: "cells"}
+    return called.get(compartment, str(compartment))
 
 
 def _fold(row: Any) -> str:
@@ -210,7 +218,7 @@ def _shares(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:
         if (row.of, str(row.cluster)) in of_batch:
             note = "; ".join(filter(None, (note, "separates by batch")))
         cells = (
-            _kind(row) if row.of == "CAR-T of CD45+" else f"{_short(row)} {_called(run, row)}".strip(),
+            _kind(row) if row.of == CAR_OF_CD45 else f"{_short(row)} {_called(run, row)}".strip(),
             percent(100 * row.value_a) if np.isfinite(row.value_a) else "",
             percent(100 * row.value_b) if np.isfinite(row.value_b) else "",
             _fold(row) if np.isfinite(row.effect) else "",
@@ -247,7 +255,7 @@ _MODEL_ONLY = "p is below what exchanging labels can give in this design: it res
 
 
 def _short(row: Any) -> str:
-    return f"{_COMPARTMENTS[row.compartment]}:" if row.of == "subsets" else ""
+    return f"{_cells_of(row.compartment)}:" if row.of == "subsets" else ""
 
 
 def _markers(run: FinishedRun, rows: pd.DataFrame) -> SmallTable:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cytocar._core.population_words import words
+
 if TYPE_CHECKING:
     from cytocar.report._load import FinishedRun
 
@@ -34,7 +36,7 @@ class FigureOfRun:
 
     def caption_for(self, run: FinishedRun) -> str:
         """Return the caption."""
-        return self.caption if isinstance(self.caption, str) else self.caption(run)
+        return words().say(self.caption) if isinstance(self.caption, str) else self.caption(run)
 
 
 def has(*names: str) -> Callable[[FinishedRun], bool]:

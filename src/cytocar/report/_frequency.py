@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import NOT_DETECTED, QUANTIFIED
 from cytocar.report._figure import FigureOfRun, has
 from cytocar.report._format import CALLS, Row, SmallTable, interval, label, number, percent, records
@@ -53,9 +54,9 @@ def _calls(table: pd.DataFrame) -> SmallTable:
         rows.append(Row(cells, {QUANTIFIED: "good", NOT_DETECTED: "weak"}.get(row.call, "")))
     head = (
         "sample",
-        "CD45+ cells",
-        "CAR-T cells",
-        "% of CD45+ (95 % interval)",
+        words().denominator_cells,
+        words().car_cells,
+        f"% of {words().of_denominator} (95 % interval)",
         "background, events (at most)",
         "LoB / LoD / LoQ, events",
         "call",
@@ -84,7 +85,7 @@ def _subsets(run: FinishedRun) -> SmallTable:
         dn = host[(host[keys.SAMPLE] == sample) & (host[keys.SUBSET] == "DN")]["fraction"]
         cells.append(percent(100 * float(dn.iloc[0])) if len(dn) else "")
         rows.append(Row(tuple(cells)))
-    head = ("% of CAR-T (95 % interval)", *names, "DN, % of host T")
+    head = (f"% of {words().car} (95 % interval)", *names, f"DN, % of {words().host}")
     return SmallTable(head, tuple(rows), "subsets.csv")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cytocar._core import keys
 from cytocar._core import tables as csv_tables
 from cytocar._core.errors import Problem, StudyError
+from cytocar._core.population_words import PopulationWords, words_for
 from cytocar._core.vocabulary import CONTROL_ROLE, METHODS
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ class FinishedRun:
     def methods(self) -> list[str]:
         """The clusterings that the cells carry."""
         return [method for method in METHODS if method in self.cells.obs]
+
+    @cached_property
+    def words(self) -> PopulationWords:
+        """What its populations are called: as the strategy that it was gated by calls them."""
+        from cytocar.gate._exchange.stored import read_stored
+
+        applied = read_stored(self.provenance.get("strategy"))
+        return PopulationWords() if applied is None else words_for(applied.compartments, applied.denominator)
 
     @property
     def patient_frequency(self) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import decisions, keys, ordering
 from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import DOWN, INCONCLUSIVE, MARKER_CALLS, UNCHANGED, UP
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, grid
@@ -145,7 +146,7 @@ def arrange(
 
 def _at_timepoint(rows: pd.DataFrame, timepoint: str | None) -> tuple[pd.DataFrame, str]:
     """Return a comparison of CAR-T with host T cells within one timepoint, by default the last, and its heading."""
-    heading = "CAR-T against host T cells"
+    heading = f"{words().car} against {words().host_cells}"
     if keys.TIMEPOINT not in rows:
         return rows, heading
     times = ordering.sort_timepoints(inputs.texts(rows, keys.TIMEPOINT))
@@ -274,5 +275,5 @@ def _key(sheet: Sheet, left: float, host: bool) -> None:
     names: list[str] = list(MARKER_CALLS)
     if host:
         handles.append(Line2D([], [], color=style.DIM, linewidth=1.6))
-        names.append("host T cells of the same tubes")
+        names.append(f"{words().host_cells} of the same tubes")
     sheet.legend(left, 6.0, handles, names, ncols=len(names))

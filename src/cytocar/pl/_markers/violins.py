@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, palette
 from cytocar._core.errors import ParameterError
+from cytocar._core.population_words import words
 from cytocar.pl._markers.violin_panels import DENSE, NOTE, Looks, Panel, Violin, lay_out
 from cytocar.pl._page import fitted_text, inputs, style
 
@@ -284,7 +285,7 @@ def violins_car_vs_host(adata: AnnData, *, markers: Sequence[str] | None = None)
     times = panels[0].names
     looks = Looks(
         value_label=inputs.value_label(adata, chosen),
-        note=NOTE.replace("number: cells", "numbers: CAR-T over host T cells"),
+        note=NOTE.replace("number: cells", f"numbers: {words().car} over {words().host_cells}"),
         legend={name: palette.subset_colour(name) for name in _SIDES},
     )
     if len(times) > DENSE:

@@ -36,7 +36,7 @@ def label(text: object, longest: int = 24, *, spoken: bool = True) -> str:
     >>> print(label("$a$"))
     \$a\$
     """
-    name = style.WORDS.get(str(text), str(text)) if spoken else str(text)
+    name = style.in_words(str(text)) if spoken else str(text)
     # Control characters would make the SVG unreadable, line breaks would break the layout.
     clean = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in name)
     clean = " ".join(clean.split())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from cytocar._core import keys, palette
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import (
     DETECTED,
     DOWN,
@@ -82,14 +83,11 @@ CALL_MARKERS: Final[Mapping[str, str]] = {
 }
 
 WORDS: Final[Mapping[str, str]] = {
-    keys.CAR: "CAR-T",
-    keys.HOST: "Host T",
-    keys.CELLS: "All cells",
     keys.ALL: "all",
     "": "none",
     NOT_DETECTED: "not detected",
 }
-"""How a value of a table is called in a picture."""
+"""How a value of a table is called in a picture, beyond compartments."""
 
 _EXPRESSION = ("#E4E2DA", "#BFDCC3", "#63B7BD", "#2A77B4", "#1D2F73")
 """From not expressed (recedes into the paper) to high; the lightness falls steadily, so it also works in grey."""
@@ -183,6 +181,17 @@ def style() -> Iterator[None]:
     settings: Any = _settings()
     with matplotlib.rc_context(settings):
         yield
+
+
+def in_words(value: str) -> str:
+    """Return what a value of a table is called in a picture.
+
+    Examples
+    --------
+    >>> in_words("host"), in_words("not_detected"), in_words("5yr")
+    ('Host T', 'not detected', '5yr')
+    """
+    return WORDS.get(str(value), words().title(str(value)))
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:

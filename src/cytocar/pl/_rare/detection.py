@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cytocar._core import keys, palette
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import DETECTION_CALLS
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Box, Sheet, dress
@@ -111,7 +112,7 @@ def detection(frequency: pd.DataFrame, *, ax: Axes | None = None) -> Figure | Ax
     ticks = [0, *(10**k for k in range(int(np.ceil(np.log10(largest * 1.6))) + 1) if 10**k <= largest * 1.6)]
     ax.set_xticks(ticks, [fitted_text.count(tick) for tick in ticks])
     ax.set_xticks([], minor=True)
-    ax.set_xlabel("CAR-T events, with 95 % interval")
+    ax.set_xlabel(f"{words().car} events, with 95 % interval")
     if figure is None:
         return ax
     handles, texts = ax.get_legend_handles_labels()

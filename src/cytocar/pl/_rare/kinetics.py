@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import keys, ordering, palette
 from cytocar._core.errors import ParameterError
+from cytocar._core.population_words import words
 from cytocar._core.vocabulary import DETECTED, DETECTION_CALLS, NOT_DETECTED, QUANTIFIED
 from cytocar.pl._page import fitted_text, inputs, style
 from cytocar.pl._page.sheet import Sheet, grid, rows_of
@@ -233,7 +234,7 @@ def _draw(courses: Courses) -> Figure:
         _percent_axis(axes, courses.low, courses.high)
         _name_panel(axes, course, small=page.small)
         if position % page.columns == 0:
-            axes.set_ylabel("CAR-T, %" if page.small else "CAR-T, % of CD45+ cells")
+            axes.set_ylabel(words().say("CAR-T, %" if page.small else "CAR-T, % of CD45+ cells"))
         elif page.small:
             axes.tick_params(axis="y", labelleft=False)
         if position + page.columns >= n:
@@ -251,9 +252,9 @@ def _draw(courses: Courses) -> Figure:
 def _name_panel(axes: Axes, course: Course, *, small: bool) -> None:
     """Write the patient and the numbers of cells above a panel."""
     axes.set_title(fitted_text.label(course.patient, 9 if small else 18), pad=9 if small else 11)
-    counted = f"{fitted_text.n_range(course.points['n_car'])} CAR-T"
+    counted = f"{fitted_text.n_range(course.points['n_car'])} {words().car}"
     if not small:
-        counted += f" of {fitted_text.n_range(course.points['n_cd45'])[4:]} CD45+ cells"
+        counted += f" of {fitted_text.n_range(course.points['n_cd45'])[4:]} {words().denominator_cells}"
     axes.annotate(
         counted, (0, 1), xycoords="axes fraction", xytext=(0, 2.5), textcoords="offset points", size=style.SMALL,
         color=style.SOFT,

@@ -98,7 +98,7 @@ def _draw(shares: Shares) -> Figure:
     sheet = Sheet(len(shares.of) * (head + height + foot + 2) + 1)
     for row, (compartment, wide) in enumerate(shares.of.items()):
         top = row * (head + height + foot + 2) + head
-        title = fitted_text.label(style.WORDS.get(compartment, compartment))
+        title = fitted_text.label(style.in_words(compartment))
         axes = sheet.axes(Box(left, top, bars, height), label=f"{compartment} bars")
         _stack(axes, wide, shares.subsets, bars)
         sample_axis(axes, shares.names, bars)

@@ -7,12 +7,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cytocar._core.errors import StudyError
 from cytocar._core.files import write_text
+from cytocar._core.population_words import PopulationWords, speaking_of, words_for
 from cytocar._core.progress import Progress, silent
 from cytocar._core.provenance import plain
 from cytocar.study._check.check import check
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a finished run left: the folder, the report in it, the answer, and how long it took."""
+    """What a finished run left: the folder, the report, the answer, how long it took, what populations are called."""
 
     out: Path
     report: Path
     car_frequency: pd.DataFrame | None
     seconds: float
+    words: PopulationWords = field(default_factory=PopulationWords)
 
 
 def run(
@@ -88,7 +90,8 @@ def run(
     strategy = checked.strategy
     times: dict[str, float] = {}
 
-    with building(out) as partial:
+    spoken = words_for(strategy.compartments, strategy.denominator)
+    with building(out) as partial, speaking_of(spoken):
         with _timed(times, "files"):
             spillover = checked.spillover or from_single_stains(folder)
             results = process_all(folder, strategy, spillover, workers=workers, progress=say)
@@ -133,7 +136,8 @@ def run(
             report.build(partial, progress=say)
         # The report is drawn from the folder alone; only then is it known how long everything took.
         _write_record({**record, "seconds": {**times, "total": time.perf_counter() - began}}, partial)
-    return RunSummary(out, out / "report.html", tables.get("car_frequency"), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return RunSummary(out, out / "report.html", tables.get("car_frequency"), seconds, spoken)
 
 
 @contextmanager

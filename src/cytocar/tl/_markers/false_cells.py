@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar.tl._markers.calls import impurity_of
 from cytocar.tl._markers.cells import Cells, measured_or_zero
 from cytocar.tl._markers.groups import Floats, Group
@@ -62,4 +63,4 @@ def false_note(expected: float, most: float, n: int, label: str) -> str:
         return ""
     rest = "too many for a call" if too_many(expected, most, max(n, 1)) else "a call holds without them"
     number = f"about {min(expected, n):.1f}" + (f", at most {min(most, n):.1f}," if most > expected else "")
-    return f"{number} of {n} CAR-T cells at {label} may be false: {rest}"
+    return f"{number} of {n} {words().car_cells} at {label} may be false: {rest}"

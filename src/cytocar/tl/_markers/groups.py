@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from cytocar._core.population_words import words
+
 Floats: TypeAlias = NDArray[np.float64]
 
 
@@ -172,7 +174,7 @@ class DifferenceInDifferences:
             np.where(measured, x, np.nan) for x in (self.host, self.did, self.low, self.high)
         )
         host_cells = (
-            cells if in_all else "not measured in all host T cells"
+            cells if in_all else f"not measured in all {words().host_cells}"
             for cells, in_all in zip(self.host_cells, measured, strict=True)
         )
         return DifferenceInDifferences(host, did, low, high, tuple(host_cells))

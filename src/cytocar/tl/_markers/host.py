@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar.tl._markers.cells import Cells, measured_or_zero
 from cytocar.tl._markers.groups import Bootstrap, DifferenceInDifferences, Group
 
@@ -57,7 +58,7 @@ def host_pair(
     if subset == keys.ALL and cells.has_subsets:
         earlier, later = (standardised(cells, patient, label)[0] for label in labels)
         if earlier is not None and later is not None:
-            return (earlier, later), "standardised to the CAR-T cells' mix"
+            return (earlier, later), f"standardised to the {words().car_cells}' mix"
         subset = "CD4 and CD8"
     elif _enough(cells, patient, labels, subset):
         first, second = (
@@ -98,7 +99,7 @@ def standardised(cells: Cells, patient: str, label: str) -> tuple[Group | None, 
     if not shared:
         return (
             None,
-            f"host has no counterpart of the CAR-T cells, which are {', '.join(alone) or 'of no subset'}",
+            f"host has no counterpart of the {words().car_cells}, which are {', '.join(alone) or 'of no subset'}",
         )
     n_shared = sum(car[name] for name in shared)
     shares = {name: car[name] / n_shared for name in shared}
@@ -113,4 +114,5 @@ def _mix_remark(shares: dict[str, float], covered: float, alone: list[str]) -> s
     if covered >= 1:
         return f"host standardised to {mix}"
     names = f" ({', '.join(alone)})" if alone else ""
-    return f"host standardised to {mix}; {100 * (1 - covered):.3g} % of the CAR-T cells{names} have no host counterpart"
+    rest = f"{100 * (1 - covered):.3g} % of the {words().car_cells}{names} have no host counterpart"
+    return f"host standardised to {mix}; {rest}"

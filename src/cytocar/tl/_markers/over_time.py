@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar._core.seeds import generator
 from cytocar.tl._markers.calls import uncalled, within_both
 from cytocar.tl._markers.cells import Cells, measured_or_zero
@@ -68,14 +69,14 @@ def _time_notes(
     if subset == keys.ALL and cells.has_subsets:
         common.append("the mix of subsets is not held fixed")
     if compartment == keys.HOST:
-        common.append("host T cells are the reference for staining: a change is never called")
+        common.append(f"{words().host_cells} are the reference for staining: a change is never called")
         return ["; ".join(filter(None, common))] * len(cells.names)
     notes = []
     for measured in np.isfinite(staining.shift):
         more = list(common)
         if not measured:
             more.append(
-                f"staining change not measurable in host T cells: {staining.assumed:+.2f} assumed, "
+                f"staining change not measurable in {words().host_cells}: {staining.assumed:+.2f} assumed, "
                 f"SD {staining.allowance:.2f} allowed for"
             )
         notes.append("; ".join(filter(None, more)))

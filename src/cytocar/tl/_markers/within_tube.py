@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.population_words import words
 from cytocar.tl._markers.calls import uncalled
 from cytocar.tl._markers.cells import Cells, measured_or_zero
 from cytocar.tl._markers.false_cells import false_note, too_many
@@ -24,9 +25,9 @@ def car_vs_host(cells: Cells, patient: str, label: str, settings: Settings) -> I
         car = cells.group(patient, label, keys.CAR, subset)
         host = cells.group(patient, label, keys.HOST, subset)
         if car.shape[1] == 0 and host.shape[1] == 0 and subset != keys.ALL:
-            reason = f"neither host nor CAR-T has {subset} cells"
+            reason = f"neither host nor {words().car} has {subset} cells"
         else:
-            reason = too_few({"CAR-T": car}, settings.min_cells, subset)
+            reason = too_few({words().car: car}, settings.min_cells, subset)
             reason = reason or (
                 "" if host.shape[1] >= MIN_HOST else has_too_few("host", host.shape[1], subset, MIN_HOST)
             )
