@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +127,9 @@ def test_two_names_of_an_antigen_in_one_are_found_by_either(data: st.DataObject)
         ("CAR", "BCMA-CAR"),
         ("CAR", "CAR_VHH"),
         ("VHH", "CAR_VHH"),
+        ("CCR9", "CDw199"),
+        ("pSTAT3", "STAT3 [pY705]"),
+        ("pERK", "pERK1/2 (T202/Y204)"),
         ("CD19 CAR", "CAR19"),
         ("DNA1", "191Ir_Intercalator"),
     ],
@@ -146,6 +152,7 @@ def test_a_marker_is_found_by_another_name(name: str, marker: str) -> None:
         ("CD16", "CD16/32"),
         ("CD66b", "CD66"),
         ("STAT3", "pSTAT3"),
+        ("pAKT", "pAKT T308"),
         ("CD40", "CD40L"),
         ("Fas", "FasL"),
         ("TNF", "TNFR2"),
@@ -195,6 +202,25 @@ def test_unknown_and_ambiguous_names_are_reported_at_once_with_the_candidates() 
         ("'PDCD1' fits 2 columns ('CD279', 'PD-1')", "use the exact name of one"),
     ]
     assert marker_positions(["PD-1", "PD1"], ["PD-1", "PD1"]) == [0, 1]
+
+
+def test_cd_numbers_and_genes_agree_with_immport() -> None:
+    # CD numbers and gene symbols as ImmPort pairs them for markers in FCS headers (immport.org, "Marker parsing").
+    with (Path(__file__).parent / "golden" / "cd_genes.csv").open(encoding="utf-8") as file:
+        pairs = [(row["cd"], row["gene"]) for row in csv.DictReader(file)]
+    assert len(pairs) > 250
+    for cd, gene in pairs:
+        assert resolve(cd, [gene, "CD999"]) == (gene,)
+        assert resolve(gene, ["CD999", cd]) == (cd,)
+
+
+def test_words_that_say_where_or_which_lot_make_no_other_antigen_and_species_do() -> None:
+    for name in ("CTLA-4 intra", "CD3_surface", "CD8_new", "total STAT3", "anti-human CD4"):
+        plain = {"CTLA-4 intra": "CD152", "CD3_surface": "CD3", "CD8_new": "CD8a", "total STAT3": "STAT3"}
+        assert resolve(plain.get(name, "CD4"), [name]) == (name,)
+    assert resolve("CTLA-4", ["CTLA-4 surface", "CTLA-4 intra"]) == ("CTLA-4 surface", "CTLA-4 intra")
+    assert resolve("CD45", ["hCD45", "mCD45"]) == ()
+    assert marker_hint("CD45", ["hCD3", "hCD45"]) == "did you mean 'hCD45'?"
 
 
 def test_a_misspelt_name_is_looked_for_among_all_names() -> None:

@@ -34,6 +34,25 @@ _LIKE_A_CLONE: Final = re.compile(r"[0-9]|polyclonal", re.IGNORECASE)
 _SITE: Final = re.compile(
     r"p?[STYDKR]?[0-9]{2,4}(?:ac|me[0-9])?(?:[/,]p?[STYDKR]?[0-9]{2,4}(?:ac|me[0-9])?)*"
 )
+# Words that make no other antigen of it: where it was stained, and which lot.
+_SAYS_NOTHING: Final = frozenset(
+    (
+        "anti",
+        "new",
+        "old",
+        "surface",
+        "surf",
+        "intracellular",
+        "intra",
+        "ic",
+        "total",
+        "tot",
+        "clone",
+        "human",
+        "hu",
+    )
+)
+_SPECIES: Final = re.compile("^(?:human|mouse|hu|mu|ms|h|m)(?=cd[0-9])")
 _WORD: Final = re.compile(r"[^\W_]+\+?")
 # What tells channels of one name apart, see `Panel.from_channels`.
 _ISOTOPE_AFTER: Final = re.compile(r"_[0-9]{2,3}[A-Z][a-z]?$")
@@ -61,9 +80,8 @@ def _antigen(name: str) -> str:
         if (whole := table.get(antigen_key(text))) is not None:
             return whole
     words = _WORD.findall(plain)
-    if len(words) > 1 and words[0].casefold() == "anti":
-        return _one(words[1:])
-    return _one(words)
+    bare = [word for word in words if word.casefold() not in _SAYS_NOTHING]
+    return _one(words) or (_one(bare) if bare != words else "")
 
 
 def _one(words: Sequence[str]) -> str:
@@ -360,8 +378,12 @@ def _may_be_meant(marker: str, *, known: bool) -> tuple[str, ...]:
 
 
 def _look(name: str) -> str:
-    """Return what a name looks like: O, I and l as the digits that they are mistaken for, ``CD04`` as ``CD4``."""
-    return re.sub("(?<![0-9])0+(?=[0-9])", "", antigen_key(name).translate(str.maketrans("oil", "011")))
+    """Return what a name looks like: O, I and l as the digits that they are mistaken for, ``CD04`` as ``CD4``.
+
+    Without the species too: where nothing is called CD45, hCD45 may be meant.
+    """
+    key = _SPECIES.sub("", antigen_key(name))
+    return re.sub("(?<![0-9])0+(?=[0-9])", "", key.translate(str.maketrans("oil", "011")))
 
 
 @cache

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+
+from cytocar.panel.labels import clean_label, says_nothing, trimmed, without_views
 
 # Natural isotopes in the mass range of the instruments (75 to 209). Promethium has none, but exporters name
 # mass 147 by it.
@@ -61,50 +64,70 @@ ISOTOPES: Final[dict[str, tuple[int, ...]]] = {
     "Pb": (204, 206, 207, 208),
     "Bi": (209,),
 }
-# What instruments and programs write in place of an element: a background channel, and the argon dimer of imaging.
+# What instruments write in place of an element: a background channel, and the argon dimer of imaging.
 NOT_ELEMENTS: Final = ("BCKG", "ArAr")
-_BACKGROUND_SPELLINGS: Final = ("BCKG", "BKGR", "BKG", "BCK")
 # A channel may be named by an element at a mass that the element has not in nature (Pd107Di); further off it
 # is no isotope.
 _MASS_SLACK: Final = 4
 
-# An isotope anywhere in a name: element and mass in either order, with or without separator, brackets and the ending
-# Di or Dd. A name begins with it, ends with it, or has it between separators; letters and digits beside it make it a
-# part of another word. R puts an X before names that begin with a digit.
-_SYMBOL: Final = r"(?P<symbol>BCKG|BKGR|BKG|BCK|ArAr|[A-Za-z]{1,2})"
-_MASS: Final = r"0?(?P<mass>[0-9]{2,3}(?:\.[0-9]+)?)"
-_OPEN, _CLOSE = r"(?P<open>[(<\[{]*)", r"[)>\]}]*"
-_ENDING: Final = r"(?P<ending>D[ID])?"
-_BEGIN, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
-_SHUT: Final = r"(?P<close>[)>\]}]*)"
-_FORMS: Final = tuple(
-    re.compile(form + _ENDING + _END + _CLOSE, re.IGNORECASE)
-    for form in (
-        _BEGIN + _OPEN + _SYMBOL + r"\(" + _MASS + r"\)",
-        _BEGIN + _OPEN + _SYMBOL + r"[ _-]?" + _MASS + _SHUT,
-        r"(?:" + _BEGIN + r"X?|(?<=_)X)" + _OPEN + _MASS + r"[ _-]?" + _SYMBOL + _SHUT,
+# Other spellings of what is no element.
+_ALIASES: Final = {
+    "bck": "BCKG",
+    "bckgr": "BCKG",
+    "bkgr": "BCKG",
+    "bkg": "BCKG",
+    "bckg": "BCKG",
+    "arar": "ArAr",
+}
+
+_SYMBOL: Final = r"(?P<symbol>BCKG?R?|BKGR?|ArAr|[A-Z]{1,2})"
+_MASS: Final = r"0?(?P<mass>[0-9]{2,3})"
+_OPEN: Final = r"[(<\[{]"
+_CLOSE: Final = r"[)>\]}]"
+_ENDING: Final = rf"(?:{_CLOSE}|[ _.])*D[ID]"
+# Every form in which an isotope is written, and how sure the form alone is. `ending`: by the ending Di or Dd it is
+# a channel, so any case and any mass near those of the element is taken. `mass first`: no antigen is called so, but
+# the mass has to be near. `natural`: as CD116 is an antigen and Cd116 an isotope, only the right case and the masses
+# that there are.
+_FORMS: Final[tuple[tuple[str, str], ...]] = (
+    ("ending", rf"{_SYMBOL}[ _-]?{_MASS}{_ENDING}"),
+    ("ending", rf"{_MASS}[ _-]?{_SYMBOL}{_ENDING}"),
+    ("ending", rf"{_SYMBOL}\((?P<exact>[0-9]{{2,3}}(?:[.,][0-9]+)?)\)D[ID]"),
+    ("range", r"\((?P<first>[0-9]{2,3}):(?P<last>[0-9]{2,3})\)(?:D[ID])?"),
+    ("mass first", rf"{_MASS}[ _.-]?{_SYMBOL}"),
+    ("natural", rf"{_SYMBOL}[ _.-]?{_MASS}"),
+)
+# Between other words.
+_WITHIN: Final = tuple(
+    (sure, re.compile(rf"(?<![A-Za-z0-9]){_OPEN}*{form}{_CLOSE}*(?![A-Za-z0-9])", re.IGNORECASE))
+    for sure, form in _FORMS
+)
+# R puts an X before a name that begins with a digit or a bracket.
+_AT_START: Final = tuple(
+    (
+        sure,
+        re.compile(rf"(?:X[.]?(?=[0-9]|(?<=[.])))?[.]?{_OPEN}*{form}{_CLOSE}*(?![A-Za-z0-9])", re.IGNORECASE),
     )
+    for sure, form in _FORMS
 )
-_RANGE: Final = re.compile(r"\((?P<first>[0-9]{2,3}):(?P<last>[0-9]{2,3})\)(?:D[id])?")
-# What is put behind a name and says nothing of the antigen: the view that an export marks, the version of a clone, the
-# dye that a metal-tagged secondary antibody binds, the kit of beads whose metal is the same.
-_VIEW: Final = re.compile(r"\s*\(v[0-9]*\)\s*$")
-_VERSION: Final = re.compile(r"(?<=.)[ _]+v[0-9]+$")
-_TAG: Final = re.compile(r"(?<=.)[ _-](?:APC|FITC|PE|BIOTIN)$", re.IGNORECASE)
-_KIT: Final = re.compile(r"(?<=.)[ _-]EQ[0-9]+$", re.IGNORECASE)
-_ANTI: Final = re.compile(r"(?:^|[ _-])(?:anti|a|mouse|rabbit|goat|rat|strep|streptavidin)$", re.IGNORECASE)
-# What people write where there is no antibody.
-_NO_MARKER: Final = re.compile(
-    r"(?:none|na|n/a|nan|null|free|no|nothing|unlabell?ed|-+|\.+|_+|\?+)", re.IGNORECASE
+_AT_END: Final = tuple(
+    (
+        sure,
+        re.compile(
+            rf"(?:(?<![A-Za-z0-9])|(?={_OPEN})|(?<=[a-z0-9])(?-i:(?=[A-Z][a-z]?[0-9]{{2,3}}D[id])))"
+            rf"{_OPEN}*{form}{_CLOSE}*$",
+            re.IGNORECASE,
+        ),
+    )
+    for sure, form in _FORMS
 )
-_SEPARATORS: Final = " \t_-:;,.|/"
-_BRACKETS: Final = ("()", "<>", "[]", "{}")
 
 _GREEK: Final = str.maketrans(
     "αβγδεζηθικλμνξοπρσςτυφχψω",
     "abgdezhqiklmnxoprsstufcyw",
 )
 _GREEK_WORDS: Final = re.compile("alpha|beta|gamma|delta|epsilon|zeta|kappa|lambda")
+_PROVISIONAL: Final = re.compile(r"^cdw(?=[0-9])")
 _PUNCTUATION: Final = re.compile(r"[^\w+]|_")
 _IGNORED: Final = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
 
@@ -150,26 +173,13 @@ class Isotope:
         return f"masses {self.span[0]} to {self.span[1]}" if self.span else f"{self.symbol}{self.mass}"
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """An isotope found in a name, where it stands, and whether its form leaves no doubt."""
-
-    isotope: Isotope
-    start: int
-    stop: int
-    certain: bool
-
-
 def _capitalised(symbol: str) -> str:
-    if symbol.upper() in _BACKGROUND_SPELLINGS:
-        return "BCKG"
-    return "ArAr" if symbol.casefold() == "arar" else symbol.capitalize()
+    return _ALIASES.get(symbol.casefold(), symbol.capitalize())
 
 
 def _isotope(symbol: str, mass: str, *, natural: bool) -> Isotope | None:
     """Return the isotope if there is one: natural, or (`natural` False) within reach of the element's isotopes."""
-    # Some exports write the exact mass, 144.912 for 145.
-    number = round(float(mass))
+    number = int(mass)
     if symbol in NOT_ELEMENTS:
         return Isotope(symbol, number) if 70 <= number <= 240 else None
     known = ISOTOPES.get(symbol)
@@ -189,99 +199,59 @@ def _range(first: str, last: str) -> Isotope | None:
     return Isotope(owners[0] if len(owners) == 1 else "", (low + high) // 2, (low, high))
 
 
-def _readings(text: str) -> list[_Reading]:
-    """Return every isotope that `text` may name, in the order of the text, none within another."""
-    found: list[_Reading] = []
-    for form in _FORMS:
-        for match in form.finditer(text):
-            reading = _reading(match, text)
-            if reading and all(reading.stop <= other.start or reading.start >= other.stop for other in found):
-                found.append(reading)
-    return sorted(found, key=lambda reading: reading.start)
-
-
-def _reading(match: re.Match[str], text: str) -> _Reading | None:
-    spelled, groups = match["symbol"], match.groupdict()
-    symbol = _capitalised(spelled)
-    ending = match["ending"] is not None
-    # CD116 is an antigen, Cd116 an isotope: only where all is in capitals, with the ending, do they say nothing.
-    if (
-        spelled != symbol
-        and symbol not in NOT_ELEMENTS
-        and not (ending and (text.isupper() or text.islower()))
-    ):
+def _of_match(sure: str, match: re.Match[str], text: str) -> Isotope | None:
+    """Return the isotope of a form that fits, if case and mass are as the form needs them."""
+    if sure == "range":
+        return _range(match["first"], match["last"])
+    symbol = _capitalised(match["symbol"])
+    right_case = match["symbol"] == symbol or symbol in NOT_ELEMENTS
+    # In CD116Di the capitals say antigen; in CD116DI everything is in capitals, and they say nothing.
+    one_case = sure == "ending" and (text.isupper() or text.islower())
+    if not (right_case or one_case or (sure == "mass first" and len(symbol) == 2)):
         return None
-    bracketed = bool(match["open"]) and (groups.get("close") is None or bool(groups["close"]))
-    isotope = _isotope(symbol, match["mass"], natural=not ending)
-    if isotope is None:
-        return None
-    return _Reading(isotope, match.start(), match.end(), certain=ending or bracketed)
+    named = match.groupdict()
+    mass = named.get("mass") or str(round(float(named["exact"].replace(",", "."))))
+    return _isotope(symbol, mass, natural=sure == "natural" or not (right_case or sure == "ending"))
 
 
+def _mention(text: str) -> tuple[Isotope, str] | None:
+    """Return an isotope that a text names, at its ends if it can be, the surest form first, and the rest."""
+    for (sure, at_start), (_, at_end) in zip(_AT_START, _AT_END, strict=True):
+        for match in (at_end.search(text), at_start.match(text)):
+            if match and (isotope := _of_match(sure, match, text)):
+                return isotope, text[: match.start()] + text[match.end() :]
+    for sure, within in _WITHIN:
+        for match in within.finditer(text):
+            if isotope := _of_match(sure, match, text):
+                before, after = trimmed(text[: match.start()]), trimmed(text[match.end() :])
+                return isotope, before if marker_key(before) == marker_key(after) else f"{before}_{after}"
+    return None
+
+
+@lru_cache(maxsize=8192)
 def _split(text: str) -> tuple[Isotope | None, str]:
-    """Return the isotope in `text`, and what else the text says."""
-    text = _without_views(text.strip())
-    if match := _RANGE.search(text):
-        found = _range(match["first"], match["last"])
-        if found:
-            return found, _label(text[: match.start()], text[match.end() :], found)
-    readings = _readings(text)
-    if not readings:
-        return None, text
-    chosen = next((reading for reading in readings if reading.certain), readings[0]).isotope
-    pieces, at = [], 0
-    for reading in readings:
-        if reading.isotope == chosen:
-            pieces.append(text[at : reading.start])
-            at = reading.stop
-    pieces.append(text[at:])
-    return chosen, _label(*pieces, isotope=chosen)
+    """Return the isotope in `text`, and what else the text says.
 
-
-def _label(*pieces: str | Isotope, isotope: Isotope | None = None) -> str:
-    """Return what the pieces of a name around its isotope say: joined, each once, without what says nothing."""
-    texts = [piece for piece in pieces if isinstance(piece, str)]
-    isotope = isotope or next((piece for piece in pieces if isinstance(piece, Isotope)), None)
-    kept: list[str] = []
-    for text in texts:
-        bare = _bare(text, isotope)
-        if bare and marker_key(bare) not in [marker_key(other) for other in kept]:
-            kept.append(bare)
-    return _bare("_".join(kept), isotope)
-
-
-def _bare(text: str, isotope: Isotope | None) -> str:
-    """Return a label without separators and brackets around it, and without the mass, views, versions and tags."""
-    before = None
-    while before != text:
-        before = text
-        text = _without_views(text.strip(_SEPARATORS))
-        for opening, closing in _BRACKETS:
-            if text.startswith(opening) and text.endswith(closing) and text.count(opening) == 1:
-                text = text[1:-1]
-            if text.count(opening) != text.count(closing):
-                text = text.strip(opening + closing)
-        if isotope is not None and isotope.span is None:
-            text = re.sub(rf"(?:^|(?<=[ _-])){isotope.mass}$|^{isotope.mass}(?=[ _-])", "", text)
-        text = _VERSION.sub("", _KIT.sub("", text))
-        tagged = _TAG.sub("", text)
-        text = text if _ANTI.search(tagged) else tagged
-    return "" if _NO_MARKER.fullmatch(text) else text
-
-
-def _without_views(text: str) -> str:
-    while (shorter := _VIEW.sub("", text)) != text:
-        text = shorter
-    return text
+    Programs that join ``$PnN`` and ``$PnS`` write an isotope twice.
+    """
+    rest = without_views(text.strip("'`\""))
+    isotope: Isotope | None = None
+    while found := _mention(rest):
+        if isotope is not None and (found[0].mass, found[0].span) != (isotope.mass, isotope.span):
+            break
+        isotope = isotope or found[0]
+        rest = trimmed(found[1])
+    return isotope, rest
 
 
 def parse_isotope(text: str) -> Isotope | None:
     """Return the isotope that a channel name or description names, or None.
 
-    Element and mass may stand in either order, anywhere in the text, in brackets or between separators, but not
-    within a word. Without the ending ``Di`` or ``Dd`` the isotope has to exist in nature and be spelled in its own
-    case, so that the antigens CD45 and CD116 are no cadmium. Of several isotopes the one with an ending or in brackets
-    counts. A range of masses is one channel, the sum of its masses; its element is the one that has all of them.
+    Element and mass may stand in either order, before, behind or between other words, in brackets or between
+    separators, but not within a word. Without the ending ``Di`` or ``Dd`` the isotope has to exist in nature and be
+    spelled in its own case, so that the antigens CD45 and CD116 are no cadmium. Of several isotopes the one whose
+    form is the surest counts. A range of masses is one channel, the sum of its masses; its element is the one that
+    has all of them.
 
     Parameters
     ----------
@@ -316,8 +286,9 @@ def marker_name(pnn: str, pns: str = "") -> str:
     """Return the marker of a channel: what ``$PnS`` says without the isotope, else what ``$PnN`` says without it.
 
     What says nothing of the antigen is dropped: blanks, brackets, the isotope written again, its mass, views `` (v)``,
-    versions `` v4``, dyes that a secondary antibody binds (``-APC``). Where neither names a marker, or says that there
-    is none (``none``, ``NA``, ``-``), iridium is ``DNA1`` or ``DNA2`` and any other channel is called by its isotope.
+    versions `` v4``, dyes that a secondary antibody binds (``-APC``), beads in the same channel (``_EQ``). Where
+    neither names a marker, or says that there is none (``none``, ``NA``, ``-``), iridium is ``DNA1`` or ``DNA2``
+    and any other channel is called by its isotope.
 
     Examples
     --------
@@ -325,13 +296,18 @@ def marker_name(pnn: str, pns: str = "") -> str:
     ('CAR_ID', 'CD45', '120Sn')
     """
     in_pnn, name_in_pnn = _split(pnn)
-    _, name_in_pns = _split(pns)
-    if name_in_pns:
-        return name_in_pns
-    if name_in_pnn:
-        return name_in_pnn
-    isotope = in_pnn or parse_isotope(pns)
-    return unnamed(isotope) if isotope else ""
+    in_pns, name_in_pns = _split(pns)
+    isotope = in_pnn or in_pns
+    if isotope is None:
+        return name_in_pns or name_in_pnn
+    if in_pns is not None and not name_in_pns and in_pns.mass != isotope.mass:
+        # In a channel of another mass, Cd116 is a name: of the antigen CD116.
+        name_in_pns = pns.strip()
+    for name in (name_in_pns, name_in_pnn):
+        label = clean_label(name, isotope.mass)
+        if not says_nothing(label):
+            return label
+    return unnamed(isotope)
 
 
 def unnamed(isotope: Isotope) -> str:
@@ -362,9 +338,11 @@ def marker_key(name: str) -> str:
 def antigen_key(name: str) -> str:
     """Return the form in which names of antigens are looked up: `marker_key`, of letters, digits and ``+`` alone.
 
+    A provisional number (CDw199) is the number.
+
     Examples
     --------
     >>> antigen_key("F4/80") == antigen_key("F480") and antigen_key("PD.1") == antigen_key("PD-1")
     True
     """
-    return _PUNCTUATION.sub("", marker_key(name))
+    return _PROVISIONAL.sub("cd", _PUNCTUATION.sub("", marker_key(name)))
