@@ -11,6 +11,8 @@ from scipy.stats import spearmanr
 
 from cytocar import io, pp, tl
 from cytocar._core.errors import ParameterError
+from cytocar.tl._cohorts.abundance_model import Family, fit_glm
+from cytocar.tl._cohorts.design import find_contrasts, make_design, smallest_p
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -186,6 +188,44 @@ def test_the_smallest_p_of_a_design() -> None:
     found = tl.abundance(counts, five, formula="~ timepoint")
     # the smallest p of the signed rank test of five pairs
     assert found["p_minimum"].iloc[0] == pytest.approx(0.0625)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_the_smallest_p_of_very_many_patients_is_zero(within: bool) -> None:
+    n = 1200
+    sheet = pd.DataFrame({"sample_id": [f"s{i}" for i in range(2 * n)]})
+    sheet["patient_id"] = [f"p{i // 2 if within else i}" for i in range(2 * n)]
+    sheet["timepoint" if within else "group"] = ["a", "b"] * n
+    design = make_design(sheet, "~ timepoint" if within else "~ group")
+    (contrast,) = find_contrasts(design, "b vs a")
+    assert smallest_p(design, contrast, "patient_id" if within else None) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["nb", "binomial"])
+def test_fits_of_counts_are_those_of_statsmodels(kind: str) -> None:
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(8)
+    x = np.column_stack([np.ones(16), np.arange(16) % 2, np.arange(16) // 2 % 3]).astype(float)
+    totals = rng.integers(20_000, 200_000, 16).astype(float)
+    share = 10 ** rng.uniform(-3, -0.7, 12)
+    y = rng.binomial(totals.astype(int), share[:, None] * np.exp(0.3 * rng.normal(size=(12, 16)))).astype(
+        float
+    )
+    spread = (share * (1 - share))[:, None]
+    family = Family(kind, totals, 0.25, spread)
+    offset = np.log(totals) if kind == "nb" else np.zeros(16)
+    ours = fit_glm(y, x, offset, family)
+    for g in range(12):
+        if kind == "nb":
+            model = sm.GLM(y[g], x, family=sm.families.NegativeBinomial(alpha=0.25), offset=offset)
+        else:
+            model = sm.GLM(
+                y[g] / totals, x, family=sm.families.Binomial(), var_weights=totals / family.inflation()[g]
+            )
+        theirs = model.fit(tol=1e-12, maxiter=200)
+        np.testing.assert_allclose(ours.beta[g], theirs.params, atol=1e-4)
+        assert ours.deviance[g] == pytest.approx(theirs.deviance, rel=1e-7)
 
 
 def test_one_patient_is_no_cohort() -> None:

@@ -63,6 +63,36 @@ def test_the_linear_fit_is_that_of_statsmodels_where_that_converges() -> None:
     assert agreed >= 10
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_variances_of_missing_visits_are_those_of_statsmodels_at_the_edge_too(weighted: bool) -> None:
+    """Its errors are not (X' V^-1 X)^-1 where visits are missing, so they are made from its variances here."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    rng = np.random.default_rng(23)
+    at_zero = 0
+    for i in range(24):
+        block = np.repeat(np.arange(8), 3)
+        x = np.column_stack([np.ones(24), np.tile([0.0, 1.0, 2.0], 8)])
+        y = rng.normal(0, (0.0, 0.3, 1.5)[i % 3], 8)[block] + rng.normal(0, 1, 24)
+        kept = rng.random(24) > 0.2
+        block, x, y = block[kept], x[kept], y[kept]
+        w = 10 ** rng.uniform(0, 1, len(y)) if weighted else np.ones(len(y))
+        contrast = np.array([0.0, 1.0])
+        ours = mixed.fit_mixed(y[None], x, contrast, block, w[None])
+        root = np.sqrt(w)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = MixedLM(root * y, root[:, None] * x, groups=block, exog_re=root).fit(method="powell")
+        between, rest = float(theirs.cov_re[0, 0]), float(theirs.scale)
+        v = between * (block[:, None] == block[None, :]) + rest * np.diag(1 / w)
+        error = float(np.sqrt(contrast @ np.linalg.inv(x.T @ np.linalg.solve(v, x)) @ contrast))
+        assert ours.effect[0] == pytest.approx(theirs.fe_params[1], rel=1e-3, abs=1e-4)
+        assert ours.error[0] == pytest.approx(error, rel=1e-3)
+        assert ours.sd_block[0] == pytest.approx(np.sqrt(between), abs=2e-3)
+        at_zero += ours.sd_block[0] == 0
+    assert 0 < at_zero < 24
+
+
 @pytest.mark.parametrize(("name", "weights"), [("mixed_lmer", "none"), ("mixed_lmer_weights", "cells")])
 @pytest.mark.parametrize("coefficient", COEFFICIENTS)
 def test_state_is_that_of_lme4_and_lmertest(name: str, weights: str, coefficient: str) -> None:

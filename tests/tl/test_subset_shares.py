@@ -46,6 +46,32 @@ def test_sison_glaz_is_narrower_than_goodman_with_one_margin_for_all() -> None:
     assert np.ptp(high - n / n.sum()) == pytest.approx(0)
 
 
+@pytest.mark.parametrize(
+    ("n", "level"), [([0, 5], 0.95), ([7, 0, 0], 0.95), ([1, 0], 0.5), ([100, 0], 0.95), ([3, 1], 0.2)]
+)
+def test_sison_glaz_has_no_interval_where_no_margin_is_needed_and_says_so(n: list[int], level: float) -> None:
+    table = counts(**{f"s{i}": count for i, count in enumerate(n)})
+    found = tl.subset_shares(table, method="sison_glaz", level=level)
+    assert found[["low", "high"]].isna().all(axis=None)
+    assert found["fraction"].tolist() == [count / sum(n) for count in n]
+    assert found["note"].str.contains("method goodman has one").all()
+    assert tl.subset_shares(table, level=level)[["low", "high"]].notna().all(axis=None)
+
+
+def test_the_margin_of_sison_glaz_is_the_smallest_that_reaches_the_level() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(60):
+        n = rng.multinomial(int(rng.integers(3, 400)), rng.dirichlet(np.ones(4))).astype(float)
+        if shares._within(n, 0) >= 0.9:
+            continue
+        margin = next(c for c in range(int(n.sum()) + 1) if shares._within(n, c) >= 0.9)
+        low, high = shares.sison_glaz(n, 0.9)
+        before = shares._within(n, margin - 1)
+        more = 2 * (0.9 - before) / (shares._within(n, margin) - before)
+        np.testing.assert_allclose(low, np.maximum(n - margin + 1, 0) / n.sum(), atol=1e-12)
+        np.testing.assert_allclose(high, np.minimum((n + margin - 1 + more) / n.sum(), 1), atol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["goodman", "sison_glaz"])
 def test_all_intervals_hold_together_as_often_as_said(method: str) -> None:
     true = np.array([0.1, 0.25, 0.6, 0.05])

@@ -117,11 +117,16 @@ def series(shares: list[float], months: list[float] | None = None) -> pd.DataFra
     n = len(shares)
     return subset_trend(
         pd.DataFrame(
-            {"sample_id": list("abcdefgh"[:n]), "compartment": "car", "subset": "DN", "fraction": shares}
+            {
+                "sample_id": [f"s{i}" for i in range(n)],
+                "compartment": "car",
+                "subset": "DN",
+                "fraction": shares,
+            }
         ),
         pd.DataFrame(
             {
-                "sample_id": list("abcdefgh"[:n]),
+                "sample_id": [f"s{i}" for i in range(n)],
                 "patient_id": "P1",
                 "months": months or [2.0, 12.0, 36.0, 60.0, 72.0, 84.0, 96.0, 120.0][:n],
             }
@@ -151,6 +156,13 @@ def test_trend_against_all_orders_and_scipy(shares: list[float]) -> None:
     assert row["p_value"] == pytest.approx(np.mean(np.abs(scores) >= abs(row["s"])))
     slope = stats.theilslopes(shares, [2.0, 12.0, 36.0, 60.0, 72.0, 84.0][: len(shares)]).slope
     assert row["slope_per_year"] == pytest.approx(12 * slope)
+
+
+def test_trend_of_many_samples_has_a_p() -> None:
+    shares = np.random.default_rng(5).permutation(180) / 200
+    row = series(shares.tolist(), np.arange(180.0).tolist()).iloc[0]
+    assert row["p_value"] == pytest.approx(stats.kendalltau(np.arange(180), shares).pvalue, abs=0.01)
+    assert row["p_minimum"] == 0.0
 
 
 def test_trend_without_p_ties_and_single_samples() -> None:

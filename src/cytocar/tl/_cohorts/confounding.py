@@ -162,18 +162,10 @@ def _cramers_v(counts: NDArray[np.int_]) -> float:
 
 def _linked(counts: NDArray[np.int_]) -> list[list[int]]:
     """Return the sets of levels (rows) that batches (columns) link, in the order of their first level."""
-    sets: list[list[int]] = []
-    left = list(range(len(counts)))
-    while left:
-        members = [left.pop(0)]
-        batches = counts[members[0]] > 0
-        grown = True
-        while grown:
-            new = [i for i in left if (batches & (counts[i] > 0)).any()]
-            for i in new:
-                batches = batches | (counts[i] > 0)
-                left.remove(i)
-            members += new
-            grown = bool(new)
-        sets.append(sorted(members))
-    return sets
+    from scipy.sparse import block_array
+    from scipy.sparse.csgraph import connected_components
+
+    shared = (counts > 0).astype(np.int8)
+    graph = block_array([[None, shared], [shared.T, None]])
+    number = connected_components(graph, directed=False)[1][: len(counts)]
+    return [np.flatnonzero(number == one).tolist() for one in dict.fromkeys(number.tolist())]

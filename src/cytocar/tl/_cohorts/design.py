@@ -214,12 +214,12 @@ def smallest_p(design: Design, contrast: Contrast, block: str | None) -> float:
     if block is not None:
         both = int((chosen.groupby(block, observed=True)["_b"].nunique() == 2).sum())
         if both:
-            return min(1.0, 2.0 / 2.0**both)
+            return min(1.0, math.ldexp(2.0, -both))
         chosen = chosen.drop_duplicates([block, "_b"])
     others = [name for name in design.levels if name not in (contrast.column, block)]
     groups = chosen.groupby(others, observed=True)["_b"] if others else [("", chosen["_b"])]
     ways = math.prod(math.comb(len(inside), int(inside.sum())) for _, inside in groups)
-    return min(1.0, 2.0 / ways)
+    return min(1.0, 2 / ways)
 
 
 def unit_of(design: Design) -> str:

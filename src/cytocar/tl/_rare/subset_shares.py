@@ -26,7 +26,8 @@ def subset_shares(
     All intervals of a sample hold together with probability `level`; those of `cytocar.tl.subsets` hold one by one.
     ``goodman`` (1965, doi:10.1080/00401706.1965.10490252): score intervals at level ``1 - (1 - level) / k``.
     ``sison_glaz`` (1995, doi:10.1080/01621459.1995.10476521): the same margin for all subsets, narrower; the
-    probability is summed exactly where the paper approximates it.
+    probability is summed exactly where the paper approximates it. It has no interval, and `note` says so, where one
+    subset holds all cells.
 
     Parameters
     ----------
@@ -78,6 +79,8 @@ def subset_shares(
         if total > 0:
             note, fraction = "", n / total
             low, high = (goodman if method == GOODMAN else sison_glaz)(n, level)
+            if np.isnan(low).any():
+                note = "sison_glaz has no interval for these counts at this level; method goodman has one"
             smallest = np.where(np.isnan(given[mine]), 1 - (1 - level) ** (1 / total), given[mine])
         frames.append(
             pd.DataFrame(
@@ -183,11 +186,20 @@ def goodman(n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sison_glaz(n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the simultaneous intervals of Sison and Glaz of the shares of counts."""
+    """Return the simultaneous intervals of Sison and Glaz of the shares of counts.
+
+    NaN where a new sample with these shares has the same counts with probability `level` or more, as where one subset
+    holds all cells: the margin lies between two, and there is none below 0.
+    """
     total = float(n.sum())
-    below, above = 0, int(total)
     if len(n) == 1:
         return np.array([1.0]), np.array([1.0])
+    if _within(n, 0) >= level:
+        return np.full(len(n), np.nan), np.full(len(n), np.nan)
+    # The margin is of the order of the root of the total: doubling finds it without summing over all counts.
+    below, above = 0, 1
+    while above < total and _within(n, above) < level:
+        below, above = above, min(2 * above, int(total))
     while above - below > 1:
         middle = (below + above) // 2
         below, above = (below, middle) if _within(n, middle) >= level else (middle, above)

@@ -250,24 +250,20 @@ def _trend(months: np.ndarray, values: np.ndarray, p_values: bool) -> dict[str, 
         "tau": s / pairs if pairs else math.nan,
         "slope_per_year": slope,
         "trend": trend,
-        "p_value": _exact_p(months, values, s) if p_values and pairs else math.nan,
-        "p_minimum": min(1.0, 2.0 / math.factorial(n)) if n > 1 else math.nan,
+        "p_value": _exact_p(months, values) if p_values and pairs else math.nan,
+        "p_minimum": min(1.0, 2 / math.factorial(n)) if n > 1 else math.nan,
         "unit": "sample",
     }
 
 
-def _exact_p(months: np.ndarray, values: np.ndarray, s: int) -> float:
+def _exact_p(months: np.ndarray, values: np.ndarray) -> float:
     """Return the share of all orders of the values whose |S| is at least as large, NaN where there are ties."""
+    from scipy.stats import kendalltau
+
     n = len(values)
     if len(np.unique(values)) < n or len(np.unique(months)) < n:
         return float("nan")
-    # Number of permutations of 1..n by their number of inversions, built up one element at a time.
-    ways = np.ones(1)
-    for size in range(2, n + 1):
-        ways = np.convolve(ways, np.ones(size))
-    pairs = n * (n - 1) // 2
-    scores = pairs - 2 * np.arange(pairs + 1)
-    return float(ways[np.abs(scores) >= abs(s)].sum() / ways.sum())
+    return float(kendalltau(months, values, method="exact").pvalue)
 
 
 def _smallest_detectable(total: np.ndarray, false: np.ndarray) -> np.ndarray:
