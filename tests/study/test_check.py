@@ -128,9 +128,9 @@ def test_a_marker_of_the_strategy_is_not_in_the_panel(folder: Path) -> None:
 
 
 def test_a_marker_under_a_near_name_is_pointed_at(folder: Path) -> None:
-    (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD3,", ",CD3_surface,"))
+    (folder / "panel.csv").write_text(Panel.read("legend2").to_csv().replace(",CD3,", ",CD3_UCHT1,"))
     settings(folder, panel="panel.csv")
-    assert one(check(folder))[2].startswith("for CD3 did you mean 'CD3_surface'?")
+    assert one(check(folder))[2].startswith("for CD3 did you mean 'CD3_UCHT1'?")
 
 
 def test_a_marker_under_another_name_of_its_antigen_is_no_problem(folder: Path) -> None:
