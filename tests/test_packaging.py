@@ -106,10 +106,13 @@ def imported_modules(folder: Path) -> dict[str, str]:
 
 
 def distributions_of(modules: Iterable[str]) -> dict[str, set[str]]:
-    """Return the installed distributions that give each module that is neither Python's nor cytocar's."""
+    """Return the distributions that give each module that is neither Python's nor cytocar's.
+
+    What is not installed is taken for a distribution of the name of its module.
+    """
     given = packages_distributions()
     others = [name for name in modules if name not in sys.stdlib_module_names and name != "cytocar"]
-    return {name: {d.casefold().replace("_", "-") for d in given.get(name, [])} for name in others}
+    return {name: {d.casefold().replace("_", "-") for d in given.get(name, [name])} for name in others}
 
 
 def names(entries: list[str]) -> set[str]:
@@ -148,7 +151,7 @@ def test_every_declared_dependency_is_imported():
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("src", ()), ("workflows", ()), ("tests", ("test",)), ("docs", ("docs",))],
+    [("src", ("xlsx",)), ("workflows", ()), ("tests", ("test",)), ("docs", ("docs",))],
 )
 def test_every_import_is_declared(folder: str, extras: tuple[str, ...]):
     modules = imported_modules(ROOT / folder)
@@ -168,6 +171,7 @@ def test_everything_in_the_extras_is_used():
     docs = set().union(*distributions_of(imported_modules(ROOT / "docs")).values())
     docs |= {name for name in ("sphinx", "myst-nb", "furo") if f'"{name}' in settings}
     extras = PROJECT["optional-dependencies"]
+    assert not names(extras["xlsx"]) - set().union(*distributions_of(imported_modules(ROOT / "src")).values())
     assert not names(extras["test"]) - tests - CALLED
     assert not names(extras["lint"]) - CALLED
     assert not names(extras["docs"]) - docs

@@ -151,7 +151,7 @@ class TestFiles:
         [
             (b"", "the table is empty"),
             (b"channel,marker\n", "has a header but no rows"),
-            (b"PK\x03\x04xyz", "a workbook, not text"),
+            (b"PK\x03\x04xyz", "a damaged workbook, not text"),
             (b"channel,marker\0\n", "not a text file"),
             (b"channel,channel_name,marker\nA,B,C\n", "2 columns are called (or mean) 'channel'"),
             (b"channel,marker\nYb171Di,CD3,1,2\n", "4 cells, but the header names 2 columns"),

@@ -449,9 +449,9 @@ def test_every_problem_of_a_key_at_once(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, "there is no such file"),
-        (b"", "the key is empty"),
+        (b"", "the table is empty"),
         (b"k,102,104\n", "the key has no rows"),
-        (b"PK\x03\x04\x00\x00", "not a text file"),
+        (b"PK\x03\x04\x00\x00", "damaged workbook, not text"),
         (b"k,102\nA,1\n", "1 channels are named"),
         (b"k,102,,104\nA,1,0,0\n", "column 3 has no name"),
         (b"k,102,104\nA,1,\n", "'' in 104: not 0 or 1"),
@@ -729,3 +729,54 @@ def test_barcode_signals_are_drawn_as_they_are() -> None:
         pl.barcode_events(pool, barcodes=["B9"])
     with pytest.raises(ParameterError, match="max_events is 1"):
         pl.barcode_events(pool, max_events=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",102,104,105\nA,TRUE,TRUE,FALSE\nB,FALSE,TRUE,TRUE\n",
+        ",102,104,105\nA,true,T,f\nB,False,Yes,t\n",
+        ";102;104;105\nA;WAHR;WAHR;FALSCH\nB;FALSCH;WAHR;WAHR\n",
+        "\t102\t104\t105\nA\t+\t+\t-\nB\t-\t+\t+\n",
+        ";102,0;104,0;105,0\nA;1,0;1,0;0,0\nB;0,0;1,0;1,0\n",
+        "102,104,105\nA,1,1,0\nB,0,1,1\n",
+        ",X102Pd,X104Pd,X105Pd\nA,1,1,0\nB,0,1,1\n",
+        ",X102Pd_BC1,X104Pd_BC2,X105Pd_BC3\nA,1,1,0\nB,0,1,1\n",
+        ",X.Pd102.Di,BC.Pd104.Di,Pd.105\nA,1,1,0\nB,0,1,1\n",
+        ",BC.102,BC_104,bc105\nA,1,1,0\nB,0,1,1\n",
+    ],
+    ids=[
+        "R",
+        "words",
+        "German",
+        "signs",
+        "decimals",
+        "R without a corner",
+        "X",
+        "X and label",
+        "points",
+        "markers",
+    ],
+)
+def test_keys_as_r_and_spreadsheets_change_them(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "key.csv"
+    file.write_text(text)
+    key = pp.read_barcode_key(file)
+    assert list(key.index) == ["A", "B"]
+    assert key.to_numpy().tolist() == [[1, 1, 0], [0, 1, 1]]
+    pool = pool_of([[300, 250, 1], [2, 200, 280], [300, 20, 290]], MASSES[:3])
+    pp.debarcode(pool, file)
+    assert found(pool).tolist() == ["A", "B", ""]
+
+
+def test_a_key_in_a_workbook(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in [[None, 102, 104, 105], ["A", True, True, False], ["B", 0, 1, 1.0]]:
+        book.active.append(row)
+    book.create_sheet("Pool 2").append(["no key"])
+    book.save(tmp_path / "key.xlsx")
+    key = pp.read_barcode_key(tmp_path / "key.xlsx")
+    assert key.to_numpy().tolist() == [[1, 1, 0], [0, 1, 1]]
+    with pytest.raises(PanelError, match="has no sheet 'Pool 3'"):
+        pp.read_barcode_key(f"{tmp_path / 'key.xlsx'}#Pool 3")

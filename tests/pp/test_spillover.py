@@ -93,7 +93,7 @@ PROBLEMS = [
     ("Yb171Di,Yb172Di\n1,1\n1,1\n", "singular"),
     ("Yb171Di,Yb172Di\n1,x\n0,1\n", "'x' is not a number"),
     ("Yb171Di,Yb172Di\n", "no row below the header"),
-    ("", "no row below the header"),
+    ("", "the table is empty"),
 ]
 
 
@@ -118,8 +118,8 @@ def test_problems_are_told_at_once(tmp_path: Path) -> None:
         "the diagonal is 0.5",
     ]
     assert load_spillover(tmp_path / "none.csv")[1][0].what == "there is no such file"
-    (tmp_path / "l.csv").write_bytes(b"Yb171Di\xff\n1\n")
-    assert "cannot be read" in load_spillover(tmp_path / "l.csv")[1][0].what
+    (tmp_path / "l.csv").write_bytes(b"Yb171Di\0\n1\n")
+    assert "not a text file" in load_spillover(tmp_path / "l.csv")[1][0].what
     with pytest.raises(ParameterError, match=r"shape is \(2, 2\), but 3 channels"):
         Spillover(NAMES, np.eye(2))
     with pytest.raises(ParameterError, match="no channels"):
@@ -371,3 +371,34 @@ def test_car_audit_limits_and_arguments() -> None:
         }
         with pytest.raises(ParameterError, match=words):
             cc.pp.car_audit(**(arguments | {"car": "Tm169Di"} | changes))
+
+
+FORMS = {
+    "plain": ",Yb171Di,Yb172Di\nYb171Di,1,0.04\nYb172Di,0.012,1\n",
+    "decimal comma": ";Yb171Di;Yb172Di\nYb171Di;1;0,04\nYb172Di;1,2E-02;1,0\n",
+    "tab and comma": "\tYb171Di\tYb172Di\nYb171Di\t1\t0,04\nYb172Di\t0,012\t1\n",
+    "comma in quotes": ',Yb171Di,Yb172Di\nYb171Di,1,"0,04"\nYb172Di,"0,012",1\n',
+    "R": '"","X171Yb","X172Yb"\n"171Yb",1,0.04\n"172Yb",0.012,1\n',
+    "R with labels": "X171Yb_CD3,X172Yb_CD4\n171Yb_CD3,1,0.04\n172Yb_CD4,0.012,1\n",
+    "R with points": "CD3.Yb171.Di,X.Yb172.Di\nCD3.Yb171.Di,1,0.04\nX.Yb172.Di,0.012,1\n",
+    "empty columns": ",Yb171Di,Yb172Di,,\nYb171Di,1,0.04,,\nYb172Di,0.012,1,,\n,,,,\n",
+    "empty columns, no names": "Yb171Di,Yb172Di,,\n1,0.04,,\n0.012,1,,\n,,,\n",
+    "sep": "sep=;\n;Yb171Di;Yb172Di\nYb171Di;1;0,04\nYb172Di;0,012;1\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_the_same_matrix(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "spill.csv"
+    for encoding, end in (("utf-8", "\n"), ("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-8", "\r")):
+        path.write_bytes(FORMS[form].replace("\n", end).encode(encoding))
+        spill = cc.pp.read_spillover(path)
+        assert spill.channels == ("Yb171Di", "Yb172Di")
+        np.testing.assert_array_equal(spill.matrix, [[1, 0.04], [0.012, 1]])
+
+
+@pytest.mark.parametrize("cell", ["1.2%", "1_0", "0,0,1", "1.000,5", "x"])
+def test_numbers_that_could_mean_two_things_are_refused(cell: str, tmp_path: Path) -> None:
+    _, problems = load_spillover(written(tmp_path, f";Yb171Di;Yb172Di\nYb171Di;1;{cell}\nYb172Di;0;1\n"))
+    assert [problem.what for problem in problems] == [f"{cell!r} is not a number"]
+    assert "line 2" in problems[0].where

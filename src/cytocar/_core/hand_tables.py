@@ -1,18 +1,20 @@
-"""Tables that people write by hand: any usual encoding, line end and separator; rows know their lines."""
+"""Tables with a header that people write by hand; rows know their lines."""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cytocar._core.errors import Problem
+from cytocar._core.hand_cells import load_cells
+from cytocar._core.workbooks import DateText
 
-_SEPARATORS = (",", ";", "\t")
 # Values, and stretches of lines, that a problem lists.
 _SHOWN = 6
+# Spreadsheet programs make dates of names such as 1-2 and SEPT2.
+_NOT_A_DATE = "the workbook holds a date: format the cell as text, and write the name as it is meant"
 
 
 @dataclass(frozen=True)
@@ -139,23 +141,13 @@ def lines_of(lines: Sequence[int]) -> str:
     return f"line{'s' if len(set(lines)) > 1 else ''} {shown}"
 
 
-def decode(raw: bytes) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
-
-
 def load_table(
-    path: str | os.PathLike[str], *, aliases: dict[str, str] | None = None
+    path: str | os.PathLike[str], *, aliases: dict[str, str] | None = None, names: Collection[str] = ()
 ) -> tuple[Table | None, list[Problem]]:
-    """Load a table with a header line from a text file, with all that is wrong with it.
+    """Load a table with a header line from a text file or a sheet of a workbook, with all that is wrong with it.
 
-    The encoding is UTF-8 (with or without byte order mark), UTF-16 or else Latin-1; lines end in LF, CRLF or
-    CR; the separator is the one of comma, semicolon and tab that the header has most of. Empty lines and
-    lines that start with ``#`` are skipped.
+    Encodings, separators and sheets are those of `cytocar._core.hand_cells.load_cells`. Empty lines and lines that
+    start with ``#`` are skipped.
 
     Parameters
     ----------
@@ -163,88 +155,37 @@ def load_table(
         The file.
     aliases
         Other names of columns, in lower case, with the name that is meant.
+    names
+        Columns of names, in which a date is a mistake of the spreadsheet program.
 
     Returns
     -------
     The table and no problem, or None and what is wrong.
     """
     path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return None, [Problem(str(path), "there is no such file", "check the name and the folder")]
-    except IsADirectoryError:
-        return None, [Problem(str(path), "this is a folder, not a table", "name the CSV file in it")]
-    except OSError as error:
-        return None, [Problem(str(path), f"cannot be read: {error.strerror}", "check the rights of the file")]
-    if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
-        return None, [Problem(str(path), "this is a workbook, not text", "save the sheet as CSV")]
-    try:
-        text = decode(raw)
-    except UnicodeDecodeError:
-        return None, [Problem(str(path), "this is not a text file", "save the table as CSV in UTF-8")]
-    if "\0" in text:
-        return None, [Problem(str(path), "this is not a text file", "save the table as CSV in UTF-8")]
-    return _parse(path, text.replace("\r\n", "\n").replace("\r", "\n"), aliases or {})
-
-
-def _parse(path: Path, text: str, aliases: dict[str, str]) -> tuple[Table | None, list[Problem]]:
-    # A comment or an empty line stays a line, so that the numbers are those of an editor.
-    lines = ["" if line.lstrip().startswith("#") or not line.strip() else line for line in text.split("\n")]
-    first = next((index for index, line in enumerate(lines) if line), None)
-    if first is None:
-        return None, [Problem(str(path), "the table is empty", "give a header line and one line per row")]
-    separator = _separator(lines, first)
-    records, broken = _records(path, lines, separator)
-    if not records:
-        return None, broken or [_no_rows(path)]
-    (header_line, header), *body = records
-    columns = _columns(header, aliases)
+    cells, problems = load_cells(path)
+    if cells is None:
+        return None, problems
+    (header_line, header), *body = [record for record in cells.records if any(record[1])] or [(1, [""])]
+    columns = _columns(header, aliases or {})
     problems = _repeated(path, header_line, columns)
+    dates = Findings(str(path))
     rows = []
-    for line, cells in body:
-        if any(cells[len(columns) :]):
-            problems.append(
-                Problem(
-                    f"{path}, line {line}",
-                    f"{len(cells)} cells, but the header names {len(columns)} columns",
-                    f"put a cell that holds {separator!r} in double quotes",
-                )
-            )
+    for line, values in body:
+        if any(values[len(columns) :]):
+            what = f"{len(values)} cells, but the header names {len(columns)} columns"
+            fix = "put a cell that holds the separator in double quotes"
+            problems.append(Problem(f"{path}, line {line}", what, fix))
         else:
-            rows.append(Row(line, dict(zip(columns, cells, strict=False))))
-    problems += broken
+            row = Row(line, dict(zip(columns, values, strict=False)))
+            rows.append(row)
+            for column in names:
+                if isinstance(row.get(column), DateText):
+                    dates.cell(line, column, row.get(column), _NOT_A_DATE)
+    problems += dates.problems()
     if not rows and not problems:
-        problems.append(_no_rows(path))
-    return (None, problems) if problems else (Table(columns, tuple(rows), decimal_comma=separator != ","), [])
-
-
-def _separator(lines: list[str], first: int) -> str:
-    """Return what separates cells; a line that says so is emptied."""
-    if lines[first].casefold() in [f"sep={separator}" for separator in _SEPARATORS]:
-        # Spreadsheets write and read this line.
-        stated, lines[first] = lines[first][4], ""
-        return stated
-    return max(_SEPARATORS, key=lines[first].count)
-
-
-def _records(
-    path: Path, lines: list[str], separator: str
-) -> tuple[list[tuple[int, list[str]]], list[Problem]]:
-    """Return the first line and the cells of each record that holds anything, up to where it is no longer CSV."""
-    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
-    records: list[tuple[int, list[str]]] = []
-    last = 0
-    try:
-        for cells in reader:
-            line, last = last + 1, reader.line_num
-            cells = [cell.strip() for cell in cells]
-            if any(cells):
-                records.append((line, cells))
-    except csv.Error as error:
-        where = f"{path}, line {last + 1}"
-        return records, [Problem(where, f"is not CSV: {error}", "check the double quotes")]
-    return records, []
+        problems.append(Problem(str(path), "the table has a header but no rows", "give one line per row"))
+    return (None, problems) if problems else (Table(columns, tuple(rows), cells.decimal_comma), [])
 
 
 def _columns(header: list[str], aliases: dict[str, str]) -> tuple[str, ...]:
@@ -252,10 +193,6 @@ def _columns(header: list[str], aliases: dict[str, str]) -> tuple[str, ...]:
     while names and not names[-1]:
         names.pop()
     return tuple(names)
-
-
-def _no_rows(path: Path) -> Problem:
-    return Problem(str(path), "the table has a header but no rows", "give one line per row")
 
 
 def _repeated(path: Path, line: int, columns: tuple[str, ...]) -> list[Problem]:

@@ -37,7 +37,7 @@ _YES_NO: Final = {
 def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Read the rows of a panel file; what a row does not say is derived from its names."""
     path = Path(path)
-    table, problems = load_table(path, aliases=ALIASES)
+    table, problems = load_table(path, aliases=ALIASES, names=(keys.CHANNEL, keys.MARKER))
     if table is None:
         return [], problems
     for column in (keys.CHANNEL, keys.MARKER):

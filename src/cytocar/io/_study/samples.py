@@ -65,7 +65,7 @@ def load_samples(
     (True, 1)
     """
     path = Path(path)
-    table, problems = load_table(path)
+    table, problems = load_table(path, names=("file", keys.SAMPLE, keys.PATIENT))
     if table is None:
         return None, problems
     expected = (*REQUIRED, *OPTIONAL)

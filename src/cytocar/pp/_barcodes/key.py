@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import PanelError, Problem, did_you_mean
-from cytocar._core.hand_tables import decode
+from cytocar._core.hand_cells import load_cells
 from cytocar.panel.antigens import marker_index
-from cytocar.panel.names import ISOTOPES, Isotope, channel_isotope, marker_key, parse_isotope
+from cytocar.panel.names import ISOTOPES, antigen_key, channel_isotope, marker_key
+from cytocar.panel.names_in_tables import isotope_in_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
-_SEPARATORS: Final = (",", ";", "\t")
-# A mass as spreadsheets and R write it: 102, 102.0, X102.
-_MASS: Final = re.compile(r"X?([0-9]{2,3})(?:\.0+)?")
-_GAPS: Final = re.compile(r"[\s-]+")
-_VALUES: Final = {"0": False, "1": True, "0.0": False, "1.0": True, "False": False, "True": True}
+# A mass as spreadsheets and R write it: 102, 102.0, 102,0, X102.
+_MASS: Final = re.compile(r"X?([0-9]{2,3})(?:[.,]0+)?")
+# As the languages of spreadsheet programs write the values of a cell that holds a logical value, too.
+_POSITIVE: Final = ("1", "1.0", "1,0", "true", "t", "yes", "+", "wahr", "vrai", "vero", "verdadero")
+_NEGATIVE: Final = ("0", "0.0", "0,0", "false", "f", "no", "-", "falsch", "faux", "falso")
+_VALUES: Final = {**dict.fromkeys(_POSITIVE, True), **dict.fromkeys(_NEGATIVE, False)}
 _MASSES: Final = frozenset(mass for masses in ISOTOPES.values() for mass in masses)
 # One bit a channel in a 64-bit number, and room for the sign.
 _MOST_CHANNELS: Final = 62
@@ -42,18 +42,20 @@ class Key:
 
 
 def read_barcode_key(path: str | os.PathLike[str]) -> pd.DataFrame:
-    r"""Read the key of a barcoded pool from a CSV file, and check it.
+    r"""Read the key of a barcoded pool from a CSV file or a workbook, and check it.
 
-    The header names the barcode channels, by mass (``102``) or as channels or markers (``Pd102Di``, ``BC102``);
-    every further row is a sample: its name, and 1 (positive) or 0 for each channel. The file may be UTF-8, UTF-16
-    or Latin-1, its lines may end in LF, CRLF or CR, and its cells be separated by comma, semicolon or tab. Samples may
-    have the same number of positives (as in the doublet-filtering scheme of Zunder et al. 2015, Nat Protoc 10:316,
-    doi 10.1038/nprot.2015.020) or not.
+    The header names the barcode channels, by mass (``102``) or as channels or markers (``Pd102Di``, ``BC102``), also
+    as R changes them (``X102Pd``); every further row is a sample: its name, and 1 (positive) or 0 for each channel, or
+    TRUE and FALSE, yes and no, + and -. The file may be UTF-8, UTF-16 or Latin-1, its lines may end in LF, CRLF or CR,
+    and its cells be separated by comma, semicolon or tab. Of a workbook (.xlsx) the first sheet is read, or the one
+    that the path names after ``#``: ``keys.xlsx#Pool 1``. Samples may have the same number of
+    positives (as in the doublet-filtering scheme of Zunder et al. 2015, Nat Protoc 10:316, doi
+    10.1038/nprot.2015.020) or not.
 
     Parameters
     ----------
     path
-        The CSV file.
+        The CSV file or workbook.
 
     Returns
     -------
@@ -75,7 +77,7 @@ def read_barcode_key(path: str | os.PathLike[str]) -> pd.DataFrame:
     >>> read_barcode_key(file).loc["B"].tolist()
     [0, 1, 1]
     """
-    key = _read(Path(path))
+    key = _read(path)
     import pandas as pd
 
     return pd.DataFrame(
@@ -88,7 +90,7 @@ def as_key(key: pd.DataFrame | str | os.PathLike[str]) -> Key:
     import pandas as pd
 
     if isinstance(key, (str, os.PathLike)):
-        return _read(Path(key))
+        return _read(key)
     if not isinstance(key, pd.DataFrame):
         raise PanelError(
             f"the key is {type(key).__name__}",
@@ -119,9 +121,17 @@ class _Row:
     cells: list[str]
 
 
-def _read(path: Path) -> Key:
-    header, rows = _lines_of(path, _text_of(path))
-    # Spreadsheets leave empty columns at the end.
+def _read(path: str | os.PathLike[str]) -> Key:
+    cells, problems = load_cells(path)
+    if cells is None:
+        raise PanelError(problems=problems)
+    lines = [(number, line) for number, line in cells.records if any(line)] or [(1, [""])]
+    header = lines[0][1]
+    rows = [_Row(f"{path}, line {number}", line[0], line[1:]) for number, line in lines[1:]]
+    # Spreadsheets leave empty columns at the end; R leaves out the name of the column of names.
+    first_is_channel = mass_of(header[0]) is not None or isotope_in_table(header[0]) is not None
+    if rows and first_is_channel and all(len(row.cells) == len(header) for row in rows):
+        header = ["", *header]
     while (
         len(header) > 1 and not header[-1] and not any("".join(row.cells[len(header) - 2 :]) for row in rows)
     ):
@@ -131,51 +141,10 @@ def _read(path: Path) -> Key:
     return _checked(str(path), header[1:], rows)
 
 
-def _text_of(path: Path) -> str:
-    not_text = PanelError("this is not a text file", where=str(path), fix="save the key as CSV")
-    try:
-        text = decode(path.read_bytes())
-    except UnicodeDecodeError:
-        raise not_text from None
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        why = "there is no such file" if missing else f"cannot be read: {error.strerror}"
-        raise PanelError(why, where=str(path), fix="name the CSV file of the key") from None
-    if "\0" in text or text.startswith("PK\x03\x04"):
-        raise not_text
-    return text
-
-
-def _lines_of(path: Path, text: str) -> tuple[list[str], list[_Row]]:
-    """Return the header and the rows below it, without comments and empty lines."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
-    separator = max(_SEPARATORS, key=first.count)
-    reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
-    rows: list[_Row] = []
-    try:
-        for line in reader:
-            cells = [cell.strip() for cell in line]
-            if any(cells) and not cells[0].startswith("#"):
-                rows.append(_Row(f"{path}, line {reader.line_num}", cells[0], cells[1:]))
-    except csv.Error as error:
-        raise PanelError(
-            f"is not CSV: {error}", where=f"{path}, line {reader.line_num}", fix="check the double quotes"
-        ) from None
-    if not rows:
-        raise PanelError("the key is empty", where=str(path), fix="give a header line and one row per sample")
-    return [rows[0].name, *rows[0].cells], rows[1:]
-
-
 def mass_of(column: str) -> int | None:
     """Return the mass that a column of a key is named by, if it is."""
     match = _MASS.fullmatch(column)
     return int(match[1]) if match else None
-
-
-def _isotope_of(column: str) -> Isotope | None:
-    """Return the isotope that a column is named by; people also write Pd 102 and Pd-102."""
-    return parse_isotope(column) or parse_isotope(_GAPS.sub("", column))
 
 
 def _column_problems(where: str, columns: list[str]) -> list[Problem]:
@@ -204,7 +173,7 @@ def _column_problems(where: str, columns: list[str]) -> list[Problem]:
                     where, f"the mass {column!r} belongs to no isotope", "give the mass number, such as 102"
                 )
             )
-        isotope = _isotope_of(column)
+        isotope = isotope_in_table(column)
         what = mass if mass is not None else isotope.mass if isotope else marker_key(column)
         if what in seen:
             problems.append(
@@ -232,7 +201,7 @@ def _checked(where: str, columns: list[str], rows: list[_Row]) -> Key:
         if wrong_cells is not None:
             problems.append(wrong_cells)
             continue
-        code = tuple(_VALUES[cell] for cell in row.cells)
+        code = tuple(_VALUES[cell.casefold()] for cell in row.cells)
         if len(columns) > 1 and len(set(code)) == 1:
             what = f"{row.name!r} is {'positive' if code[0] else 'negative'} in every channel"
             fix = "a code needs a positive and a negative channel to compare"
@@ -252,7 +221,7 @@ def _cell_problem(row: _Row, columns: list[str]) -> Problem | None:
         what = f"{len(row.cells)} values for {len(columns)} channels"
         return Problem(row.where, what, "give 0 or 1 for each channel")
     cells = zip(row.cells, columns, strict=True)
-    wrong = [f"{cell!r} in {column}" for cell, column in cells if cell not in _VALUES]
+    wrong = [f"{cell!r} in {column}" for cell, column in cells if cell.casefold() not in _VALUES]
     if wrong:
         return Problem(row.where, f"{', '.join(wrong)}: not 0 or 1", "1 is positive, 0 is negative")
     return None
@@ -339,7 +308,7 @@ def _not_one_channel(column: str, fits: list[str], channels: list[str], masses: 
     where = f"key, column {column!r}"
     if fits:
         return Problem(where, f"fits {len(fits)} channels ({', '.join(fits)})", "name one")
-    if mass_of(column) is None and _isotope_of(column) is None:
+    if mass_of(column) is None and isotope_in_table(column) is None:
         return Problem(where, "is not a channel of the data", did_you_mean(column, channels))
     there = ", ".join(str(mass) for mass in sorted(set(masses) - {0})) or "none"
     fix = f"masses of the data: {there}. A panel without the barcode channels leaves them out on reading"
@@ -353,10 +322,12 @@ def _hits(column: str, channels: list[str], markers: list[str], masses: list[int
     for names in (channels, markers):
         if exact := [i for i, name in enumerate(names) if name == column]:
             return exact
-    isotope = _isotope_of(column)
+    isotope = isotope_in_table(column)
     if isotope is not None and isotope.span is None:
         return [i for i, other in enumerate(masses) if other == isotope.mass]
-    return list(marker_index(markers).positions(column))
+    # R writes a point for what it does not take in a name.
+    alike = [i for i, name in enumerate(markers) if antigen_key(name) == antigen_key(column)]
+    return list(marker_index(markers).positions(column)) or alike
 
 
 def _barcodes_among(adata: AnnData, hits: list[int]) -> list[int]:

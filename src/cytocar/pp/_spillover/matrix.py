@@ -13,7 +13,8 @@ import numpy as np
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem
 from cytocar._core.files import write_text
-from cytocar.panel.names import ISOTOPES, Isotope, parse_isotope
+from cytocar.panel.names import ISOTOPES, Isotope
+from cytocar.panel.names_in_tables import isotope_in_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,7 @@ class Spillover:
     @property
     def isotopes(self) -> tuple[Isotope, ...]:
         """The channels as metal and mass."""
-        isotopes = (parse_isotope(name) for name in self.channels)
+        isotopes = (isotope_in_table(name) for name in self.channels)
         return tuple(isotope for isotope in isotopes if isotope is not None)
 
     @property
@@ -224,7 +225,7 @@ def _never_measured(row: NDArray[np.float64], diagonal: int) -> bool:
 
 def distinct_isotopes(names: Sequence[str], where: str) -> tuple[list[Isotope | None], list[Problem]]:
     """Return metal and mass of channels, `None` where a name says neither, and what is wrong with the names."""
-    isotopes = [parse_isotope(name) for name in names]
+    isotopes = [isotope_in_table(name) for name in names]
     problems = [
         Problem(
             where, f"{name!r} is not a mass channel", "name it by metal and mass, such as Yb171Di or 171Yb"
