@@ -10,6 +10,7 @@ import pytest
 from cytocar import io
 from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
+from cytocar.study._scaffold.guess_panel import guess_panel
 
 NAMES_ONLY = [
     "Time",
@@ -121,3 +122,20 @@ def test_such_a_file_is_read_as_mass_cytometry(tmp_path: Path):
     assert set(adata.var["cofactor"]) == {5.0}
     panel = Panel.from_channels([(name, "") for name in NAMES_ONLY])
     assert list(io.read_fcs(path, panel=panel).var_names) == list(adata.var_names)
+
+
+@pytest.mark.parametrize(("beside", "role"), [("Ir191Di", "viability"), ("Yb171Di", "dna")])
+def test_rhodium_in_a_panel_file_is_read_by_the_other_rows(tmp_path: Path, beside: str, role: str):
+    path = tmp_path / "panel.csv"
+    path.write_text(f"channel,marker\nRh103Di,Intercalator\n{beside},X1\n", encoding="utf-8")
+    assert Panel.read(path).frame["role"].iloc[0] == role
+
+
+def test_a_channel_that_some_files_lack_has_its_role_by_the_others():
+    rhodium, iridium, duplicate = ("Rh103Di", "Intercalator"), ("Ir191Di", "DNA1"), ("Cd106Di", "CD45")
+    common = [iridium, ("Y89Di", "CD45")]
+    guessed = guess_panel([("a.fcs", [rhodium, duplicate, *common]), ("b.fcs", common)])
+    rows = [dict(panel.frame.iloc[0]) for panel, _ in guessed.partial]
+    assert [(row["marker"], row["role"]) for row in rows] == [
+        ("Intercalator", "viability"), ("CD45_106Cd", "marker"),
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ from cytocar._core.errors import Problem, did_you_mean
 from cytocar._core.hand_tables import Findings, Row, Table, load_table
 from cytocar.panel.classes import CLASSES, guess_class
 from cytocar.panel.names import ISOTOPES, NOT_ELEMENTS, Isotope, marker_key, parse_isotope
-from cytocar.panel.roles import MASS_ROLES, ROLES, guess_role
+from cytocar.panel.roles import MASS_ROLES, ROLES, FileContext, guess_role
 
 ALIASES: Final = {
     "fcs_colname": keys.CHANNEL,
@@ -58,8 +58,11 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
         parse_isotope(row.get(keys.CHANNEL)) or row.get(keys.METAL) or row.get(keys.MASS)
         for row in table.rows
     )
+    isotopes = [parse_isotope(row.get(keys.CHANNEL)) for row in table.rows]
+    elements = frozenset(isotope.symbol for isotope in isotopes if isotope is not None)
+    context = FileContext(elements | {row.get(keys.METAL) for row in table.rows}, names_only)
     findings = Findings(str(path))
-    rows = [_RowReader(row, table, findings, names_only).complete(cofactor) for row in table.rows]
+    rows = [_RowReader(row, table, findings, context).complete(cofactor) for row in table.rows]
     return rows, [*findings.problems(), *_duplicates(path, table.rows, rows)]
 
 
@@ -70,7 +73,7 @@ class _RowReader:
     row: Row
     table: Table
     findings: Findings
-    names_only: bool = False
+    context: FileContext
 
     def complete(self, cofactor: float) -> dict[str, Any]:
         """Return the row with all columns; what it does not say is derived from its names."""
@@ -147,9 +150,9 @@ class _RowReader:
         return symbol, int(number or 0) or (isotope.mass if isotope else 0)
 
     def _role(self, channel: str, marker: str, isotope: Isotope | None) -> str:
-        role = self._one_of(keys.ROLE, ROLES) or guess_role(channel, marker, isotope)
+        role = self._one_of(keys.ROLE, ROLES) or guess_role(channel, marker, isotope, self.context)
         needs_mass = role in MASS_ROLES or (role == "none" and not self.row.get(keys.ROLE))
-        stated = self.names_only and bool(self.row.get(keys.ROLE))
+        stated = self.context.names_only and bool(self.row.get(keys.ROLE))
         if isotope is None and channel and needs_mass and not stated:
             self._wrong(
                 f"channel {channel!r} ({marker}) names no isotope",

@@ -22,12 +22,12 @@ _BINDS_TAG: Final = re.compile(
 )
 _PROTEINS: Final = re.compile(r"(?:rh|h)?(?:BCMA|CD19|CD20|CD22|GPRC5D|protein[ -]?L)", re.IGNORECASE)
 _BESIDE_BEADS: Final = re.compile(r"[ _.-]+EQ[0-9]?$", re.IGNORECASE)
-_BEAD_WORDS: Final = re.compile(r"(?:norm\w*|cal\w*|dvs|maxpar|metal)", re.IGNORECASE)
+_BEAD_WORDS: Final = re.compile(r"(?:norm\w*|cal\w*|dvs|maxpar|metal|beads?|[a-z]{1,2})", re.IGNORECASE)
 # What goes on with a number: CD-141 measured in Pr141 keeps it.
 _NUMBERED: Final = frozenset(("cd", "ter", "ca", "p", "gp", "mir", "siglec", "lamp", "il"))
 _NOTHING: Final = re.compile(
-    r"(?:none|na|nan|null|nil|nothing|unlabell?ed|no(?:|marker|name|antibody|ab|label|stain|target)|free|open|void|unnamed|notused"
-    r"|notinuse|spare|tbd|placeholder|x+|channel|marker)?"
+    r"(?:none|na|nan|null|nil|nothing|unlabell?ed|(?:no|free|open|empty)?(?:marker|name|antibody|ab|label|stain|target|tag"
+    r"|metal|channel)|no|free|open|void|unnamed|notused|notinuse|spare|tbd|placeholder|x+)?"
 )
 _PUNCTUATION: Final = re.compile(r"[\W_]+")
 

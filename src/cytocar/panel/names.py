@@ -305,7 +305,7 @@ def marker_name(pnn: str, pns: str = "") -> str:
         name_in_pns = pns.strip()
     for name in (name_in_pns, name_in_pnn):
         label = clean_label(name, isotope.mass)
-        if not says_nothing(label):
+        if not says_nothing(label) and label != isotope.symbol:
             return label
     return unnamed(isotope)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cytocar.panel.names import NOT_ELEMENTS, Isotope, marker_key, parse_isotope, unnamed
+from cytocar.panel.role_words import role_by_name
 
 ROLES: Final = (
     "marker",
@@ -35,30 +36,6 @@ _WITHOUT_MASS: Final = {
     "amplitude": "gaussian",
 }
 _PEAK: Final = re.compile(r"(center|offset|width|residual|amplitude)peak")
-# By the name of what was stained; the order decides where two fit. Names are in the form of `marker_key`, in which
-# blanks, hyphens and underscores are gone.
-_BY_NAME: Final = (
-    ("dna", re.compile(r"dna\d*(ir\d*)?|nucleic\w*|.*intercalat.*|iridium\d*|cellidintercalat\w*")),
-    (
-        "viability",
-        re.compile(
-            r"(live/?\.?dead|dead/?\.?live|live|alive|dead|viab\w*|(cellid|dvs|maxpar)*(cis|trans)?-?platin\w*|cisp?t|l/?d|"
-            r"l\.d|membraneintegrity|zombie\w*|ghost\w*|amine\w*|mdota|maleimidedota|deadcell\w*|fixableviab\w*)\d*"
-            r"(stain|dye|cells?|viability|pt)?\d*(pt\d*)?"
-        ),
-    ),
-    (
-        "bead",
-        re.compile(
-            r"(eq\d*|eqfour\w*|eqsix\w*|(four|six)element\w*|norm\w*|calib\w*|cal|ce|dvs)?(beads?)\d*|eq\d*|"
-            r"eq(four|six)element\w*|calibration(beads?)?\d*"
-        ),
-    ),
-    ("barcode", re.compile(r"(bc|bcd|barcode|mcb|sampletag|pdbc|codes?)\d*")),
-    ("background", re.compile(r"(bckg|bkgr?|bg|background|empty|blank|unused|notused|contaminat\w*)\d*")),
-)
-# Short words for cisplatin, which mean it on platinum only.
-_PLATINUM_WORDS: Final = re.compile(r"(cis|pt|cispt|platinum)\d*")
 _CYTOF: Final = re.compile(r"cytof|helios|dvs|fluidigm|standard biotools", re.IGNORECASE)
 _LIGHT: Final = re.compile(r"(fsc|ssc|fl\d)|.+-[ahw]$", re.IGNORECASE)
 
@@ -92,7 +69,7 @@ class FileContext:
             return cls(elements)
         names = [pnn for pnn, _ in channels]
         plain = {_without_mass(name, name) for name in names}
-        dna = any(_BY_NAME[0][1].fullmatch(marker_key(name)) for name in names)
+        dna = any(role_by_name(name) == "dna" for name in names)
         told = "event_length" in plain and (dna or "gaussian" in plain)
         light = any(_LIGHT.match(name) for name in names)
         return cls(elements, not light and (told or bool(_CYTOF.search(instrument))))
@@ -136,16 +113,14 @@ def guess_role(pnn: str, marker: str, isotope: Isotope | None, context: FileCont
         plain = _without_mass(pnn, marker)
         if plain != "none" or not context.names_only or _APPENDED.fullmatch(marker_key(marker)):
             return plain
-        return _by_name(marker) or "marker"
+        return role_by_name(marker) or "marker"
     if isotope.symbol in NOT_ELEMENTS:
         return "background"
     if isotope.symbol == "Ir":
         return "dna"
     if not marker or marker == unnamed(isotope) or parse_isotope(marker) == isotope:
         return "bead" if (isotope.symbol, isotope.mass) == ("Ce", 140) else "background"
-    if isotope.symbol == "Pt" and _PLATINUM_WORDS.fullmatch(marker_key(marker)):
-        return "viability"
-    role = _by_name(marker)
+    role = role_by_name(marker, isotope.symbol)
     if role == "dna" and isotope.symbol == "Rh" and "Ir" in context.elements:
         return "viability"
     return role or "marker"
@@ -169,9 +144,3 @@ def _without_mass(pnn: str, marker: str) -> str:
         if key in _WITHOUT_MASS:
             return _WITHOUT_MASS[key]
     return "none"
-
-
-def _by_name(marker: str) -> str:
-    """Return the role that the name of a channel says, empty for an antibody."""
-    key = marker_key(marker)
-    return next((role for role, pattern in _BY_NAME if pattern.fullmatch(key)), "")

@@ -54,14 +54,17 @@ def guess_panel(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
     notes: list[str] = []
     common: list[Names] = []
     partial: list[tuple[Panel, str]] = []
+    spelled = {isotope: _representative(isotope, channel, notes) for isotope, channel in channels.items()}
     for isotope, channel in channels.items():
-        name = _representative(isotope, channel, notes)
+        name = spelled[isotope]
         if len(set(channel.files)) == len(files):
             common.append(name)
             continue
         without = [file for file, _ in files if file not in channel.files]
         text = f"not in {_some(without)}"
-        partial.append((Panel.from_channels([name]), text))
+        # Its role may depend on the other channels, and its name has to differ from theirs.
+        beside = [other for key, other in spelled.items() if key != isotope]
+        partial.append((Panel(Panel.from_channels([name, *beside]).frame.iloc[[0]]), text))
         called = marker_name(*name)
         notes.append(f"channel {isotope.channel} ({called}) is {text}: it is a comment in panel.csv")
     panel = Panel.from_channels([*common, *_without_mass(files)])
