@@ -214,6 +214,8 @@ def test_markers_are_sorted_by_the_effect_in_the_largest_subset(tables: SimpleNa
     asked = ["PD1", "Ki67"]
     figure = pl.compare(tables.comparisons, markers=asked)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == asked
+    by_other_names = pl.compare(tables.comparisons, markers=["CD279", "MKI67"])
+    assert [t.get_text() for t in by_other_names.axes[0].get_yticklabels()] == asked
 
 
 def test_an_effect_far_off_is_written_at_the_edge(tables: SimpleNamespace) -> None:

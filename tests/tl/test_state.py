@@ -201,14 +201,21 @@ def test_automatic_weights_follow_the_error_of_the_medians() -> None:
     assert "weights n," in counting or "1000" in counting
 
 
+def test_markers_of_a_table_go_by_any_name_of_the_antigen() -> None:
+    medians, sheet = golden("medians"), golden("sheet")
+    medians["marker"] = medians["marker"].replace({"m": "CD279"})
+    expected = tl.state(medians, sheet, formula="~ group", markers="CD279")
+    pd.testing.assert_frame_equal(tl.state(medians, sheet, formula="~ group", markers="PD-1"), expected)
+
+
 def test_settings_that_make_no_sense() -> None:
     medians, sheet = golden("medians"), golden("sheet")
     with pytest.raises(ParameterError, match=r"weights is 'cell'.*'cells'"):
         tl.state(medians, sheet, formula="~ group", weights="cell")
     with pytest.raises(ParameterError, match="level is 95"):
         tl.state(medians, sheet, formula="~ group", level=95)
-    with pytest.raises(ParameterError, match="marker 'M' is not in the table"):
-        tl.state(medians, sheet, formula="~ group", markers="M")
+    with pytest.raises(ParameterError, match="'Q' is not a marker of the table"):
+        tl.state(medians, sheet, formula="~ group", markers="Q")
     with pytest.raises(ParameterError, match="m of cluster 1 in sample s1 more than once"):
         tl.state(pd.concat([medians, medians[:1]]), sheet, formula="~ group")
     with pytest.raises(ParameterError, match="needs samples"):

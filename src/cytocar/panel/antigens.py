@@ -280,7 +280,9 @@ def resolve(name: str, markers: Iterable[str]) -> tuple[str, ...]:
     return marker_index(markers).find(name)
 
 
-def marker_positions(asked: Iterable[str], markers: Sequence[str], *, what: str = "marker") -> list[int]:
+def marker_positions(
+    asked: Iterable[str], markers: Sequence[str], *, what: str = "marker", place: str = "these data"
+) -> list[int]:
     """Return where each asked-for name stands among `markers`, by any name of its antigen.
 
     Parameters
@@ -289,8 +291,8 @@ def marker_positions(asked: Iterable[str], markers: Sequence[str], *, what: str 
         Names as the user wrote them.
     markers
         Names as the data have them.
-    what
-        What a name is called in a message.
+    what, place
+        What a name is called in a message, and what has the markers.
 
     Raises
     ------
@@ -312,9 +314,7 @@ def marker_positions(asked: Iterable[str], markers: Sequence[str], *, what: str 
         elif hits:
             problems.append(several(name, [markers[hit] for hit in hits], "columns"))
         else:
-            problems.append(
-                Problem("", f"{name!r} is not a {what} of these data", marker_hint(name, markers))
-            )
+            problems.append(Problem("", f"{name!r} is not a {what} of {place}", marker_hint(name, markers)))
     if problems:
         raise ParameterError(problems=problems)
     return found

@@ -161,8 +161,7 @@ def _marker_order(rows: pd.DataFrame, subsets: Sequence[str], markers: Sequence[
     """Return the markers asked for, or all by their effect in the subset with the most cells."""
     known = inputs.distinct(rows, "marker")
     if markers is not None:
-        inputs.refuse_unknown(markers, known, "is not in the table")
-        return list(markers)
+        return inputs.markers_of(markers, known, "the table")
     subset = inputs.texts(rows, keys.SUBSET)
     sizes = {n: float(rows.loc[subset == n, "n_cells_b"].max()) for n in subsets if n != keys.ALL}
     lead = max(sizes, key=lambda name: sizes[name]) if sizes else subsets[0]

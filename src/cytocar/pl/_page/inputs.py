@@ -46,6 +46,13 @@ def refuse_unknown(asked: Iterable[str], known: Sequence[str], what: str) -> Non
             raise ParameterError(f"{name!r} {what}", fix=did_you_mean(name, known))
 
 
+def markers_of(asked: Iterable[str], known: Sequence[str], place: str) -> list[str]:
+    """Return the markers asked for by any of their names, as `place` (the table, the map) spells them."""
+    from cytocar.panel.antigens import marker_positions
+
+    return [known[at] for at in marker_positions(asked, known, place=place)]
+
+
 def rows_of(table: pd.DataFrame, column: str, value: str | None) -> pd.DataFrame:
     """Return the rows with one value in a column, all rows for None; refuse a value that is not there."""
     if value is None:

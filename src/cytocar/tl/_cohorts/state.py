@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import checks, keys, provenance
-from cytocar._core.errors import ParameterError, did_you_mean
+from cytocar._core.errors import ParameterError
 from cytocar._core.samples import require_sample_column
+from cytocar.panel.antigens import marker_positions
 from cytocar.tl._cohorts.cohort import (
     Arrangement,
     Tested,
@@ -316,13 +317,9 @@ def _of_markers(table: pd.DataFrame, markers: str | Sequence[str] | None) -> pd.
     if markers is None:
         return table
     asked = [markers] if isinstance(markers, str) else list(markers)
-    present = set(table["marker"].astype(str))
-    for name in asked:
-        if name not in present:
-            raise ParameterError(
-                f"marker {name!r} is not in the table", fix=did_you_mean(name, sorted(present))
-            )
-    return table[table["marker"].astype(str).isin(asked)]
+    present = sorted(set(table["marker"].astype(str)))
+    meant = [present[at] for at in marker_positions(asked, present, place="the table")]
+    return table[table["marker"].astype(str).isin(meant)]
 
 
 def _checked_sizes(table: pd.DataFrame) -> Floats:
