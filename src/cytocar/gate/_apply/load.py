@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -117,7 +118,7 @@ def _document(
     from cytocar.gate._exchange.flowjo_read import read_flowjo
     from cytocar.gate._exchange.gatingml_read import read_gatingml
 
-    workspace = path.suffix.lower() == WORKSPACE
+    workspace = path.suffix.lower() == WORKSPACE or _is_workspace(path)
     if group and not workspace:
         raise GateError(
             f"group is {group!r}, but {path.name} is no FlowJo workspace", fix="only those have groups"
@@ -134,6 +135,23 @@ def _document(
         )
     except GateError as error:
         raise error.within(path.name) from None
+
+
+def _is_workspace(path: Path) -> bool:
+    """Return whether a file begins with the root of a FlowJo workspace, whatever it is called (FlowJo exports .xml)."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(4096)
+    except OSError:
+        return False
+    return (
+        re.match(
+            rb"\s*(<\?[^>]*\?>)?\s*(<!--.*?-->\s*)*<Workspace[\s>]",
+            head.removeprefix(b"\xef\xbb\xbf"),
+            re.DOTALL,
+        )
+        is not None
+    )
 
 
 def _builtin(name: str) -> GateTree:

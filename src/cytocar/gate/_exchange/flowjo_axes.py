@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,22 +19,28 @@ from cytocar.gate._shapes.shapes import FROM_FILE, Dimension, Gate, Rectangle, S
 from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
 from cytocar.gate._shapes.transforms import LN10, Asinh, Hyperlog, Linear, Log, Logicle, Scale
 
+if TYPE_CHECKING:
+    from cytocar.io._fcs.header import FcsHeader
+
 # FlowJo shows an axis from its T down: enough for the counts of mass cytometry, with a little room below 0.
 _TOP: Final = 16_384.0
 _BELOW: Final = 0.25
 _DISPLAYED: Final = 100.0
 _PREFIX: Final = "Comp-"
-_KEPT: Final = ("$FIL", "$TOT", "$PAR", "$TIMESTEP", "$CYT")
 _SPILLOVER: Final = ("$SPILLOVER", "SPILL")
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """The axis of one channel: its scale, None where it is linear, and the ends of a linear one."""
+    """The axis of one channel: its scale, None where it is linear; of a linear one the ends and the gain.
+
+    FlowJo shows, and stores, values of the file times the gain: seconds of Time.
+    """
 
     scale: Scale | None
     low: float
     high: float
+    gain: float = 1.0
 
 
 class FlowJoAxes:
@@ -46,12 +52,19 @@ class FlowJoAxes:
         Whose gates are drawn.
     keywords, channels
         Of the file; empty where it is not there.
+    seconds
+        In a tick of its Time.
     """
 
     def __init__(
-        self, document: GatingDocument, keywords: Mapping[str, str], channels: Sequence[str]
+        self,
+        document: GatingDocument,
+        keywords: Mapping[str, str],
+        channels: Sequence[str],
+        seconds: float = 1.0,
     ) -> None:
         self._document, self._keywords, self._channels = document, keywords, channels
+        self._seconds = seconds
         self._columns = document.columns(channels) if channels else None
         self._matrix: tuple[str, SpectrumMatrix] | None = None
         self._drawn: dict[str, Drawn] = {}
@@ -137,7 +150,10 @@ class FlowJoAxes:
                 )
             chosen = next(iter(scales)) if scales else wished.get(name)
             low, high = min([0.0, *values]), max([1.0, *values])
-            self._drawn[name] = Drawn(chosen, low, high + 0.05 * (high - low))
+            # FlowJo counts all below an edge at the bottom of an axis, so none is put there.
+            room = 0.05 * (high - low)
+            gain = self._seconds if name.strip().casefold() == "time" and chosen is None else 1.0
+            self._drawn[name] = Drawn(chosen, (low - room) * gain, (high + room) * gain, gain)
 
     def axes_xml(self) -> str:
         """Return the elements of <Transformations>."""
@@ -199,7 +215,7 @@ def _axis_xml(channel: str, axis: Drawn) -> str:
     elif isinstance(scale, Logicle | Hyperlog):
         kind, values = scale.xml_name, scale.parameters()
     length = "" if kind in ("linear", "log") else ' transforms:length="256"'
-    gain = ' gain="1"' if kind == "linear" else ""
+    gain = f' gain="{number(axis.gain)}"' if kind == "linear" else ""
     attributes = "".join(f' transforms:{key}="{number(value)}"' for key, value in values.items())
     return (
         f"        <transforms:{kind}{length}{attributes}{gain}>\n"
@@ -208,25 +224,42 @@ def _axis_xml(channel: str, axis: Drawn) -> str:
     )
 
 
-def file_header(file: str) -> tuple[dict[str, str], list[str]]:
-    """Return the keywords that FlowJo needs of a file and its channels; nothing of people. Empty without the file."""
+def file_header(file: str) -> tuple[dict[str, str], list[str], float]:
+    """Return the whole TEXT of a file, its channels, and the seconds in a tick of its Time.
+
+    FlowJo computes nothing of a sample without keywords. The seconds are those of ``$TIMESTEP``, else of the time from
+    ``$BTIM`` to ``$ETIM`` over the last tick, as FlowJo has it, else 1: ticks stay ticks. Empty without the file.
+    """
     from cytocar.io._fcs.header import read_header
 
     if not FilePath(file).is_file():
-        return {}, []
+        return {}, [], 1.0
     try:
         header = read_header(file)
+        seconds = _seconds_in_a_tick(header)
     except CytocarError as error:
         error.add_note(f"while writing the FlowJo sample of {file}")
         raise
-    kept: dict[str, str] = {key: header.keywords[key] for key in _KEPT if key in header.keywords}
-    for index, channel in enumerate(header.channels, start=1):
-        for letter in "NSRBEG":
-            key = f"$P{index}{letter}"
-            if key in header.keywords:
-                kept[key] = header.keywords[key]
-        kept[f"$P{index}N"] = channel.pnn
-    for key in _SPILLOVER:
-        if key in header.keywords:
-            kept[key] = header.keywords[key]
-    return kept, [channel.pnn for channel in header.channels]
+    keywords = dict(header.keywords)
+    keywords |= {f"$P{index}N": channel.pnn for index, channel in enumerate(header.channels, start=1)}
+    return keywords, [channel.pnn for channel in header.channels], seconds
+
+
+def _seconds_in_a_tick(header: FcsHeader) -> float:
+    from cytocar.io._fcs.clock import time_of_day
+    from cytocar.io._fcs.data import blocks
+
+    try:
+        step = float(header.keywords.get("$TIMESTEP", ""))
+    except ValueError:
+        step = 0.0
+    if math.isfinite(step) and step > 0:
+        return step
+    begin, end = (time_of_day(header.keywords.get(key, "")) for key in ("$BTIM", "$ETIM"))
+    column = next((n for n, c in enumerate(header.channels) if c.pnn.casefold() == "time"), None)
+    if begin is None or end is None or column is None or header.missing_bytes:
+        return 1.0
+    last = max((float(block[:, column].max()) for _, block in blocks(header)), default=0.0)
+    # An acquisition over midnight ends at an earlier hour than it begins.
+    took = (end - begin) % 86_400
+    return took / last if last > 0 and took > 0 else 1.0

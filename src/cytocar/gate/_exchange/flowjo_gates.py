@@ -32,6 +32,9 @@ Path = tuple[str, ...]
 
 DISPLAY: Final = 256.0
 """FlowJo draws on 256 x 256 positions, and stores ellipses in them."""
+# The linear axis that FlowJo gives a channel by itself, and up to where it takes a lower edge for the bottom of it.
+_USUAL_TOP: Final = 262_144.0
+_OPENED_UPTO: Final = 20.125
 HELPER: Final = "cytocar helper"
 """The annotation of populations that only help to define others."""
 BOOLEANS: Final = {"AndNode": "and", "OrNode": "or", "NotNode": "not"}
@@ -77,18 +80,37 @@ class Axis:
         Ends of a linear axis.
     unknown
         The element of a scale that is not published; only rectangles can be read without it.
+    gain
+        What FlowJo multiplies the values of the file by on a linear axis, such as seconds in a tick of Time; None where
+        it is not stated.
     """
 
     scale: Scale | None = None
     low: float = 0.0
     high: float = 0.0
     unknown: Node | None = None
+    gain: float | None = None
+
+    def opens(self, edge: float, channel: str) -> bool:
+        """Return whether FlowJo counts all events below a lower edge of a rectangle, since it is at the bottom.
+
+        FlowJo 10.10.2 opens an edge at or below the beginning of a linear axis, and on the axis that it gives Time and
+        scattered light by itself (0 to 262,144) one up to 20.125; as measured by the author of openflo 2.8.0.
+        """
+        if self.scale is not None or self.high <= self.low:
+            return False
+        usual = self.low == 0 and self.high == _USUAL_TOP and self.gain in (None, 1.0)
+        near = usual and channel.casefold().startswith(("time", "fsc", "ssc"))
+        return edge <= (_OPENED_UPTO if near else self.low)
 
 
 def read_axis(node: Node) -> Axis:
     """Return one element of <Transformations>."""
     if node.name == "linear":
-        return Axis(low=node.number("minRange"), high=node.number("maxRange"))
+        gain = node.optional_number("gain")
+        if gain is not None and not gain > 0:
+            node.fail(f"attribute 'gain' is {gain:g}", fix="expected a number above 0")
+        return Axis(low=node.number("minRange"), high=node.number("maxRange"), gain=gain)
     if node.name == "log":
         return Axis(_scale(node, FlowJoLog, offset="offset", decades="decades"))
     if node.name == "biex":
@@ -151,7 +173,7 @@ class GateReader:
     channels
         ``$PnN`` of the file, as far as the workspace says; FlowJo writes ``_`` for a slash.
     timestep
-        Seconds in a unit of time; FlowJo's gates on time are in seconds.
+        Seconds in a unit of time by ``$TIMESTEP``, 0 where it is not stated.
     """
 
     def __init__(
@@ -248,11 +270,34 @@ class GateReader:
                 dimensions.append((axis, name, Dimension(name, matrix), 1.0))
                 continue
             channel = self._channel(name)
-            time = channel.strip().lower() == "time" and self._timestep > 0
-            dimensions.append((axis, name, Dimension(channel), 1.0 / self._timestep if time else 1.0))
+            dimensions.append((axis, name, Dimension(channel), self._unit(axis, name, channel)))
         if not dimensions:
             node.fail("it has no <dimension>", fix="expected one for each axis")
         return dimensions
+
+    def _unit(self, axis: Node, name: str, channel: str) -> float:
+        """Return what a unit of a linear axis is worth in the file.
+
+        A linear axis is in values of the file times its gain, which for Time makes seconds of ticks. Without a gain
+        Time is in seconds by ``$TIMESTEP``; without that the seconds of a tick are not known.
+        """
+        drawn = self._axis(name, Dimension(channel))
+        if drawn.scale is not None:
+            return 1.0
+        if drawn.gain is not None:
+            return 1.0 / drawn.gain
+        if channel.strip().casefold() != "time":
+            return 1.0
+        if self._timestep > 0:
+            return 1.0 / self._timestep
+        bounded = any(side in axis.attributes for side in ("min", "max"))
+        if bounded or axis.attributes.keys() <= {"name"}:
+            axis.fail(
+                f"channel {name!r} is in seconds in FlowJo, and the workspace has neither a gain of its axis nor "
+                "$TIMESTEP: the ticks of the file cannot be determined",
+                fix="open the workspace in FlowJo 10.6 or later and save it, or leave the gate on Time out",
+            )
+        return 1.0
 
     def _compensated(self, axis: Node, name: str) -> str:
         """Return the measured channel of a compensated one, "" for a channel as it was measured."""
@@ -298,6 +343,8 @@ class GateReader:
             bounds = []
             for side in ("min", "max"):
                 value = axis.optional_number(side)
+                if value is not None and side == "min" and drawn.opens(value, name):
+                    value = None
                 bounds.append(None if value is None else _position(drawn.scale, value * unit))
             dimensions.append(dimension)
             low.append(bounds[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -39,9 +40,10 @@ def read_flowjo(
     sample. So a gate is put on the scale of its sample: linear, log, biexponential, ArcSinh, Logicle or Hyperlog.
     A gate that the samples share, or that is a template of their group, is a gate of all files; where a sample has
     its own, or draws it on axes of its own, it has a version for that file. An ellipse stays an ellipse, and a polygon
-    ends where it ends: events beyond the ends of the axes are not drawn to them. Gates on time are in seconds in
-    FlowJo, and turned into the units of the file by its ``$TIMESTEP``. A document type in the file is refused, and
-    nothing outside the file is read.
+    ends where it ends: events beyond the ends of the axes are not drawn to them. A linear axis is in values of the
+    file times its gain (Time in seconds); without a gain Time is turned into ticks by ``$TIMESTEP``. A lower edge of a
+    rectangle at the bottom of a linear axis is open, as FlowJo counts all events below it. A document type in the file
+    is refused, and nothing outside the file is read.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ class _Sample:
             child.attributes.get("name", "").upper(): child.attributes.get("value", "")
             for child in (keywords.children if keywords else ())
         }
-        channels = tuple(value for key, value in values.items() if re.fullmatch(r"\$P\d+N", key))
+        channels = _channels(values)
         axes: dict[str, Axis] = {}
         drawn = self.node.find("Transformations")
         for child in drawn.children if drawn else ():
@@ -192,6 +194,14 @@ class _Sample:
             )
             return Compensation(None, "", "Comp", "", problem=problem)
         return _compensation(nodes[0], channels)
+
+
+def _channels(keywords: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the `$PnN` of the file; those that FlowJo lists beyond `$PAR` (``Comp-...``) are its own."""
+    count = keywords.get("$PAR", "").strip()
+    last = int(count) if count.isascii() and count.isdecimal() else math.inf
+    numbered = ((re.fullmatch(r"\$P([0-9]+)N", key), value) for key, value in keywords.items())
+    return tuple(value for match, value in numbered if match and int(match[1]) <= last)
 
 
 def _compensation(node: Node, channels: Sequence[str]) -> Compensation:

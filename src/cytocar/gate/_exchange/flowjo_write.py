@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from cytocar._core.errors import ParameterError
+from cytocar._core.errors import CytocarError, ParameterError
 from cytocar._core.files import write_text
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.flowjo_axes import FlowJoAxes, file_header
@@ -156,9 +156,10 @@ class _SampleWriter:
 
     def __init__(self, document: GatingDocument, sample: FlowJoSample, number: int, *, shared: bool) -> None:
         self._document, self._sample, self.number, self._shared = document, sample, number, shared
-        self._keywords, channels = file_header(sample.file)
-        self._axes = FlowJoAxes(document, self._keywords, channels)
+        self._keywords, channels, seconds = file_header(sample.file)
+        self._axes = FlowJoAxes(document, self._keywords, channels, seconds)
         self._count = 0
+        self._events, self._counts = _counts_of(document, sample)
 
     def xml(self) -> str:
         """Return the sample with its axes, keywords and populations."""
@@ -166,6 +167,7 @@ class _SampleWriter:
         self._axes.choose(node.gate for node in _walk(tree) if node.gate is not None)
         populations = "".join(self._node(node, "", "        ", own=True) for node in tree)
         name = FilePath(self._sample.file).name
+        identity = f'sampleID="{self.number}"{_count(self._events)}'
         uri = quote(self._sample.file.replace(os.sep, "/"))
         uri = f"file:{uri}" if os.path.isabs(self._sample.file) else uri
         keywords = "".join(
@@ -177,7 +179,7 @@ class _SampleWriter:
             f"{self._axes.matrix_xml()}"
             f"      <Transformations>\n{self._axes.axes_xml()}      </Transformations>\n"
             f"      <Keywords>\n{keywords}      </Keywords>\n"
-            f'      <SampleNode name={attribute_text(name)} annotation="" owningGroup="" sampleID="{self.number}">\n'
+            f'      <SampleNode name={attribute_text(name)} annotation="" owningGroup="" {identity}>\n'
             f"        <Subpopulations>\n{populations}        </Subpopulations>\n      </SampleNode>\n    </Sample>\n"
         )
 
@@ -197,6 +199,7 @@ class _SampleWriter:
         identity = f"ID{self.number}{self._count:06d}"
         owner = self._owner(node) if own else GROUP
         element = _OPERATIONS.get(node.operation, "Population")
+        count = _count(self._counts.get(node.source)) if own and not node.helper else ""
         below = "".join(
             self._node(child, identity if node.gate is not None else parent, f"{indent}    ", own=own)
             for child in node.children
@@ -205,7 +208,7 @@ class _SampleWriter:
             below = f"{indent}  <Subpopulations>\n{below}{indent}  </Subpopulations>\n"
         return (
             f"{indent}<{element} name={attribute_text(node.path[-1])} "
-            f'annotation="{HELPER if node.helper else ""}" owningGroup="{owner}">\n'
+            f'annotation="{HELPER if node.helper else ""}" owningGroup="{owner}"{count}>\n'
             f"{self._content(node, identity, parent, indent + '  ')}{below}{indent}</{element}>\n"
         )
 
@@ -236,7 +239,7 @@ class _SampleWriter:
 
     def _rectangle(self, gate: Rectangle, names: Sequence[str]) -> Iterator[str]:
         for axis, name, low, high in zip(gate.dimensions, names, gate.low, gate.high, strict=True):
-            bounds = (self._bound(gate, axis, low), self._bound(gate, axis, high))
+            bounds = tuple(self._shown(name, self._bound(gate, axis, end)) for end in (low, high))
             if bounds[0] is None and isinstance(self._axes.scale(gate, axis), Log):
                 # The logarithm of Gating-ML has no place for values below 0.
                 bounds = (0.0, bounds[1])
@@ -251,11 +254,12 @@ class _SampleWriter:
         yield from (_dimension(name) for name in names)
         scales = [self._axes.scale_of_outline(gate, axis) for axis in gate.dimensions]
         for vertex in gate.vertices:
+            values = [
+                value if scale is None else float(scale.inverse([value])[0])
+                for scale, value in zip(scales, vertex, strict=True)
+            ]
             yield _vertex(
-                [
-                    value if scale is None else float(scale.inverse([value])[0])
-                    for scale, value in zip(scales, vertex, strict=True)
-                ]
+                [self._shown(name, value) or 0.0 for name, value in zip(names, values, strict=True)]
             )
 
     def _ellipse(self, gate: Ellipsoid, names: Sequence[str]) -> Iterator[str]:
@@ -272,6 +276,7 @@ class _SampleWriter:
             if drawn.scale is None:
                 # A linear axis: positions of the gate are values, whether or not a linear scale moves them.
                 start, stop = (0.0, 1.0) if own is None else own.inverse([0.0, 1.0])
+                start, stop = start * drawn.gain, stop * drawn.gain
                 factor = DISPLAY / (drawn.high - drawn.low)
                 factors.append((stop - start) * factor)
                 offsets.append((start - drawn.low) * factor)
@@ -304,6 +309,11 @@ class _SampleWriter:
             yield from (_vertex(point.tolist()) for point in points)
             yield f"</gating:{kind}>"
 
+    def _shown(self, name: str, value: float | None) -> float | None:
+        """Return a value of a channel as FlowJo shows it."""
+        drawn = self._axes[name]
+        return value if value is None or drawn.scale is not None else value * drawn.gain
+
     def _bound(self, gate: Gate, axis: Dimension, position: float | None) -> float | None:
         """Return the value of the channel at a position: the smallest one there, where that can be determined."""
         scale = self._axes.scale(gate, axis)
@@ -311,6 +321,23 @@ class _SampleWriter:
             return position
         cut = None if isinstance(scale, Log) else scale.cut(position)
         return float(scale.inverse([position])[0]) if cut is None else cut
+
+
+def _counts_of(document: GatingDocument, sample: FlowJoSample) -> tuple[int | None, dict[str, int]]:
+    """Return the events of a file and how many are in each gate; nothing where they cannot be counted."""
+    if not FilePath(sample.file).is_file():
+        return None, {}
+    try:
+        masks = document.evaluate_fcs(sample.file, file=sample.name)
+    except CytocarError:
+        return None, {}
+    counts = {gate: int(np.count_nonzero(mask)) for gate, mask in masks.items()}
+    return (len(next(iter(masks.values()))) if masks else None), counts
+
+
+def _count(events: int | None) -> str:
+    """Return the attribute in which FlowJo keeps the number of events of a population."""
+    return "" if events is None else f' count="{events}"'
 
 
 def _walk(nodes: Sequence[FlowJoNode]) -> Iterator[FlowJoNode]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,12 @@ Built = TypeVar("Built")
 MAX_BYTES = 256 * 2**20
 MAX_DEPTH = 100
 MAX_ELEMENTS = 2_000_000
+_CONTROLS = frozenset({*range(0x20)} - {0x09, 0x0A, 0x0D})
+_UNBOUND = expat.errors.XML_ERROR_UNBOUND_PREFIX
+_OF_CHARACTERS = {
+    expat.errors.codes[expat.errors.XML_ERROR_BAD_CHAR_REF],
+    expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN],
+}
 
 
 class ElementError(GateError):
@@ -147,20 +154,24 @@ def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
     if not raw.strip():
         raise GateError("the file is empty", where=f"{where}, line 1", fix=f"expected a {what} document")
     builder = _Builder(where)
-    parser = expat.ParserCreate(namespace_separator=" ")
-    parser.buffer_text = True
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = builder.doctype
-    builder.parser = parser
     try:
-        parser.Parse(raw, True)
+        try:
+            builder.parse(raw)
+        except expat.ExpatError as error:
+            readable = _without_controls(raw)
+            if error.code not in _OF_CHARACTERS or readable == raw:
+                raise
+            # One keyword with a control character does not take the gates with it.
+            builder = _Builder(where)
+            builder.parse(readable)
     except expat.ExpatError as error:
+        problem = expat.ErrorString(error.code)
+        fix = f"expected a {what} document"
+        if problem == _UNBOUND:
+            problem = "a prefix such as gating: is not declared"
+            fix = "the xmlns lines of the root element are missing: save the file again in the program that wrote it"
         raise GateError(
-            f"this is not well-formed XML ({expat.ErrorString(error.code)})",
-            where=f"{where}, line {error.lineno}",
-            fix=f"expected a {what} document",
+            f"this is not well-formed XML ({problem})", where=f"{where}, line {error.lineno}", fix=fix
         ) from None
     except (LookupError, ValueError) as error:
         raise GateError(
@@ -169,6 +180,21 @@ def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
     if builder.root is None:
         raise GateError("there is no element", where=f"{where}, line 1", fix=f"expected a {what} document")
     return builder.root
+
+
+def _without_controls(raw: bytes) -> bytes:
+    """Return the bytes of a file with what XML has no place for, control characters, as the replacement character."""
+
+    def replaced(match: re.Match[bytes]) -> bytes:
+        text = match[1]
+        code = int(text[1:], 16) if text[:1] in b"xX" else int(text)
+        bad = code in _CONTROLS or 0xD800 <= code <= 0xDFFF or code in (0xFFFE, 0xFFFF) or code > 0x10FFFF
+        return b"&#xFFFD;" if bad else match[0]
+
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw
+    raw = re.sub(rb"&#([0-9]{1,7}|[xX][0-9a-fA-F]{1,6});", replaced, raw)
+    return raw.translate(bytes(ord("?") if code in _CONTROLS else code for code in range(256)))
 
 
 class _Builder:
@@ -181,6 +207,16 @@ class _Builder:
         self._open: list[Node] = []
         self._texts: list[list[str]] = []
         self._count = 0
+
+    def parse(self, raw: bytes) -> None:
+        """Build the nodes of the bytes of a file; raises `ExpatError` where they are no XML."""
+        parser = self.parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartElementHandler = self.start
+        parser.EndElementHandler = self.end
+        parser.CharacterDataHandler = self.data
+        parser.StartDoctypeDeclHandler = self.doctype
+        parser.Parse(raw, True)
 
     @property
     def _line(self) -> int:

@@ -53,6 +53,24 @@ def time_step(keywords: Mapping[str, str]) -> float:
     return step if 0 < step < float("inf") else MILLISECOND
 
 
+def time_of_day(text: str) -> float | None:
+    """Return a time of day such as `$BTIM` in seconds, None where it is none.
+
+    Examples
+    --------
+    >>> time_of_day("00:29:01"), time_of_day("10:15:33.25"), time_of_day("10:15:33:15"), time_of_day("noon")
+    (1741.0, 36933.25, 36933.25, None)
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        return None
+    hours, minutes, seconds, mark, part = match.groups()
+    if int(hours) > 23 or int(minutes) > 59 or int(seconds) > 60:
+        return None
+    fraction = 0.0 if not part else int(part) / 60 if mark == ":" else float(f"0.{part}")
+    return int(hours) * 3600.0 + int(minutes) * 60.0 + int(seconds) + fraction
+
+
 def recorded(keywords: Mapping[str, str]) -> datetime | None:
     """Return when the recording began by `$DATE` and `$BTIM`, or `$BEGINDATETIME`; None where neither is stated.
 
@@ -70,21 +88,15 @@ def recorded(keywords: Mapping[str, str]) -> datetime | None:
             return datetime.fromisoformat(stamp.replace("Z", "+00:00")).replace(tzinfo=None)
         except ValueError:
             pass
-    match = _TIME.fullmatch(keywords.get("$BTIM", "").strip())
-    if match is None:
-        return None
-    hours, minutes, seconds, mark, digits = match.groups()
-    fraction = int(digits or 0) / (60 if mark == ":" else 10 ** len(digits or ""))
-    if int(hours) > 23 or int(minutes) > 59 or int(seconds) > 60:
+    began = time_of_day(keywords.get("$BTIM", ""))
+    if began is None:
         return None
     for form in _DATES:
         try:
             day = datetime.strptime(keywords.get("$DATE", "").strip(), form)
         except ValueError:
             continue
-        return day + timedelta(
-            hours=int(hours), minutes=int(minutes), seconds=int(seconds), microseconds=round(fraction * 1e6)
-        )
+        return day + timedelta(seconds=int(began), microseconds=round(began % 1 * 1e6))
     return None
 
 
