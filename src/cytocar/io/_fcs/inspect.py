@@ -14,6 +14,7 @@ import numpy.typing as npt
 from cytocar._core import keys
 from cytocar.io._fcs.data import blocks
 from cytocar.io._fcs.header import FcsHeader, read_header, truncated
+from cytocar.io._fcs.judge import value_doubts
 from cytocar.io._fcs.read import STATE_KEYWORD, looks_transformed
 from cytocar.panel.bead_kits import BEAD_KITS
 
@@ -119,6 +120,7 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
     if values and header.n_events and not header.missing_bytes:
         survey = _survey(header, roles)
         low, high = survey.low, survey.high
+        oddities += value_doubts(header)
         oddities += _value_oddities(header, survey, np.array([mass > 0 for mass in masses]))
     channels = pd.DataFrame(
         {

@@ -16,6 +16,7 @@ from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import FcsError, PanelError
 from cytocar.io._fcs.data import blocks, event_type
 from cytocar.io._fcs.header import FcsHeader, read_header
+from cytocar.io._fcs.judge import value_doubts
 from cytocar.io._fcs.second_opinion import flowio_blocks
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def read_fcs(
     Values are as stored: nothing is truncated, linearised or scaled. Channels without a mass (Time,
     Event_length, Gaussian parameters, columns that software appended) become columns of `obs`. A file
     without any mass channel (fluorescence) keeps all channels but time in X, with mass 0 and a cofactor of
-    150. Cost: one copy of the events, and a block of 1 MB.
+    150. Where offsets, or values that no instrument gives, tell that the file may be misread, a tolerance in
+    `steps` says so; `cytocar.io._fcs.judge.value_doubts` states the limits. Cost: one copy of the events, and a
+    block of 1 MB.
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ def read_fcs(
     """
     checks.one_of(engine, "engine", _ENGINES)
     header = read_header(path, data_set=data_set)
-    notes = list(header.tolerances)
+    notes = [*header.tolerances, *value_doubts(header)]
     if header.n_data_sets > 1:
         notes.append(
             f"the file has {header.n_data_sets} data sets; read is number {data_set}, counted from 0"
