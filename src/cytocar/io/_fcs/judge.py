@@ -32,6 +32,7 @@ _MOST_OF_ANY: Final = 1e12
 _TINY: Final = 1e-20
 # The lowest byte of a measurement varies more than the highest; bits of entropy.
 _ENTROPY_REVERSED: Final = 1.0
+_SHIFTED_UP: Final = 0.25
 _FORWARDS: Final = 0.995
 _NOT_FORWARDS: Final = 0.95
 
@@ -149,7 +150,9 @@ def _judged(
             return []
         return [f"{_percent(float(together / total))} of all values {what}"]
     worst = float(share[beyond].max())
-    return [f"{_percent(worst)} of the values {what} in {_some([names[k] for k in np.flatnonzero(beyond)])}"]
+    return [
+        f"{_percent(worst)} of the values {what} in {_some([names[k] for k in np.flatnonzero(beyond).tolist()])}"
+    ]
 
 
 def _integer_doubts(channels: Sequence[Channel], values: npt.NDArray[np.float64]) -> list[str]:
@@ -166,7 +169,7 @@ def _integer_doubts(channels: Sequence[Channel], values: npt.NDArray[np.float64]
         if channel.bits >= 32:
             used = float(np.mean(filled >= 2.0 ** (channel.bits - 3)))
             floating.append((min(used, _varied(filled // 2.0 ** (channel.bits - 9))), channel.pnn))
-        if channel.bits > 8 and _is_reversed(filled, channel.bits):
+        if channel.bits > 8 and _is_reversed(column, channel.bits):
             reversed_bytes.append(channel.pnn)
     doubts = []
     for shares, limit, what in (
@@ -185,10 +188,13 @@ def _integer_doubts(channels: Sequence[Channel], values: npt.NDArray[np.float64]
     return doubts
 
 
-def _is_reversed(whole: npt.NDArray[np.float64], bits: int) -> bool:
+def _is_reversed(column: npt.NDArray[np.float64], bits: int) -> bool:
     """Whether a higher byte varies more than the lowest, as it does where the byte order is wrong."""
+    whole = column[column > 0]
     entropies = [_entropy(whole // 256.0**place % 256) for place in range(bits // 8)]
-    return max(entropies[1:]) > entropies[0] + _ENTROPY_REVERSED
+    # Values of fewer bits that were shifted up are even, mostly.
+    odd = float(np.mean(whole % 2))
+    return odd > _SHIFTED_UP and max(entropies[1:]) > entropies[0] + _ENTROPY_REVERSED
 
 
 def _varied(high: npt.NDArray[np.float64]) -> float:
