@@ -129,6 +129,10 @@ def test_two_names_of_an_antigen_in_one_are_found_by_either(data: st.DataObject)
         ("VHH", "CAR_VHH"),
         ("CCR9", "CDw199"),
         ("pSTAT3", "STAT3 [pY705]"),
+        ("CD62L", "CD62L (DREG-56)"),
+        ("CD19", "CD19_and_Bead2"),
+        ("TCRgd", "TCRyd"),
+        ("CD8a", "CD8+"),
         ("pERK", "pERK1/2 (T202/Y204)"),
         ("CD19 CAR", "CAR19"),
         ("DNA1", "191Ir_Intercalator"),
@@ -143,6 +147,8 @@ def test_a_marker_is_found_by_another_name(name: str, marker: str) -> None:
     [
         ("CD45", "CD45RA"),
         ("CD45", "CD45_RO"),
+        ("CD45", "CD45 (RA)"),
+        ("CD1d", "CD1d (tetramer)"),
         ("CD45", "CD45RB"),
         ("CD45", "B220"),
         ("CD8a", "CD8b"),
@@ -218,7 +224,9 @@ def test_words_that_say_where_or_which_lot_make_no_other_antigen_and_species_do(
     for name in ("CTLA-4 intra", "CD3_surface", "CD8_new", "total STAT3", "anti-human CD4"):
         plain = {"CTLA-4 intra": "CD152", "CD3_surface": "CD3", "CD8_new": "CD8a", "total STAT3": "STAT3"}
         assert resolve(plain.get(name, "CD4"), [name]) == (name,)
-    assert resolve("CTLA-4", ["CTLA-4 surface", "CTLA-4 intra"]) == ("CTLA-4 surface", "CTLA-4 intra")
+    assert resolve("CTLA-4", ["CTLA-4 surface", "CTLA-4-i"]) == ("CTLA-4 surface", "CTLA-4-i")
+    assert resolve("CTLA-4 surface", ["CTLA-4-i", "CD152"]) == ()
+    assert resolve("MHC class I", ["MHC I", "MHC II"]) == ("MHC I",)
     assert resolve("CD45", ["hCD45", "mCD45"]) == ()
     assert marker_hint("CD45", ["hCD3", "hCD45"]) == "did you mean 'hCD45'?"
 

@@ -34,23 +34,10 @@ _LIKE_A_CLONE: Final = re.compile(r"[0-9]|polyclonal", re.IGNORECASE)
 _SITE: Final = re.compile(
     r"p?[STYDKR]?[0-9]{2,4}(?:ac|me[0-9])?(?:[/,]p?[STYDKR]?[0-9]{2,4}(?:ac|me[0-9])?)*"
 )
-# Words that make no other antigen of it: where it was stained, and which lot.
-_SAYS_NOTHING: Final = frozenset(
-    (
-        "anti",
-        "new",
-        "old",
-        "surface",
-        "surf",
-        "intracellular",
-        "intra",
-        "ic",
-        "total",
-        "tot",
-        "clone",
-        "human",
-        "hu",
-    )
+# Words that make no other antigen of it. Who names the place, the lot or a bead asks for this channel alone.
+_SAYS_NOTHING: Final = re.compile("anti|clone|human|hu", re.IGNORECASE)
+_OF_ONE_CHANNEL: Final = re.compile(
+    "(?i:new|old|surface|surf|intracellular|intra|ic|total|tot|and|(?:eq)?beads?[0-9]*)|i|s"
 )
 _SPECIES: Final = re.compile("^(?:human|mouse|hu|mu|ms|h|m)(?=cd[0-9])")
 _WORD: Final = re.compile(r"[^\W_]+\+?")
@@ -79,9 +66,19 @@ def _antigen(name: str) -> str:
     for text in dict.fromkeys((name, plain)):
         if (whole := table.get(antigen_key(text))) is not None:
             return whole
-    words = _WORD.findall(plain)
-    bare = [word for word in words if word.casefold() not in _SAYS_NOTHING]
-    return _one(words) or (_one(bare) if bare != words else "")
+    words = _WORD.findall(plain.rstrip("+"))
+    bare = [word for word in words if not (_SAYS_NOTHING.fullmatch(word) or _OF_ONE_CHANNEL.fullmatch(word))]
+    return _one(words) or _one(bare) or _with_clone(name)
+
+
+def _with_clone(name: str) -> str:
+    """Return the antigen of a name with the clone behind it, in brackets or after the word."""
+    match = _CLONE.fullmatch(name)
+    if match is None:
+        return ""
+    said = match["clone"] or ""
+    is_clone = match["after"] or (_LIKE_A_CLONE.search(said) and not _SITE.fullmatch(said))
+    return _antigen(match["name"]) if is_clone else ""
 
 
 def _one(words: Sequence[str]) -> str:
@@ -127,14 +124,9 @@ def without_clone(marker: str) -> str:
     ('CD45 (RA)', 'STAT3 (pY705)', 'CD1d (tetramer)')
     """
     match = _CLONE.fullmatch(marker)
-    if match is None or antigen(marker) or not antigen(match["name"]):
+    if match is None or _one(_WORD.findall(marker)) or not _with_clone(marker):
         return marker
-    said = match["clone"] or ""
-    return (
-        match["name"]
-        if match["after"] or (_LIKE_A_CLONE.search(said) and not _SITE.fullmatch(said))
-        else marker
-    )
+    return match["name"]
 
 
 def antigens(marker: str) -> frozenset[str]:
@@ -150,6 +142,8 @@ def antigens(marker: str) -> frozenset[str]:
     whole = antigen(marker)
     if whole:
         return frozenset((antigen_key(whole),))
+    if shows_car := reagent_meanings(marker):
+        return frozenset(shows_car)
     names = (marker, *re.split(r"[_/]", marker))
     return frozenset(key for name in names if (key := antigen_key(antigen(name) or name)))
 
@@ -240,7 +234,9 @@ _SPELLINGS: Final[tuple[Callable[[str], str], ...]] = (str, marker_key, antigen_
 def _meanings(name: str) -> tuple[str, ...]:
     """Return the keys of what a name means, the most special first."""
     if known := antigen(name):
-        return (antigen_key(known),)
+        one_channel = any(_OF_ONE_CHANNEL.fullmatch(word) for word in _WORD.findall(name))
+        of_table = antigen_key(name) in _antigens()
+        return (*((antigen_key(name),) if one_channel and not of_table else ()), antigen_key(known))
     return reagent_meanings(name) or tuple(filter(None, (antigen_key(_ISOTOPE_AFTER.sub("", name)),)))
 
 
