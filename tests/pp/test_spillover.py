@@ -242,7 +242,7 @@ def test_estimate_leaves_out_doublets_and_unstained_beads() -> None:
 
 def test_what_was_not_measured_is_said() -> None:
     adata = beads(stains=CHANNELS[:3])
-    adata.obs["stain"] = ["CD8a"] * 400 + ["162Dy"] * 400 + ["Dy163Di"] * 400
+    adata.obs["stain"] = ["CD8"] * 400 + ["162Dy"] * 400 + ["Dy163Di"] * 400
     adata = adata[np.r_[:420, 800:1200]].copy()
     spill = cc.pp.estimate_spillover(adata)
     assert spill.measured == (True, False, True, False)
@@ -265,7 +265,7 @@ def test_estimate_of_tubes_and_folder(tmp_path: Path) -> None:
         tube = pooled[pooled.obs["stain"] == name].copy()
         del tube.obs["stain"]
         tubes.append(tube)
-        file = {"Dy162Di": "beads_Ki67.fcs", "Dy163Di": "tube 3.FCS"}.get(
+        file = {"Dy162Di": "beads_MKI67.fcs", "Dy163Di": "tube 3.FCS"}.get(
             name, f"{name[-5:-2]}{name[:-5]}_x.fcs"
         )
         pairs = [(c, f"{c[-5:-2]}{c[:-5]}_{m}") for c, m in zip(CHANNELS, pooled.var_names, strict=True)]

@@ -145,10 +145,10 @@ def reagent_names() -> dict[str, str]:
 
 def _by_target(key: str) -> _Reagent | None:
     if match := _CAR_AGAINST.fullmatch(key):
-        target = re.sub("^(?=[0-9])", "cd", match["before"] or match["after"])
+        target = re.sub("^(?=[0-9])", "cd", match["before"] or match["after"]).upper()
         return replace(_table()["car"], name=f"{target} CAR", antigen=f"{target} CAR")
     if match := _ANTIGEN_FC.fullmatch(key) or _RECOMBINANT.fullmatch(key):
-        name = f"{match['target']}-Fc"
+        name = f"{match['target'].upper()}-Fc"
         note = "binds every CAR against this antigen; the Fc part may bind Fc receptors of monocytes and NK cells"
         return _Reagent(name, name, "car", True, note)
     return None

@@ -13,6 +13,7 @@ import numpy as np
 from cytocar._core import checks, keys, provenance
 from cytocar._core.density import find_valley
 from cytocar._core.errors import ParameterError
+from cytocar.panel.antigens import marker_index
 from cytocar.panel.names import Isotope, marker_key, parse_isotope
 from cytocar.pp._channels import counts_in_x
 from cytocar.pp._spillover.compensate import isotopes_of
@@ -186,7 +187,7 @@ def estimate_spillover(
         isotopes = isotopes_of(tube)
         values = _measured_counts(tube, isotopes, measured, f"tube {number} ({_name(tube)})")
         markers = {
-            marker_key(str(name)): isotope
+            str(name): isotope
             for name, isotope in zip(tube.var_names, isotopes, strict=True)
             if isotope is not None
         }
@@ -287,7 +288,8 @@ def _stained_by_column(
     names = ["" if missing else str(name) for name, missing in zip(values, values.isna(), strict=True)]
     code_of: dict[str, int] = {}
     for name in dict.fromkeys(names):
-        isotope = parse_isotope(name) or markers.get(marker_key(name))
+        position = marker_index(markers).position(name)
+        isotope = parse_isotope(name) or (None if position is None else list(markers.values())[position])
         if name in ("", "0"):
             code_of[name] = -1
         elif isotope in at and isotope is not None:
@@ -310,5 +312,9 @@ def _in_name(file: str, measured: Sequence[Isotope], markers: dict[str, Isotope]
     candidates = [*words, *(piece for word in words for piece in word.split("-"))]
     named = {isotope for word in candidates if (isotope := parse_isotope(word)) in measured}
     if not named:
-        named = {markers[marker_key(word)] for word in candidates if marker_key(word) in markers}
+        by_key = {marker_key(name): isotope for name, isotope in markers.items()}
+        named = {by_key[marker_key(word)] for word in candidates if marker_key(word) in by_key}
+    if not named:
+        index, isotopes = marker_index(markers), list(markers.values())
+        named = {isotopes[at] for word in candidates if (at := index.position(word)) is not None}
     return next(iter(named)) if len(named) == 1 else None
