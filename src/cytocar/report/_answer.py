@@ -98,12 +98,14 @@ def _compared_with(first: Any, last: Any) -> str:
 
 
 def _subset_shares(run: FinishedRun, sample: str) -> str:
-    table = run.tables["subsets"]
+    table = run.tables.get("subsets")
+    if table is None:
+        return ""
     own = table[(table[keys.SAMPLE] == sample) & (table[keys.COMPARTMENT] == keys.CAR)]
     shares = own.set_index(keys.SUBSET)["fraction"]
     texts = [
-        f"{100 * shares[subset]:.1f} % {_SUBSETS_IN_WORDS[subset]}"
-        for subset in keys.SUBSETS
+        f"{100 * shares[subset]:.1f} % {_SUBSETS_IN_WORDS.get(subset, subset)}"
+        for subset in dict.fromkeys([*keys.SUBSETS, *map(str, shares.index)])
         if shares.get(subset, 0.0) > 0
     ]
     return f" They were {', '.join(texts)}." if texts else ""
@@ -126,8 +128,8 @@ def _of_many(table: pd.DataFrame) -> str:
 
 def _without_false_cells(run: FinishedRun, sample: str) -> str:
     """Say what the shares are without the false cells that are expected, where that makes a difference."""
-    table = run.tables["subsets"]
-    if "fraction_net" not in table:
+    table = run.tables.get("subsets")
+    if table is None or "fraction_net" not in table:
         return ""
     rows = records(table[(table[keys.SAMPLE] == sample) & (table[keys.COMPARTMENT] == keys.CAR)])
     double_negative = [row for row in rows if row.subset == "DN" and np.isfinite(row.fraction_net)]

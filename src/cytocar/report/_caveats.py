@@ -17,6 +17,7 @@ def caveats(run: FinishedRun) -> tuple[str, ...]:
     return (
         *_beads(run),
         *_compensation(run),
+        *_not_t_cells(run),
         *_one_patient(run),
         *_cohort.remarks(run),
         *_staining(run),
@@ -44,6 +45,16 @@ def _compensation(run: FinishedRun) -> list[str]:
     return [
         "Counts were not compensated for spillover: what a bright channel leaks into its neighbours and into "
         "mass + 16 stays in the results."
+    ]
+
+
+def _not_t_cells(run: FinishedRun) -> list[str]:
+    """Say that cells with the CAR may be others than T cells, where no gate on CD3 has seen to it."""
+    if not run.has_car or run.gated_by_cd3 is not False:
+        return []
+    return [
+        f"The gates have no CD3: {words().car_cells} are not restricted to T cells, and any cell that binds the "
+        f"reagent counts as one; {words().host_cells} are all others of the same gate."
     ]
 
 

@@ -23,6 +23,7 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
     units = set() if table is None else set(table["unit"])
     return {
         "tables": change_tables(run),
+        "subsets": ", ".join(f"{name} is {gate}" for name, gate in run.subset_gates.items()),
         "of_cells": "cell" in units,
         "of_patients": bool(units - {"cell"}),
         "cell_p_values": _cell_p_values(run),

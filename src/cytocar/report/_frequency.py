@@ -31,7 +31,7 @@ def chapter(run: FinishedRun) -> dict[str, Any]:
         return {"calls": None, "subsets": None, "kinetics": None, "samples": sample_tables(run)}
     return {
         "calls": _calls(run.tables["car_frequency"]),
-        "subsets": _subsets(run),
+        "subsets": _subsets(run) if has("subsets")(run) else None,
         "kinetics": kinetics_table(run.tables.get("kinetics")),
         "samples": (),
     }
@@ -68,7 +68,10 @@ def _subsets(run: FinishedRun) -> SmallTable:
     table = run.tables["subsets"]
     car = table[table[keys.COMPARTMENT] == keys.CAR]
     host = table[table[keys.COMPARTMENT] == keys.HOST]
-    names = [name for name in keys.SUBSETS if (car[keys.SUBSET] == name).any()]
+    made = list(dict.fromkeys(car[keys.SUBSET].astype(str)))
+    names = sorted(
+        made, key=lambda name: keys.SUBSETS.index(name) if name in keys.SUBSETS else len(keys.SUBSETS)
+    )
     timepoints = run.tables["car_frequency"].set_index(keys.SAMPLE)[keys.TIMEPOINT]
     rows = []
     for sample, own in car.groupby(keys.SAMPLE, sort=False):
@@ -82,10 +85,11 @@ def _subsets(run: FinishedRun) -> SmallTable:
                 if false >= _WORTH_SAYING:
                     text += f"\nup to {false:.1f} of {int(row['n'])} may be false"
             cells.append(text)
-        dn = host[(host[keys.SAMPLE] == sample) & (host[keys.SUBSET] == "DN")]["fraction"]
-        cells.append(percent(100 * float(dn.iloc[0])) if len(dn) else "")
+        beside = "DN" if "DN" in names else names[0]
+        of_host = host[(host[keys.SAMPLE] == sample) & (host[keys.SUBSET] == beside)]["fraction"]
+        cells.append(percent(100 * float(of_host.iloc[0])) if len(of_host) else "")
         rows.append(Row(tuple(cells)))
-    head = (f"% of {words().car} (95 % interval)", *names, f"DN, % of {words().host}")
+    head = (f"% of {words().car} (95 % interval)", *names, f"{beside}, % of {words().host}")
     return SmallTable(head, tuple(rows), "subsets.csv")
 
 
@@ -110,12 +114,18 @@ def _alluvial(run: FinishedRun) -> Any:
     return pl.alluvial(subsets[subsets[keys.SAMPLE].isin(samples[keys.SAMPLE])], samples)
 
 
+def _subsets_caption(run: FinishedRun) -> str:
+    """Say of which subsets there are shares; where they are not made by CD4 and CD8, by what they are."""
+    made = ", ".join(f"{name} ({gate})" for name, gate in run.subset_gates.items())
+    shares = made or "CD4, CD8, double-negative (DN) and double-positive (DP)"
+    return f"{shares} shares of {words().car} and of {words().host_cells}, with exact 95 % intervals."
+
+
 FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "subsets",
         "Subsets over time",
-        "CD4, CD8, double-negative (DN) and double-positive (DP) shares of CAR-T and of host T cells, with exact "
-        "95 % intervals.",
+        _subsets_caption,
         has("subsets"),
         _subsets_over_time,
         names_samples=True,

@@ -80,6 +80,29 @@ class FinishedRun:
         applied = read_stored(self.provenance.get("strategy"))
         return PopulationWords() if applied is None else words_for(applied.compartments, applied.denominator)
 
+    @cached_property
+    def gated_by_cd3(self) -> bool | None:
+        """Whether a threshold of the strategy is one of CD3; None where its gates are shapes, or it is not known."""
+        from cytocar.gate._exchange.stored import read_stored
+        from cytocar.panel.antigens import same_antigen
+
+        thresholds = getattr(read_stored(self.provenance.get("strategy")), "thresholds", {})
+        return any(same_antigen("CD3", each.marker) for each in thresholds.values()) if thresholds else None
+
+    @cached_property
+    def subset_gates(self) -> Mapping[str, str]:
+        """Subset to its gate, where subsets are made by other markers than CD4 and CD8; empty otherwise."""
+        from cytocar.gate._exchange.stored import read_stored
+        from cytocar.panel.antigens import same_antigen
+
+        subsets = getattr(read_stored(self.provenance.get("strategy")), "subsets", {})
+        if not isinstance(subsets, Mapping):
+            return {}
+        used = {term.threshold for terms in subsets.values() for term in terms}
+        if all(same_antigen(name, "CD4") or same_antigen(name, "CD8a") for name in used):
+            return {}
+        return {name: " ".join(map(str, terms)) for name, terms in subsets.items()}
+
     @property
     def patient_frequency(self) -> pd.DataFrame:
         """The rows of `car_frequency` that are samples of patients: those with a time."""

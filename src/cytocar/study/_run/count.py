@@ -67,8 +67,9 @@ def subset_counts(adata: AnnData) -> pd.DataFrame:
     """Count every compartment x subset over all cells of the file, before any sampling."""
     import pandas as pd
 
+    columns = [keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET, "n"]
     if keys.COMPARTMENT not in adata.obs:
-        return pd.DataFrame(columns=[keys.SAMPLE, keys.COMPARTMENT, keys.SUBSET, "n"])
+        return pd.DataFrame(columns=columns)
     compartment = adata.obs[keys.COMPARTMENT].astype(str)
     subset = adata.obs[keys.SUBSET].astype(str)
     sample = adata.obs[keys.SAMPLE].astype(str).iloc[0] if adata.n_obs else ""
@@ -80,9 +81,15 @@ def subset_counts(adata: AnnData) -> pd.DataFrame:
             "n": int(((compartment == c) & (subset == s)).sum()),
         }
         for c in (keys.CAR, keys.HOST)
-        for s in keys.SUBSETS
+        for s in _subsets(adata)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _subsets(adata: AnnData) -> list[str]:
+    """Return the subsets that are counted: CD4, CD8, DN and DP, or those that the strategy has made instead."""
+    made = [str(name) for name in adata.obs[keys.SUBSET].cat.categories if name]
+    return list(keys.SUBSETS) if made and set(made) <= set(keys.SUBSETS) else made
 
 
 def kept_cells(adata: AnnData, task: SampleTask) -> tuple[AnnData, dict[str, float]]:

@@ -29,8 +29,10 @@ def count_tables(
         return {}
     frequency = tl.detection(detection_counts(results, samples, strategy))
     counts = pd.concat([result.tables["subsets"] for result in results], ignore_index=True)
-    tables = {"car_frequency": frequency, "subsets": tl.subsets(counts, background=frequency)}
-    _add_net_shares(tables)
+    tables = {"car_frequency": frequency}
+    if len(counts):
+        tables["subsets"] = tl.subsets(counts, background=frequency)
+        _add_net_shares(tables)
     _add_plan(frequency)
     tables["kinetics"] = tl.kinetics(frequency, seed=seed)
     return tables
@@ -109,8 +111,12 @@ def false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], t
     """
     if "car_frequency" not in tables:
         return {}
-    subsets = tables["subsets"]
-    host = subsets[subsets[keys.COMPARTMENT] == keys.HOST].set_index([keys.SAMPLE, keys.SUBSET])["fraction"]
+    subsets = tables.get("subsets")
+    host = {}
+    if subsets is not None:
+        of_host = subsets[subsets[keys.COMPARTMENT] == keys.HOST]
+        host = of_host.set_index([keys.SAMPLE, keys.SUBSET])["fraction"].to_dict()
+    names = [] if subsets is None else list(dict.fromkeys(subsets[keys.SUBSET].astype(str)))
     false = {}
     for _, row in tables["car_frequency"].iterrows():
         expected = float(row["background_expected"])
@@ -119,7 +125,7 @@ def false_cells(tables: dict[str, pd.DataFrame]) -> dict[tuple[str, str, str], t
         most = max(expected, min(float(row["background_events"]), float(row["n_car"])))
         where = (str(row[keys.PATIENT]), str(row[keys.TIMEPOINT]))
         false[(*where, keys.ALL)] = (expected, most)
-        for subset in keys.SUBSETS:
+        for subset in names:
             share = float(host.get((row[keys.SAMPLE], subset), 0.0))
             share = share if np.isfinite(share) else 0.0
             false[(*where, subset)] = (expected * share, most * share)

@@ -46,7 +46,9 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
         c for c in (keys.CAR, keys.HOST, keys.CELLS) if (joined.obs[keys.COMPARTMENT].astype(str) == c).any()
     ]
     joined.obs[keys.COMPARTMENT] = pd.Categorical(joined.obs[keys.COMPARTMENT].astype(str), compartments)
-    joined.obs[keys.SUBSET] = pd.Categorical(joined.obs[keys.SUBSET].astype(str), [*keys.SUBSETS, ""])
+    made = [str(name) for part in parts for name in part.obs[keys.SUBSET].cat.categories if name]
+    subsets = list(dict.fromkeys([*keys.SUBSETS, *made]))
+    joined.obs[keys.SUBSET] = pd.Categorical(joined.obs[keys.SUBSET].astype(str), [*subsets, ""])
     for column in (keys.GROUP, keys.BATCH):
         if column in samples:
             by_sample = samples.set_index(samples[keys.SAMPLE].astype(str))[column].astype(str)

@@ -97,7 +97,12 @@ class Cells:
 
     @property
     def has_subsets(self) -> bool:
-        return any(name in keys.SUBSETS for name in set(self.subset))
+        return any(name not in ("", keys.ALL) for name in set(self.subset))
+
+    @property
+    def known_subsets(self) -> list[str]:
+        """The subsets that cells may be of: CD4, CD8, DN, DP, and others that a strategy has made."""
+        return [*keys.SUBSETS, *sorted(set(map(str, self.subset)) - {"", keys.ALL, *keys.SUBSETS})]
 
     def order(self, patient: str) -> list[str]:
         """Return the labels of a patient's cells in order of time, else in the order of the categories."""

@@ -91,9 +91,10 @@ def _enough(cells: Cells, patient: str, labels: tuple[str, str], subset: str) ->
 
 def standardised(cells: Cells, patient: str, label: str) -> tuple[Group | None, str]:
     """Return the host weighted to the CAR-T cells' mix of those subsets that the host has, and a remark about it."""
-    car = {name: cells.group(patient, label, keys.CAR, name).shape[1] for name in keys.SUBSETS}
-    host = {name: measured_or_zero(cells.group(patient, label, keys.HOST, name)) for name in keys.SUBSETS}
-    of_car = [name for name in keys.SUBSETS if car[name]]
+    known = cells.known_subsets
+    car = {name: cells.group(patient, label, keys.CAR, name).shape[1] for name in known}
+    host = {name: measured_or_zero(cells.group(patient, label, keys.HOST, name)) for name in known}
+    of_car = [name for name in known if car[name]]
     shared = [name for name in of_car if host[name].shape[1] >= MIN_HOST]
     alone = [name for name in of_car if name not in shared]
     if not shared:

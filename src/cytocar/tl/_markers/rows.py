@@ -36,7 +36,9 @@ Z: Final = 1.959963984540054
 
 def compared_subsets(cells: Cells) -> tuple[str, ...]:
     """Return the subsets that are compared, all cells last."""
-    return (*SHOWN, keys.ALL) if cells.has_subsets else (keys.ALL,)
+    others = [name for name in cells.known_subsets if name not in keys.SUBSETS]
+    usual = SHOWN if set(cells.subset.tolist()) & set(keys.SUBSETS) else ()
+    return (*usual, *others, keys.ALL)
 
 
 @dataclass(frozen=True)
