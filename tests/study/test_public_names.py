@@ -12,7 +12,9 @@ import cytocar as cc
 from cytocar.panel import Panel
 
 
-@pytest.mark.parametrize("name", ["run", "check", "init", "gate_files", "CheckResult", "RunSummary"])
+@pytest.mark.parametrize(
+    "name", ["run", "check", "init", "gate_against", "gate_files", "CheckResult", "RunSummary"]
+)
 def test_a_public_name_of_study_is_the_thing_and_no_module(name):
     thing = getattr(cc.study, name)
     assert callable(thing)

@@ -737,6 +737,24 @@ _TABLES: Final = (
             _NOTE,
         ),
     ),
+    Schema(
+        "against",
+        "One row per file and population of `cytocar gate --against`: counts beside those of a FlowJo workspace. "
+        "The file is `against.csv` in the folder that the command was given.",
+        (
+            _text("file", "The FCS file."),
+            _text("sample", "The sample, as the workspace calls it."),
+            _text("population", "Its path, such as `T cells/CD4`; `all events` for the file."),
+            _text("gate", "Its shape in the workspace, or `and`, `or`, `not` of others."),
+            _integer("events", "Events of it by cytocar."),
+            _integer("workspace_events", "Events of it that the workspace states."),
+            _integer("difference", "`events` minus `workspace_events`."),
+            _number("relative_difference", "`difference` over `workspace_events`.", "1"),
+            _number("fraction_of_parent", "Share of the population above it, by cytocar.", _SHARE),
+            _number("workspace_fraction_of_parent", "The same by the counts of the workspace.", _SHARE),
+            _text("agreement", "`equal`, `different`, `not_counted`, `not_in_workspace` or `not_in_gates`."),
+        ),
+    ),
 )
 
 SCHEMAS: Final[Mapping[str, Schema]] = {schema.name: schema for schema in _TABLES}

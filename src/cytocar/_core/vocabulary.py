@@ -40,3 +40,12 @@ METHODS: Final = (*BOTH, keys.LEIDEN)
 NO_CLUSTER: Final = "-1"
 
 DAYS_PER_MONTH: Final = 365.25 / 12.0
+
+# counts beside those of another program
+ALL_EVENTS: Final = "all events"
+EQUAL: Final = "equal"
+DIFFERENT: Final = "different"
+NOT_COUNTED: Final = "not_counted"
+NOT_IN_WORKSPACE: Final = "not_in_workspace"
+NOT_IN_GATES: Final = "not_in_gates"
+AGREEMENTS: Final = (EQUAL, DIFFERENT, NOT_COUNTED, NOT_IN_WORKSPACE, NOT_IN_GATES)

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cytocar._core import keys
-from cytocar._core.errors import CytocarError, Problem, StudyError
+from cytocar._core.errors import CytocarError, ParameterError, Problem, StudyError
 from cytocar.cli._app import app
 from cytocar.cli._options import Deidentify, Files, OutFolder, PanelOption, Threads, number_or_auto
 from cytocar.cli._print import print_table, say
 
 if TYPE_CHECKING:
     from cytocar.io._fcs.inspect import FileReport
+
+FilesToGate = Annotated[
+    list[Path] | None, typer.Argument(help="FCS files; they are only read.", metavar="FILE...")
+]
 
 
 @app.command()
@@ -157,11 +161,12 @@ def gate(
     strategy: Annotated[
         str,
         typer.Argument(
-            help="car_t, a YAML strategy, Gating-ML 2.0 (.xml), or a FlowJo workspace (.wsp).",
+            help="car_t, a YAML strategy, Gating-ML 2.0 (.xml), or a FlowJo workspace (.wsp); "
+            "may be left out with --against.",
             metavar="STRATEGY",
         ),
     ],
-    files: Files,
+    files: FilesToGate = None,
     population: Annotated[
         list[str] | None,
         typer.Option("--population", "-p", help="Write this population as FCS; may be repeated."),
@@ -173,11 +178,27 @@ def gate(
     group: Annotated[
         str | None, typer.Option("--group", help="The group of a FlowJo workspace.", metavar="NAME")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help="Put the counts beside those that this FlowJo workspace keeps.",
+            metavar="WORKSPACE",
+        ),
+    ] = None,
 ) -> None:
     """Gate FCS files: count every population, and write chosen ones as FCS files."""
     from cytocar.gate._apply.load import DOCUMENTS
     from cytocar.study import gate_files
 
+    files = files or []
+    if against is not None:
+        if population:
+            raise ParameterError(
+                "--population with --against", fix="write populations by a call without --against"
+            )
+        _gate_against(against, strategy, files, out=out, panel=panel, group=group)
+        return
     if strategy.lower().endswith(DOCUMENTS):
         say("note: these gates get every event as it was measured; no bead, doublet or dead cell was removed")
     table = gate_files(strategy, files, out=out, populations=population or (), panel=panel, group=group)
@@ -185,6 +206,44 @@ def gate(
         print_table(str(name), rows.drop(columns="file"))
     if population:
         say(f"files: {out}")
+
+
+def _gate_against(
+    workspace: Path, first: str, files: list[Path], *, out: Path | None, panel: str | None, group: str | None
+) -> None:
+    """Print counts beside those of a workspace; the first argument is a strategy, or the first of the files."""
+    from cytocar.gate import strategy_names
+    from cytocar.gate._apply.load import DOCUMENTS
+    from cytocar.report._against import summary
+    from cytocar.study import gate_against
+
+    if out is None:
+        raise ParameterError(
+            "--against writes a table and a page, but no folder is named", fix="give one with -o"
+        )
+    stated = first.lower().endswith((*DOCUMENTS, ".yaml", ".yml")) or first in strategy_names()
+    table = gate_against(
+        workspace,
+        files if stated else [Path(first), *files],
+        out,
+        strategy=first if stated else None,
+        panel=panel,
+        group=group,
+    )
+    columns = [
+        "population",
+        "gate",
+        "events",
+        "workspace_events",
+        "difference",
+        "relative_difference",
+        "agreement",
+    ]
+    for (file, sample), rows in table.groupby(["file", "sample"], sort=False):
+        print_table(str(file) if file == sample else f"{file} ({sample})", rows[columns])
+    for sentence in summary(table):
+        say(sentence)
+    say(f"against.csv and against.html: {out}")
 
 
 @app.command()

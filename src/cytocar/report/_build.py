@@ -13,8 +13,9 @@ from cytocar._core.progress import Progress, silent
 from cytocar.report import _changes, _clusters, _cohort, _frequency, _gates, _kinetics, _quality
 from cytocar.report._answer import Answer, answer
 from cytocar.report._figure import FigureOfRun
-from cytocar.report._format import remarks, shown
+from cytocar.report._format import remarks
 from cytocar.report._load import FinishedRun, load, short_names
+from cytocar.report._templates import templates
 
 CHAPTERS: Mapping[str, tuple[FigureOfRun, ...]] = {
     "frequency": (*_kinetics.FIGURES, *_frequency.FIGURES),
@@ -135,32 +136,28 @@ def _image(path: Path) -> str:
 
 
 def _page(run: FinishedRun, first: Answer, figures: list[_Drawn], prefix: str) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cytocar.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["shown"] = shown
     title = run.provenance.get("settings", {}).get("title") or f"Mass cytometry of {words().car_cells}"
-    return environment.get_template("page.html.j2").render(
-        title=title if run.has_car else run.provenance.get("settings", {}).get("title") or "Mass cytometry",
-        words=words(),
-        answer=first,
-        frequency=_frequency.chapter(run),
-        changes=_changes.chapter(run),
-        clusters=_clusters.chapter(run),
-        cohort=_cohort.chapter(run),
-        gates=_gates.chapter(run),
-        quality=_quality.chapter(run),
-        figures={figure.stem: figure for figure in figures},
-        chapters={name: [figure.stem for figure in of_chapter] for name, of_chapter in CHAPTERS.items()},
-        placed=set(),  # stems, noted by the macro that places a figure
-        prefix=prefix,
-        tables=run.tables,
-        notes=remarks(run.tables.get("notes")),
-        provenance=run.provenance,
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            title=title
+            if run.has_car
+            else run.provenance.get("settings", {}).get("title") or "Mass cytometry",
+            words=words(),
+            answer=first,
+            frequency=_frequency.chapter(run),
+            changes=_changes.chapter(run),
+            clusters=_clusters.chapter(run),
+            cohort=_cohort.chapter(run),
+            gates=_gates.chapter(run),
+            quality=_quality.chapter(run),
+            figures={figure.stem: figure for figure in figures},
+            chapters={name: [figure.stem for figure in of_chapter] for name, of_chapter in CHAPTERS.items()},
+            placed=set(),  # stems, noted by the macro that places a figure
+            prefix=prefix,
+            tables=run.tables,
+            notes=remarks(run.tables.get("notes")),
+            provenance=run.provenance,
+        )
     )

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cytocar.study._check.check import CheckResult, check
+    from cytocar.study._run.gate_against import gate_against
     from cytocar.study._run.gate_files import gate_files
     from cytocar.study._run.run import RunSummary, run
     from cytocar.study._scaffold.init import init
 
-__all__ = ["CheckResult", "RunSummary", "check", "gate_files", "init", "run"]
+__all__ = ["CheckResult", "RunSummary", "check", "gate_against", "gate_files", "init", "run"]
 
 _HOME = {
     "CheckResult": "_check.check",
     "RunSummary": "_run.run",
     "check": "_check.check",
+    "gate_against": "_run.gate_against",
     "gate_files": "_run.gate_files",
     "init": "_scaffold.init",
     "run": "_run.run",
