@@ -12,6 +12,7 @@ from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
 from cytocar.study._scaffold.guess_panel import guess_panel
 
+METALS = ["In113", "Er168", "Pt195", "Tb159", "Gd156"]
 NAMES_ONLY = [
     "Time",
     "Event_length",
@@ -139,3 +140,31 @@ def test_a_channel_that_some_files_lack_has_its_role_by_the_others():
     assert [(row["marker"], row["role"]) for row in rows] == [
         ("Intercalator", "viability"), ("CD45_106Cd", "marker"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("Event.length", "event_length"),
+        ("Cell.length", "event_length"),
+        ("Event_length___Event_length", "event_length"),
+        ("Time___Time", "time"),
+        ("Gaussian_Center", "gaussian"),
+        ("Peak_Width", "gaussian"),
+        ("Center.Peak", "gaussian"),
+        ("timepoint", "none"),
+        ("FSC-Width", "none"),
+        ("bandwidth", "none"),
+    ],
+)
+def test_what_describes_an_event_is_known_in_the_spelling_of_other_programs(name: str, role: str):
+    assert roles((name, "")) == [role]
+
+
+def test_a_guessed_panel_is_one_that_can_be_read(tmp_path: Path):
+    names = ["CD235ab/CD61", "pErk1/2", "Live/Dead", "F4/80", "CD16/32"]
+    panel = Panel.from_channels([(f"{metal}Di", name) for metal, name in zip(METALS, names, strict=True)])
+    path = tmp_path / "panel.csv"
+    path.write_text(panel.to_csv(), encoding="utf-8")
+    assert Panel.read(path).frame.equals(panel.frame)
+    assert panel.find("F4/80") == "F4_80"

@@ -45,8 +45,8 @@ EMPTY: Final = """
     bkgd; BG; 126; 126Te; (Te126Di); Te126Di; Te; no antibody; no Ab; nothing; N.A.; n/a; n.d.; ND
     not applicable; unlabeled; unstained; open channel; empty channel; spare; Xe contamination; noise
     contaminant; TBD; blank_00; [empty]; (empty); -empty-; EMPTY; no_marker; 0; available; dummy
-    Unassigned; not assigned; undefined; vacant; x; ?; null; void; no stain; no tag; free channel
-    reserved
+    Unassigned; not assigned; undefined; vacant; x; ?; null; void; no stain; conta; Xe_conta; Barium
+    Xenon; no tag; free channel; reserved
 """
 ANTIGENS: Final = """
     BCMA; BCL2; Bcl-2; BCL6; BCL11b; B cell; LDH; LDLR; DNAM-1; CISH; LIVIN; Beadex; Free T4; Lck; CD226

@@ -12,7 +12,10 @@ _VIEW: Final = re.compile(r"(?:\s*[(]v[0-9]*[)]|\s+[*]|[.]{1,2}v[0-9]*[.])$")
 _VERSION: Final = re.compile(r"[ _.-]+v(?:er|ersion)?[.]?[0-9]+$")
 # A variant of the antigen is no version of the reagent.
 _VARIANTS: Final = re.compile(r"CD44|TCR|TRAV|TRBV|integrin.*", re.IGNORECASE)
-_FLUOROCHROME: Final = "APC|R?-?PE|FITC|PerCP|Cy[357]|(?:AF|BU?V|eF|eFluor|Alexa(?: ?Fluor)? ?)[0-9]{3}"
+_FLUOROCHROME: Final = (
+    "APC|R?-?PE|FITC|PerCP|Cy[357]|(?:AF|BU?V|eF|eFluor|Alexa(?: ?Fluor)? ?)[0-9]{3}"
+    "|Q-?dots?(?: ?[0-9]{3})?|QD[0-9]{3}"
+)
 _TAG: Final = re.compile(
     rf"[ _.-]+(?:[(]?(?:{_FLUOROCHROME}|biotin|biotinylated)[)]?|[(](?:bio|SAv)[)])$", re.IGNORECASE
 )

@@ -114,7 +114,9 @@ _AT_END: Final = tuple(
     (
         sure,
         re.compile(
-            rf"(?:(?<![A-Za-z0-9])|(?={_OPEN})|(?<=[a-z0-9])(?-i:(?=[A-Z][a-z]?[0-9]{{2,3}}D[id])))"
+            rf"(?:(?<![A-Za-z0-9])|(?={_OPEN})|(?<=[a-z0-9])(?-i:(?=[A-Z][a-z]?[0-9]{{2,3}}D[id]))"
+            # CD4Nd145, HLADRYb174
+            rf"|(?<=[A-Za-z0-9])(?-i:(?=[A-Z][a-z][0-9]{{3}}(?:D[id])?$)))"
             rf"{_OPEN}*{form}{_CLOSE}*$",
             re.IGNORECASE,
         ),
@@ -288,7 +290,7 @@ def marker_name(pnn: str, pns: str = "") -> str:
     What says nothing of the antigen is dropped: blanks, brackets, the isotope written again, its mass, views `` (v)``,
     versions `` v4``, dyes that a secondary antibody binds (``-APC``), beads in the same channel (``_EQ``). Where
     neither names a marker, or says that there is none (``none``, ``NA``, ``-``), iridium is ``DNA1`` or ``DNA2``
-    and any other channel is called by its isotope.
+    and any other channel is called by its isotope. A slash becomes an underscore.
 
     Examples
     --------
@@ -306,7 +308,8 @@ def marker_name(pnn: str, pns: str = "") -> str:
     for name in (name_in_pns, name_in_pnn):
         label = clean_label(name, isotope.mass)
         if not says_nothing(label) and label != isotope.symbol:
-            return label
+            # A slash in the name of a column of a table, or of a file of it, is taken for a folder.
+            return label.replace("/", "_")
     return unnamed(isotope)
 
 

@@ -28,9 +28,9 @@ _DEATH: Final = (
 _ON_PLATINUM: Final = r"cis|platin(?:um)?"
 _BEADS: Final = r"eq|beads?|calibration|normali[sz]ation"
 _EMPTY: Final = (
-    r"bc?kgr?|bckgr|bkgd|bg|bc?kgrnd|background|empty|blank|unused|notused|notinuse|contaminat(?:ion|ed|ing)|contaminants?"
+    r"bc?kgr?|bckgr|bkgd|bg|bc?kgrnd|background|empty|blank|unused|notused|notinuse|conta(?:m(?:inat(?:ion|ed|ing)|inants?)?)?"
     r"|impurity|noise|available|dummy|unassigned|notassigned|undefined|unknown|vacant|unstained|notapplicable|nd|other"
-    r"|junk|reserved?|environment(?:al)?|opench|freech"
+    r"|junk|reserved?|environment(?:al)?|xenon|barium|tin|lead|mercury|krypton|iodine|caesium|cesium"
 )
 _BARCODE_WORD: Final = re.compile(
     r"(?:[ls]|pd|live|sample)?(?:bcd?|barcodes?|barcoding|mcb|sampletags?)[0-9]*"

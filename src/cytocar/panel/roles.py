@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cytocar.panel.names import NOT_ELEMENTS, Isotope, marker_key, parse_isotope, unnamed
+from cytocar.panel.names import NOT_ELEMENTS, Isotope, antigen_key, marker_key, parse_isotope, unnamed
 from cytocar.panel.role_words import role_by_name
 
 ROLES: Final = (
@@ -35,7 +35,7 @@ _WITHOUT_MASS: Final = {
     "residual": "gaussian",
     "amplitude": "gaussian",
 }
-_PEAK: Final = re.compile(r"(center|offset|width|residual|amplitude)peak")
+_PEAK: Final = re.compile(r"(?:peak|gaussian)?(center|offset|width|residual|amplitude)(?:peak)?")
 _CYTOF: Final = re.compile(r"cytof|helios|dvs|fluidigm|standard biotools", re.IGNORECASE)
 _LIGHT: Final = re.compile(r"(fsc|ssc|fl\d)|.+-[ahw]$", re.IGNORECASE)
 
@@ -136,7 +136,7 @@ _APPENDED: Final = re.compile(
 def _without_mass(pnn: str, marker: str) -> str:
     """Return the role of a channel without mass by either of its names; a name written twice is read once."""
     for name in (pnn, marker):
-        key = marker_key(name)
+        key = antigen_key(name)
         half = len(key) // 2
         key = key[:half] if len(key) % 2 == 0 and key[:half] == key[half:] else key
         if peak := _PEAK.fullmatch(key):
