@@ -47,7 +47,7 @@ def test_what_the_panel_does_not_allow_is_said(tmp_path: Path) -> None:
     assert "CAR+ cells by VHH (threshold: negatives) counted among cells, beside CAR-negative cells" in str(
         plan
     )
-    assert plan.left == ("subsets", "restriction to T cells (no CD3)")
+    assert plan.left == ("subsets", "restriction to T cells (no CD3)", "gates on CD45 (not in the panel)")
 
 
 def test_a_car_channel_that_is_not_used_is_never_no_problem(tmp_path: Path) -> None:

@@ -283,6 +283,15 @@ class TestRefusals:
             init(tmp_path / "fcs", tmp_path / "study")
         assert [path.name for path in (tmp_path / "study").iterdir()] == ["mine.txt"]
 
+    def test_a_study_that_was_made_before_is_kept_and_said_how_to_go_on_with(self, tmp_path: Path) -> None:
+        write_file(tmp_path / "fcs" / "a.fcs", *LEGEND2)
+        study = tmp_path / "study"
+        init(tmp_path / "fcs", study)
+        before = contents(study)
+        with pytest.raises(StudyError, match=r"(?s)a study already.*edit samples\.csv, then: cytocar check"):
+            init(tmp_path / "fcs", study)
+        assert contents(study) == before
+
     def test_an_empty_folder_is_taken(self, tmp_path: Path) -> None:
         write_file(tmp_path / "fcs" / "a.fcs", *LEGEND2)
         (tmp_path / "study").mkdir()

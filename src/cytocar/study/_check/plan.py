@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cytocar.io import StudyConfig
     from cytocar.panel import Panel
 
+_STEPS = ("CD45", "CD11b", "CD11c", "CD66b", "CD19", "CD14", "CD7")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -114,3 +116,7 @@ def _not_gated(panel: Panel, strategy: Strategy) -> Iterator[str]:
     thresholds = getattr(strategy, "thresholds", {})
     if thresholds and not any(same_antigen("CD3", each.marker) for each in thresholds.values()):
         yield "restriction to T cells (no CD3)"
+    # Steps of the strategy for CAR-T cells that this panel cannot take.
+    lacks = [name for name in _STEPS if not panel.candidates(name)] if thresholds else []
+    if lacks:
+        yield f"gates on {', '.join(lacks)} (not in the panel)"

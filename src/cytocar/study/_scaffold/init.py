@@ -87,7 +87,7 @@ def init(
     >>> init("runs", "my_study")  # doctest: +SKIP
     """
     fcs_dir, out = Path(fcs_dir).expanduser(), Path(out).expanduser()
-    require_free(out)
+    _require_new(out)
     files = _files(fcs_dir, out)
     notes: list[str] = []
     headers = _headers(files, fcs_dir, notes)
@@ -123,6 +123,24 @@ def init(
         if strategy is not None:
             write_text(partial / GATING_NAME, strategy.text)
     return notes
+
+
+def _require_new(out: Path) -> None:
+    """Raise `StudyError` where `out` holds something; of a study that was made before, say how to go on with it."""
+    made = [
+        name for name in ("study.yaml", "samples.csv", "panel.csv", GATING_NAME) if (out / name).is_file()
+    ]
+    if {"study.yaml", "samples.csv"} <= set(made):
+        raise StudyError(
+            [
+                Problem(
+                    str(out),
+                    f"this is a study already (it holds {', '.join(made)}), and what was filled in would be lost",
+                    f"go on with it (edit samples.csv, then: cytocar check {out}), or name a new folder to begin anew",
+                )
+            ]
+        )
+    require_free(out)
 
 
 def _files(fcs_dir: Path, out: Path) -> list[Path]:
