@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from cytocar._core.errors import GateError
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._exchange.gatingml_elements import (
     NOT_NESTED,
+    attribute_text,
     element_text,
     file_info,
     file_text,
@@ -16,7 +17,7 @@ from cytocar.gate._exchange.gatingml_elements import (
     transformation_xml,
     xml_ids,
 )
-from cytocar.gate._shapes.shapes import Gate
+from cytocar.gate._shapes.shapes import Gate, Quadrants
 
 
 def gatingml_text(document: GatingDocument, *, custom_info: str = "", own_scales: bool = False) -> str:
@@ -51,7 +52,7 @@ def gatingml_text(document: GatingDocument, *, custom_info: str = "", own_scales
     ]
     for name, gate in document.gates.items():
         elements.append(
-            _with_info(gate, ids, transforms, {"is_population": "true"} if name in listed else {})
+            _with_info(gate, ids, transforms, {"is_population": "true"} if name in listed else {}, listed)
         )
         elements += [
             _with_info(version, ids, transforms, {"version_of": ids[name]})
@@ -61,11 +62,27 @@ def gatingml_text(document: GatingDocument, *, custom_info: str = "", own_scales
 
 
 def _with_info(
-    gate: Gate, ids: Mapping[str, str], transforms: Mapping[str, str], more: Mapping[str, str]
+    gate: Gate,
+    ids: Mapping[str, str],
+    transforms: Mapping[str, str],
+    more: Mapping[str, str],
+    listed: Container[str] = (),
 ) -> str:
     """Return a gate with its name and its file, which Gating-ML has no place for, in its custom_info."""
     name = gate.name or (gate.id if ids[gate.id] != gate.id else "")
     entries = {"name": name, "fcs_file_filename": gate.file, **more}
     text = "".join(f"<{key}>{element_text(value)}</{key}>" for key, value in entries.items() if value)
+    text += _of_quadrants(gate, ids, listed) if isinstance(gate, Quadrants) else ""
     info = f"    <data-type:custom_info><cytocar>{text}</cytocar></data-type:custom_info>\n" if text else ""
     return gate_xml(gate, ids, transforms, info)
+
+
+def _of_quadrants(gate: Quadrants, ids: Mapping[str, str], listed: Container[str]) -> str:
+    """Return the quadrants that have names which are not ids of XML (``q++``), or are populations of a list."""
+    names = {name: gate.names.get(name) or (name if ids[name] != name else "") for name in gate.quadrants}
+    population = {name: ' is_population="true"' if name in listed else "" for name in names}
+    return "".join(
+        f"<quadrant id={attribute_text(ids[name])}{population[name]}>{element_text(title)}</quadrant>"
+        for name, title in names.items()
+        if title or name in listed
+    )

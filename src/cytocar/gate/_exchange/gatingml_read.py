@@ -138,11 +138,15 @@ def _populations(gates: Sequence[Gate], infos: Mapping[str, _Info]) -> list[str]
     helpers = {name for name, info in infos.items() if info.text("helper") == "true"}
     if helpers:
         return [name for name in for_all_files if name not in helpers]
-    return [gate.id for gate in gates if infos[gate.id].population]
+    return [
+        name
+        for gate in gates
+        for name in (*((gate.id,) if infos[gate.id].population else ()), *infos[gate.id].quadrants)
+    ]
 
 
 def _of_cytocar(root: Node, name: str) -> list[Node]:
-    """Return the elements of a name in what files of cytocar say at their top."""
+    """Return the elements of a name in what files of cytocar say of the file or of a gate."""
     infos = root.all("custom_info")
     return [node for info in infos for maker in info.all("cytocar") for node in maker.all(name)]
 
@@ -163,6 +167,9 @@ class _Info:
             for maker in info.children:
                 if maker.name in ("cytobank", "cytocar"):
                     self._texts |= {child.name: child.text.strip() for child in maker.children}
+        self.quadrants = [
+            child.attribute("id") for child in _stated_quadrants(node) if child.flag("is_population")
+        ]
 
     def text(self, name: str) -> str:
         return self._texts.get(name, "")
@@ -344,7 +351,15 @@ def _quadrants(node: Node, common: dict[str, Any]) -> Quadrants:
             position.attribute("divider_ref"): position.number("location")
             for position in quadrant.all("position")
         }
-    return Quadrants(dividers=dividers, quadrants=quadrants, **common)
+    names = {
+        child.attribute("id"): child.text.strip() for child in _stated_quadrants(node) if child.text.strip()
+    }
+    return Quadrants(dividers=dividers, quadrants=quadrants, names=names, **common)
+
+
+def _stated_quadrants(node: Node) -> list[Node]:
+    """Return what a file of cytocar says of the quadrants of a gate: ids of XML cannot be called q++."""
+    return _of_cytocar(node, "quadrant")
 
 
 def _combination(node: Node, common: dict[str, Any]) -> Combination:

@@ -362,10 +362,13 @@ class Quadrants(Gate):
         One or more.
     quadrants
         Id of a quadrant to {id of a divider: any location in its part}; a divider that is not named does not matter.
+    names
+        Id of a quadrant to what people call it; those that are not named are called by their ids.
     """
 
     dividers: tuple[Divider, ...]
     quadrants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
     kind: ClassVar[str] = "QuadrantGate"
 
     def __post_init__(self) -> None:
@@ -395,6 +398,7 @@ class Quadrants(Gate):
             bounds = [divider.bounds(locations[divider.id]) for divider in used]
             rectangles[quadrant] = Rectangle(
                 id=quadrant,
+                name=self.names.get(quadrant, ""),
                 parent=self.parent,
                 dimensions=tuple(divider.dimension for divider in used),
                 low=tuple(low for low, _ in bounds),
