@@ -48,6 +48,7 @@ def test_the_smallest_file_has_all_defaults(tmp_path: Path) -> None:
             "stability": True, "names": "", "reference": "",
         },
         "embedding": "tsne",
+        "on_missing": "refuse",
         "compare": {"reference": None, "against": None, "margin": 0.2, "p_values": False},
         "cohort": {"formula": "auto", "contrast": "auto"},
         "host_sample": 10_000,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cytocar as cc
+from cytocar._core.measured import not_measured
 from cytocar.io._fcs.write import write_events
 from cytocar.io._study.folder import load_study
 
@@ -145,13 +146,28 @@ def test_a_file_without_events_adds_none(study: Path) -> None:
 
 def test_files_that_cannot_be_read_are_told_all_at_once(study: Path) -> None:
     (study / "fcs" / "a.fcs").write_bytes(b"not FCS")
-    write_events(study / "fcs" / "c.fcs", events(2, 2, 0), CHANNELS[:2])
+    dna = [names for names in CHANNELS if "Ir191" not in names[0]]
+    write_events(study / "fcs" / "c.fcs", events(2, len(dna), 0), dna)
     with pytest.raises(cc.StudyError) as caught:
         cc.io.read_study(study)
-    first, *others = caught.value.problems
+    first, other = caught.value.problems
     assert "sample late" in first.where
-    assert all("sample tube" in problem.where for problem in others)
-    assert ["Yb171Di" in problem.what for problem in others] == [True, False]
+    assert "sample tube" in other.where
+    assert "Ir191Di" in other.what
+
+
+def test_an_antibody_that_a_file_lacks_is_nan_there_and_recorded(study: Path) -> None:
+    whole = cc.io.read_study(study)
+    lacking = [names for names in CHANNELS if "Yb171" not in names[0]]
+    write_events(study / "fcs" / "c.fcs", events(2, len(lacking), 0), lacking)
+    adata = cc.io.read_study(study)
+    assert list(adata.var_names) == list(whole.var_names)
+    marker = str(whole.var_names[whole.var["mass"] == 171][0])
+    of_tube = (adata.obs["sample_id"] == "tube").to_numpy()
+    missing = np.isnan(adata[:, marker].X[:, 0])
+    np.testing.assert_array_equal(missing, of_tube)
+    assert not np.isnan(adata[:, [n for n in adata.var_names if n != marker]].X).any()
+    assert not_measured(adata) == {"tube": [marker]}
 
 
 def test_arcsinh_values_are_refused(study: Path) -> None:

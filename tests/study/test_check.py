@@ -215,13 +215,57 @@ def test_a_file_that_is_not_fcs_and_one_that_lacks_channels(folder: Path) -> Non
     write_file(
         folder / "fcs" / "c.fcs", [names for names in LEGEND2 if names[0] not in ("Yb171Di", "Er170Di")]
     )
-    found = told(check(folder))
-    assert ["(sample s1)" in where for where, _ in found] == [True, False, False]
+    result = check(folder)
+    found = told(result)
+    assert ["(sample s1)" in where for where, _ in found] == [True, False]
     assert "not an FCS file" in found[0][1]
-    assert {what for _, what in found[1:]} == {
-        "has no channel 'Yb171Di' (GZMB)",
-        "has no channel 'Er170Di' (CD3)",
-    }
+    assert found[1][1] == "does not measure CD3, which the gates need"
+    [note] = [note for note in result.notes if "does not measure" in note]
+    assert sorted(note.split("measure ")[1].split(":")[0].split(", ")) == ["CD3", "GZMB"]
+
+
+def lacking(folder: Path, file: str, *channels: str) -> None:
+    write_file(folder / "fcs" / file, [names for names in LEGEND2 if names[0] not in channels])
+
+
+def test_channels_that_nothing_needs_may_be_missing_anywhere(folder: Path) -> None:
+    background = [
+        row["channel"]
+        for row in Panel.read("legend2").frame.to_dict("records")
+        if row["role"] == "background"
+    ]
+    if background:
+        lacking(folder, "a.fcs", background[0])
+    lacking(folder, "b.fcs", "Yb171Di")
+    result = check(folder)
+    assert not result.problems
+    assert any("b.fcs: does not measure GZMB" in note for note in result.notes)
+
+
+def test_a_file_without_a_marker_of_the_gates_is_left_out_where_the_settings_say_so(folder: Path) -> None:
+    lacking(folder, "b.fcs", "Er170Di")
+    assert one(check(folder))[1] == "does not measure CD3, which the gates need"
+    settings(folder, "on_missing: leave_out")
+    result = check(folder)
+    assert not result.problems
+    assert list(result.study.samples["sample_id"]) == ["s1", "tube"]
+    assert "sample s2 is left out: its file lacks CD3, which the gates need" in result.notes
+    for name in ("a.fcs", "c.fcs"):
+        lacking(folder, name, "Er170Di")
+    assert "every sample is left out" in one(check(folder))[1]
+
+
+def test_a_marker_named_for_clustering_has_to_be_in_every_file(folder: Path) -> None:
+    lacking(folder, "b.fcs", "Yb171Di")
+    settings(folder, "clustering: {markers: [GZMB, Ki67, PD1]}")
+    _, what, fix = one(check(folder))
+    assert what == "does not measure GZMB, which clustering.markers names"
+    assert "clustering.markers" in fix
+
+
+def test_dna_and_beads_have_to_be_there(folder: Path) -> None:
+    lacking(folder, "b.fcs", "Ir191Di")
+    assert one(check(folder))[1].startswith("has no channel 'Ir191Di'")
 
 
 def test_transformed_values_are_refused(folder: Path) -> None:

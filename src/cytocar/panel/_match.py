@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from cytocar._core.errors import Problem
 from cytocar.panel.antigens import marker_index, same_antigen
 from cytocar.panel.names import Isotope, channel_isotope, marker_key, marker_name, unnamed
-from cytocar.panel.roles import guess_role
+from cytocar.panel.roles import MASS_ROLES, guess_role
+
+# Nothing that is counted, clustered or compared needs these.
+_NOT_NEEDED = ("background", "barcode")
 
 
 @dataclass(frozen=True)
@@ -35,39 +38,43 @@ class PanelMatch:
     extra
         Columns of the file that are in no row of the panel.
     problems
-        Mass channels that are missing or ambiguous.
+        Channels that are ambiguous, and those that are missing and have to be there.
     notes
-        What was decided: matched by mass only, ``$PnS`` names another marker, a channel without mass is
+        What was decided: matched by mass only, ``$PnS`` names another marker, a channel that need not be there is
         missing.
+    unmeasured
+        Rows of antibodies that the file does not have and need not have.
     """
 
     columns: NDArray[np.intp]
     extra: tuple[int, ...]
     problems: list[Problem]
     notes: tuple[str, ...] = ()
+    unmeasured: tuple[int, ...] = ()
 
 
 def match_channels(
-    wanted: Sequence[Wanted], channels: Sequence[tuple[str, str]], *, where: str
+    wanted: Sequence[Wanted],
+    channels: Sequence[tuple[str, str]],
+    *,
+    where: str,
+    optional: Collection[str] = (),
 ) -> PanelMatch:
-    """Find each wanted channel: by metal and mass first, then by mass alone if only one channel that is left has it."""
+    """Find each wanted channel: by metal and mass first, then by mass alone if only one channel that is left has it.
+
+    Background and barcode channels, and the antibodies of `optional`, may be missing.
+    """
     search = _Search(wanted, channels, where)
     for row in range(len(wanted)):
         search.by_isotope(row)
     for row in range(len(wanted)):
         search.by_mass(row)
         search.by_antigen(row)
+    unmeasured = search.judge_missing(optional)
     columns, notes = search.columns, search.notes
-    absent = [
-        want.channel
-        for row, want in enumerate(wanted)
-        if columns[row] < 0 and want.isotope is None and want.role != "none"
-    ]
-    if absent:
-        notes.append(f"has no channel {', '.join(absent)}")
     notes += _other_markers(wanted, channels, search.isotopes, columns)
     extra = tuple(column for column in range(len(channels)) if column not in columns)
-    return PanelMatch(columns, extra, search.problems, tuple(notes))
+    return PanelMatch(columns, extra, search.problems, tuple(notes), unmeasured)
 
 
 class _Search:
@@ -90,6 +97,7 @@ class _Search:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self._ambiguous: set[int] = set()
+        self._same_mass: dict[int, list[str]] = {}
 
     def by_isotope(self, row: int) -> None:
         """Find the channel that is the wanted one whatever else the file holds."""
@@ -124,7 +132,7 @@ class _Search:
                 "mass under the name of another element"
             )
         else:
-            self.problems.append(_missing(want, names, self._channels, self._where))
+            self._same_mass[row] = names
 
     def by_antigen(self, row: int) -> None:
         """Find a channel named by its antigen alone that the file has under another name of it."""
@@ -149,6 +157,27 @@ class _Search:
             self.notes.append(
                 f"channel {want.channel!r} is {names[fits[0]]!r} there, another name of the antigen"
             )
+
+    def judge_missing(self, optional: Collection[str]) -> tuple[int, ...]:
+        """Say which channels are missing, a problem where they have to be there; return the antibodies of the others."""
+        unmeasured: list[int] = []
+        without: list[str] = []
+        for row, want in enumerate(self._wanted):
+            if self.columns[row] >= 0 or row in self._ambiguous or want.role == "none":
+                continue
+            if want.role not in MASS_ROLES or want.role in _NOT_NEEDED:
+                without.append(want.channel)
+            elif want.role == "marker" and want.marker in optional and not self._same_mass.get(row):
+                unmeasured.append(row)
+            else:
+                names = self._same_mass.get(row, [])
+                self.problems.append(_missing(want, names, self._channels, self._where))
+        if without:
+            self.notes.append(f"has no channel {', '.join(without)}")
+        if unmeasured:
+            markers = ", ".join(self._wanted[row].marker for row in unmeasured)
+            self.notes.append(f"does not measure {markers}: left out of what needs it there")
+        return tuple(unmeasured)
 
     def _several(self, want: Wanted, fits: Sequence[int]) -> Problem:
         names = ", ".join(repr(self._channels[column][0]) for column in fits)

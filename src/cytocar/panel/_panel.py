@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -213,7 +213,9 @@ class Panel:
             raise PanelError(problems=problems)
         return panel
 
-    def match(self, channels: Sequence[tuple[str, str | None]], *, where: str) -> PanelMatch:
+    def match(
+        self, channels: Sequence[tuple[str, str | None]], *, where: str, optional: Collection[str] = ()
+    ) -> PanelMatch:
         """Find the channels of the panel in a file, by metal and mass however the file spells them.
 
         Parameters
@@ -222,17 +224,33 @@ class Panel:
             ``($PnN, $PnS)`` of each channel of the file.
         where
             What to call the file in problems.
+        optional
+            Markers that the file need not have; background and barcode channels never have to be there.
 
         Returns
         -------
-        The column of each row of the panel (-1 where the file has none), the other columns, problems (a mass
-        channel is missing or ambiguous) and notes (matched by mass only, another marker in ``$PnS``).
+        The column of each row of the panel (-1 where the file has none), the other columns, problems (a channel that
+        has to be there is missing, or one is ambiguous), notes (matched by mass only, another marker in ``$PnS``), and
+        the rows of `optional` that are not measured.
         """
         wanted = [
             Wanted(row[keys.CHANNEL], row[keys.MARKER], row[keys.ROLE], _row_isotope(row))
             for row in self.frame.to_dict("records")
         ]
-        return match_channels(wanted, [(pnn, pns or "") for pnn, pns in channels], where=where)
+        return match_channels(
+            wanted, [(pnn, pns or "") for pnn, pns in channels], where=where, optional=optional
+        )
+
+    def without(self, rows: Collection[int]) -> Panel:
+        """Return the panel without some of its rows, by their positions.
+
+        Examples
+        --------
+        >>> Panel.from_channels([("Y89Di", "CD45"), ("Er170Di", "CD3")]).without([0]).markers
+        ('CD3',)
+        """
+        kept = [row for row in range(len(self.frame)) if row not in set(rows)]
+        return replace(self, frame=self.frame.iloc[kept].reset_index(drop=True))
 
     def to_csv(self) -> str:
         """Return the panel as the text of a CSV file that `Panel.read` reads.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cytocar._core import keys
+
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
@@ -32,6 +34,12 @@ class Settings:
     host_sample: int = 10_000
     seed: int = 0
     study_samples: tuple[str, ...] = ()
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The markers that a file need not have: the check has seen to it that the gates find theirs."""
+        frame = self.panel.frame
+        return tuple(frame.loc[frame[keys.ROLE] == "marker", keys.MARKER])
 
 
 @dataclass(frozen=True)

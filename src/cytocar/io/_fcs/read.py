@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -51,6 +51,7 @@ def read_fcs(
     sample_id: str | None = None,
     data_set: int = 0,
     engine: str = "cytocar",
+    optional: Collection[str] = (),
 ) -> AnnData:
     """Read an FCS file into an AnnData of raw counts, events x mass channels.
 
@@ -76,6 +77,9 @@ def read_fcs(
     engine
         Who reads the events: ``"cytocar"``, or ``"flowio"`` for those who trust FlowIO more. It refuses what departs
         from the standard, takes more time and three times the memory; names and keywords are read by cytocar.
+    optional
+        Markers of the panel that the file need not have: `var` has no row for those that it does not measure.
+        Background and barcode channels never have to be there.
 
     Returns
     -------
@@ -117,7 +121,7 @@ def read_fcs(
     if panel is None:
         var, columns, others = _guessed(header, notes)
     else:
-        var, columns, others, extra, name = _matched(header, panel, notes)
+        var, columns, others, extra, name = _matched(header, panel, notes, optional)
         settings |= {"panel": name, "extra_channels": extra}
     events = blocks(header) if engine == "cytocar" else flowio_blocks(header)
     x, obs_columns = _load(header, events, columns, [column for column, _ in others], notes)
@@ -199,7 +203,7 @@ def _fluorescence_markers(header: FcsHeader, called: Sequence[str], in_x: Sequen
 
 
 def _matched(
-    header: FcsHeader, panel: Panel | str | os.PathLike[str], notes: list[str]
+    header: FcsHeader, panel: Panel | str | os.PathLike[str], notes: list[str], optional: Collection[str]
 ) -> tuple[pd.DataFrame, list[int], list[tuple[int, str]], list[str], str]:
     """Return var, the columns of X, the other columns, the mass channels left out, and the name of the panel."""
     from cytocar.panel import Panel
@@ -207,7 +211,7 @@ def _matched(
 
     if not isinstance(panel, Panel):
         panel = Panel.read(panel)
-    match = panel.match(header.names, where=header.path.name)
+    match = panel.match(header.names, where=header.path.name, optional=optional)
     if match.problems:
         raise PanelError(problems=match.problems)
     notes += match.notes
@@ -218,7 +222,8 @@ def _matched(
         for column, channel, mass in zip(match.columns, panel.frame[keys.CHANNEL], has_mass, strict=True)
         if column >= 0 and not mass
     }
-    columns = [int(column) for column in match.columns[has_mass]]
+    in_x = has_mass & (match.columns >= 0)
+    columns = [int(column) for column in match.columns[in_x]]
     others, extra = [], []
     for column, channel in enumerate(header.channels):
         if column in spelling:
@@ -229,7 +234,7 @@ def _matched(
             others.append((column, channel.pnn))
         else:
             extra.append(channel.pnn)
-    return panel.frame.loc[has_mass].copy(), columns, others, extra, panel.name
+    return panel.frame.loc[in_x].copy(), columns, others, extra, panel.name
 
 
 def _load(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, StudyError, did_you_mean
+from cytocar._core.measured import record_not_measured
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import PATIENT_ROLE
 from cytocar.io._study.samples import load_samples
@@ -164,7 +165,7 @@ def read_study(path: str | os.PathLike[str]) -> AnnData:
     AnnData with the following fields:
 
     `X`
-        float32, events x mass channels of the panel, counts.
+        float32, events x mass channels of the panel, counts; NaN where a file does not measure an antibody.
     `var`
         The mass channels of the panel, index the marker.
     `obs`
@@ -173,7 +174,7 @@ def read_study(path: str | os.PathLike[str]) -> AnnData:
         file), the other columns of the sample sheet, and the channels without mass (NaN in files that do not
         have one); index ``"<sample_id>:<event_index>"``.
     `uns["cytocar"]`
-        State ``"counts"``, and the history as JSON.
+        State ``"counts"``, the history as JSON, and in ``not_measured`` the markers that samples lack.
 
     Raises
     ------
@@ -204,7 +205,7 @@ def _read_all(study: StudyFolder) -> list[AnnData]:
     for file, sample in zip(study.samples["path"], study.samples[keys.SAMPLE], strict=True):
         where = f"sample {sample} ({file})"
         try:
-            tube = read_fcs(file, panel=study.panel, sample_id=str(sample))
+            tube = read_fcs(file, panel=study.panel, sample_id=str(sample), optional=study.panel.markers)
         except (FcsError, PanelError, OSError) as error:
             problems += Problem.all_of(error, where=where)
             continue
@@ -228,13 +229,20 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     names = list(dict.fromkeys(name for tube in tubes for name in tube.obs))
     names = [name for name in names if name not in (keys.SAMPLE, keys.EVENT_INDEX)]
     others = {name: np.full(sum(rows), np.nan, dtype=np.float32) for name in names}
-    matrix = np.empty((sum(rows), len(study.panel.var)), dtype=np.float32)
+    order = [str(name) for name in study.panel.var.index]
+    missing = {
+        str(sample): [name for name in order if name not in tube.var_names]
+        for sample, tube in zip(study.samples[keys.SAMPLE], tubes, strict=True)
+    }
+    matrix = np.empty((sum(rows), len(order)), dtype=np.float32)
     steps = []
     begin = 0
     for count in rows:
         tube = tubes.pop(0)
         here = slice(begin, begin + count)
-        matrix[here] = tube.X
+        if tube.n_vars < len(order):
+            matrix[here] = np.nan
+        matrix[here, [order.index(name) for name in tube.var_names]] = tube.X
         for name in names:
             if name in tube.obs:
                 values = tube.obs[name].to_numpy()
@@ -246,6 +254,7 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     adata = anndata.AnnData(matrix, obs=_describe(study.samples, rows, others), var=study.panel.var)
     provenance.set_state(adata, keys.STATE_COUNTS)
     files = [step["settings"] for step in steps]
+    record_not_measured(adata, missing)
     provenance.record(adata, "io.read_study", {"panel": study.panel.name, "files": files})
     return adata
 

@@ -14,7 +14,7 @@ from cytocar.io._study.folder import (
     load_parts,
 )
 from cytocar.study._check.deep import DeepFile, deep_problems
-from cytocar.study._check.files import file_problems
+from cytocar.study._check.files import file_problems, without_samples
 from cytocar.study._check.gating import load_strategy
 from cytocar.study._check.plan import Plan, plan_of
 from cytocar.study._check.settings import load_spillover_matrix, setting_problems, study_notes
@@ -89,7 +89,9 @@ def check(study: str | os.PathLike[str], *, deep: bool = False) -> CheckResult:
         problems += more
         notes += study_notes(parts)
     if parts.samples is not None:
-        problems += file_problems(parts.samples, parts.panel, notes)
+        found = file_problems(parts.samples, parts.panel, notes, strategy=strategy, config=parts.config)
+        problems += found.problems
+        parts.samples = without_samples(parts.samples, found.left_out)
         if deep:
             files, more = deep_problems(parts.samples, notes)
             problems += more

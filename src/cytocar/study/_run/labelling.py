@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cytocar._core import keys
+from cytocar._core.measured import measured_everywhere, not_measured
 from cytocar._core.vocabulary import BOTH
 from cytocar.study._run.pool import run_all
 
@@ -103,12 +104,28 @@ def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: i
                 "cannot carry them."
             ]
         )
-    labels = run_all(_label, _tasks(_without_counts(cells, chosen), config), workers=workers)
+    clustered = _without_counts(cells, chosen)
+    remarks = _leave_unmeasured_out(clustered, config)
+    labels = run_all(_label, _tasks(clustered, config), workers=workers)
     for of_method in labels:
         _spread(cells, chosen, of_method.added)
     return Labelled(
-        [], _stability_tables([of_method.stability for of_method in labels if of_method.stability])
+        remarks, _stability_tables([of_method.stability for of_method in labels if of_method.stability])
     )
+
+
+def _leave_unmeasured_out(cells: AnnData, config: StudyConfig) -> list[str]:
+    """Take markers that some sample lacks out of clusters and maps, in place; say which."""
+    if config.clustering.markers != "clustering" or not not_measured(cells):
+        return []
+    used = cells.var[keys.CLUSTERING].to_numpy(dtype=bool)
+    markers = [str(name) for name in cells.var_names[used]]
+    everywhere = set(measured_everywhere(cells, markers))
+    left = [marker for marker in markers if marker not in everywhere]
+    if not left:
+        return []
+    cells.var[keys.CLUSTERING] = used & np.array([str(name) in everywhere for name in cells.var_names])
+    return [f"Clusters and maps were made without {', '.join(left)}: not every sample measures it."]
 
 
 def _without_counts(cells: AnnData, chosen: np.ndarray) -> AnnData:

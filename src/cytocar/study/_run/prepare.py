@@ -24,7 +24,8 @@ def read_sample(task: SampleTask) -> AnnData:
     """Read the counts of one file, with what the sample sheet says of it in `obs`."""
     from cytocar import io
 
-    adata = io.read_fcs(task.path, panel=task.settings.panel, sample_id=task.sample_id)
+    settings = task.settings
+    adata = io.read_fcs(task.path, panel=settings.panel, sample_id=task.sample_id, optional=settings.optional)
     adata.obs[keys.PATIENT] = task.patient_id
     adata.obs[keys.TIMEPOINT] = task.timepoint
     adata.obs[keys.MONTHS] = task.months

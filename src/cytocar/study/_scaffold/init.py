@@ -44,6 +44,7 @@ samples: samples.csv
 #                          # first and last timepoint, or reference: {first}, against: {last}
 # cohort: {{formula: auto, contrast: auto}}
 #                          # several patients; or formula: ~ group + batch, contrast: R vs NR
+# on_missing: refuse       # refuse | leave_out: files that lack a marker of the gates
 # host_sample: 10000       # host T cells kept per sample for maps and comparisons
 # seed: 0
 """

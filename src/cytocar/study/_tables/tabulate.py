@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cytocar._core import keys
+from cytocar._core.measured import record_not_measured, with_rows
 from cytocar.study._tables.clusters import cluster_tables, methods_of
 from cytocar.study._tables.cohorts import cohort_tables
 from cytocar.study._tables.counts import count_tables, false_cells
@@ -27,9 +28,10 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
     import anndata
     import pandas as pd
 
-    parts = [result.cells for result in results]
+    parts, missing = _aligned([result.cells for result in results], results)
     joined = anndata.concat(parts, join="inner", merge="same", index_unique=None)
     joined.uns[keys.UNS] = _merged_record(parts)
+    record_not_measured(joined, missing)
     joined.obs_names = [
         f"{sample}:{index}"
         for sample, index in zip(
@@ -54,6 +56,28 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
             by_sample = samples.set_index(samples[keys.SAMPLE].astype(str))[column].astype(str)
             joined.obs[column] = pd.Categorical(joined.obs[keys.SAMPLE].astype(str).map(by_sample))
     return joined
+
+
+def _aligned(
+    parts: Sequence[AnnData], results: Sequence[SampleResult]
+) -> tuple[list[AnnData], dict[str, list[str]]]:
+    """Give all parts the same markers, NaN where a file does not measure one; return which those are, by sample."""
+    import pandas as pd
+
+    names = [list(map(str, part.var_names)) for part in parts]
+    if all(own == names[0] for own in names):
+        return list(parts), {}
+    longest = max(range(len(parts)), key=lambda number: len(names[number]))
+    order = list(dict.fromkeys([*names[longest], *(name for own in names for name in own)]))
+    rows = pd.concat([parts[longest].var, *(part.var for part in parts)])
+    var = rows[~rows.index.duplicated()].loc[order]
+    # Channels that nothing needs are not worth a word.
+    markers = [name for name in order if var.loc[name, keys.ROLE] == "marker"]
+    missing = {
+        result.sample_id: [name for name in markers if name not in own]
+        for result, own in zip(results, names, strict=True)
+    }
+    return [with_rows(part, order, var) for part in parts], missing
 
 
 def _merged_record(parts: Sequence[AnnData]) -> dict[str, str]:

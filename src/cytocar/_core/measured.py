@@ -1,0 +1,82 @@
+"""Which markers were measured in which samples: a file of a study may lack some that others have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from cytocar._core import keys
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+NOT_MEASURED: Final = "not_measured"
+"""In ``uns["cytocar"]``: JSON text, sample to the markers whose values are NaN in it because its file lacks them."""
+
+
+def not_measured(adata: AnnData) -> dict[str, list[str]]:
+    """Return the markers that each sample lacks, for the samples that lack any.
+
+    Examples
+    --------
+    >>> import anndata
+    >>> cells = anndata.AnnData(np.zeros((1, 1), np.float32))
+    >>> cells.uns["cytocar"] = {"not_measured": '{"P1_5yr": ["CD57"]}'}
+    >>> not_measured(cells)
+    {'P1_5yr': ['CD57']}
+    """
+    found: dict[str, list[str]] = json.loads(adata.uns.get(keys.UNS, {}).get(NOT_MEASURED, "{}"))
+    return found
+
+
+def record_not_measured(adata: AnnData, missing: Mapping[str, Sequence[str]]) -> None:
+    """Keep which markers samples lack; nothing is kept where none does."""
+    lacking = {sample: list(markers) for sample, markers in missing.items() if markers}
+    if lacking:
+        adata.uns.setdefault(keys.UNS, {})[NOT_MEASURED] = json.dumps(lacking)
+
+
+def measured_everywhere(adata: AnnData, markers: Sequence[str]) -> list[str]:
+    """Return those of some markers that every sample with cells in `adata` has."""
+    lacking = not_measured(adata)
+    if not lacking or keys.SAMPLE not in adata.obs:
+        return list(markers)
+    present = set(adata.obs[keys.SAMPLE].astype(str))
+    missing = {marker for sample, names in lacking.items() if sample in present for marker in names}
+    return [marker for marker in markers if marker not in missing]
+
+
+def with_rows(adata: AnnData, order: Sequence[str], var: object) -> AnnData:
+    """Return data with a column for each marker of `order`, NaN for those that they do not have.
+
+    Parameters
+    ----------
+    adata
+        Cells x some of the markers.
+    order
+        All markers, in the order of the result.
+    var
+        Their rows, with `order` as index.
+    """
+    import anndata
+
+    names = [str(name) for name in adata.var_names]
+    if names == list(order):
+        return adata
+    to = [order.index(name) for name in names]
+
+    def wide(values: np.ndarray) -> np.ndarray:
+        filled = np.full((adata.n_obs, len(order)), np.nan, dtype=np.float32)
+        filled[:, to] = values
+        return filled
+
+    result = anndata.AnnData(wide(np.asarray(adata.X)), obs=adata.obs.copy(), var=var, uns=dict(adata.uns))
+    for name in adata.layers:
+        if name is not None:
+            result.layers[name] = wide(np.asarray(adata.layers[name]))
+    for name in adata.obsm:
+        result.obsm[name] = adata.obsm[name]
+    return result
