@@ -102,7 +102,7 @@ def test_different_background_channels_missing_in_each_file_change_nothing(
         return [pair for pair in names if pair[0] != gone]
 
     out = run(rewritten(plain, tmp_path / "study", without_one), tmp_path / "out").out
-    for name in ("car_frequency", "subsets", "ledger", "clusters", "comparisons"):
+    for name in ("car_frequency", "subsets", "ledger", "comparisons"):
         pd.testing.assert_frame_equal(table(out, name), table(whole, name))
 
 

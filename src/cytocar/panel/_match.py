@@ -159,7 +159,7 @@ class _Search:
             )
 
     def judge_missing(self, optional: Collection[str]) -> tuple[int, ...]:
-        """Say which channels are missing, a problem where they have to be there; return the antibodies of the others."""
+        """Say which channels are missing, a problem where they have to be there; return antibodies that need not be."""
         unmeasured: list[int] = []
         without: list[str] = []
         for row, want in enumerate(self._wanted):

@@ -106,6 +106,8 @@ def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: i
         )
     clustered = _without_counts(cells, chosen)
     remarks = _leave_unmeasured_out(clustered, config)
+    if keys.CLUSTERING in clustered.var:
+        cells.var[keys.CLUSTERING] = clustered.var[keys.CLUSTERING].to_numpy()
     labels = run_all(_label, _tasks(clustered, config), workers=workers)
     for of_method in labels:
         _spread(cells, chosen, of_method.added)

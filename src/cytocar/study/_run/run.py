@@ -99,7 +99,7 @@ def run(
 
         say("clusters and maps", 0, 1)
         with _timed(times, "clusters and maps"):
-            cells = tabulate.join_cells(results, folder.samples)
+            cells = tabulate.join_cells(results, folder.samples, folder.panel)
             labelled = label_cells(cells, folder.config, folder.path, workers=workers)
         say("clusters and maps", 1, 1)
 

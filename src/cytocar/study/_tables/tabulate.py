@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
     from cytocar.gate import Strategy
     from cytocar.io import StudyConfig
+    from cytocar.panel import Panel
     from cytocar.study._tasks import SampleResult
 
 
-def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnData:
-    """Put the kept cells of all samples below each other, in the order of the sample sheet."""
+def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame, panel: Panel) -> AnnData:
+    """Put the kept cells of all samples below each other, in the order of the sample sheet; markers as in the panel."""
     import anndata
     import pandas as pd
 
-    parts, missing = _aligned([result.cells for result in results], results)
+    parts, missing = _aligned([result.cells for result in results], results, panel)
     joined = anndata.concat(parts, join="inner", merge="same", index_unique=None)
     joined.uns[keys.UNS] = _merged_record(parts)
     record_not_measured(joined, missing)
@@ -59,7 +60,7 @@ def join_cells(results: Sequence[SampleResult], samples: pd.DataFrame) -> AnnDat
 
 
 def _aligned(
-    parts: Sequence[AnnData], results: Sequence[SampleResult]
+    parts: Sequence[AnnData], results: Sequence[SampleResult], panel: Panel
 ) -> tuple[list[AnnData], dict[str, list[str]]]:
     """Give all parts the same markers, NaN where a file does not measure one; return which those are, by sample."""
     import pandas as pd
@@ -67,9 +68,9 @@ def _aligned(
     names = [list(map(str, part.var_names)) for part in parts]
     if all(own == names[0] for own in names):
         return list(parts), {}
-    longest = max(range(len(parts)), key=lambda number: len(names[number]))
-    order = list(dict.fromkeys([*names[longest], *(name for own in names for name in own)]))
-    rows = pd.concat([parts[longest].var, *(part.var for part in parts)])
+    there = {name for own in names for name in own}
+    order = [marker for marker in panel.markers if marker in there]
+    rows = pd.concat([part.var for part in parts])
     var = rows[~rows.index.duplicated()].loc[order]
     # Channels that nothing needs are not worth a word.
     markers = [name for name in order if var.loc[name, keys.ROLE] == "marker"]
