@@ -466,3 +466,57 @@ def test_line_breaks_in_names_come_back(tmp_path: Path) -> None:
     document = GatingDocument([threshold_gate('a\rb\n<c> & "d"', Dimension("x"), 1.0)])
     gate.write_gatingml(document, tmp_path / "gates.xml")
     assert list(gate.read_gatingml(tmp_path / "gates.xml").names.values()) == ['a\rb\n<c> & "d"']
+
+
+def newer(name: str, number: int, **texts: object) -> str:
+    """Return what newer exports say of a gate."""
+    usual = {"fcs_file_filename": "", "tailored": "false", "tailored_per_population": "false"}
+    groups = {"gating_group_id": -1, "gating_group_name": "Default group"}
+    return info(**{"name": name, "gate_id": number, **usual, **groups, **texts})
+
+
+def of_two(first: str, second: str) -> str:
+    """Return an export with two forms of one gate, each used by a population."""
+    export = EXPORT.replace(info(name="CD45", gate_id=1, fcs_file_filename=""), first)
+    export = export.replace(info(name="CD45", gate_id=1, fcs_file_filename="p2.fcs"), second)
+    return export.replace('gating:ref="Gate_1_a"', 'gating:ref="Gate_2_b"', 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {"tailored_per_population": "true"}, "2 forms, which are tailored to populations"),
+        (
+            {"tailored_per_population": "true", "tailored_per_population_gateset_id": 1},
+            {"tailored_per_population": "true", "tailored_per_population_gateset_id": 2},
+            "draw one gate for each of these populations",
+        ),
+        (
+            {"tailored_per_population": "true", "tailored": "true", "fcs_file_filename": "p2.fcs"},
+            {},
+            "tailored to populations",
+        ),
+        (
+            {"gating_group_id": 1, "gating_group_name": "Day 1"},
+            {"gating_group_id": 2, "gating_group_name": "Day 2"},
+            "in each of the gating groups 'Day 1', 'Day 2'",
+        ),
+        ({}, {"tailored": "true", "fcs_file_id": 77}, "does not say which of them is for which file"),
+    ],
+)
+def test_forms_of_a_gate_that_are_not_told_apart_are_refused(
+    first: dict[str, object], second: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(GateError, match=words) as error:
+        read(of_two(newer("CD45", 1, **first), newer("CD45", 1, **second)), tmp_path)
+    assert "gate 'CD45'" in str(error.value)
+    assert "line 1, <RectangleGate>" in str(error.value)
+
+
+def test_a_gate_of_one_form_is_read_though_it_is_tailored_to_a_population(tmp_path: Path) -> None:
+    one = newer("CD45", 7, tailored_per_population="true", tailored_per_population_gateset_id=2)
+    document = read(of_two(newer("CD45", 1), one), tmp_path)
+    events = 5 * np.sinh(np.array([[3.0, 2.0], [5.0, 2.0]]))
+    masks = document.evaluate(events, ["Gd154Di", "Yb170Di"])
+    assert masks["Gate_1_a"].tolist() == [True, True]
+    assert masks["Gate_2_b"].tolist() == [False, True]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cytocar._core.errors import GateError
+from cytocar._core.errors import GateError, Problem
 from cytocar.gate._documents.document import GatingDocument
 from cytocar.gate._documents.references import references
 from cytocar.gate._exchange.xml import Node, read_xml
@@ -35,7 +35,8 @@ def read_gatingml(path: str | os.PathLike[str]) -> GatingDocument:
     """Read the gates of a Gating-ML 2.0 file.
 
     Files of Cytobank are read with their names, their populations (gate sets) and the versions of gates that were
-    tailored to single files. The standard is Spidlen et al. 2015, doi 10.1002/cyto.a.22690. A document type in the
+    tailored to single files; gates that are tailored to populations, of which Gating-ML cannot say where each is
+    meant, are refused. The standard is Spidlen et al. 2015, doi 10.1002/cyto.a.22690. A document type in the
     file is refused, and nothing outside the file is read.
 
     Parameters
@@ -162,6 +163,7 @@ class _Info:
     """What custom_info says of a gate, from Cytobank or from cytocar."""
 
     def __init__(self, node: Node) -> None:
+        self.address = node.address
         self._texts: dict[str, str] = {}
         for info in node.all("custom_info"):
             for maker in info.children:
@@ -227,6 +229,9 @@ def _tailored(gates: Sequence[Gate], infos: Mapping[str, _Info]) -> dict[str, st
         number = infos[gate.id].text("gate_id")
         if number:
             by_number.setdefault(number, []).append(gate)
+    problems = [problem for group in by_number.values() for problem in _not_chosen(group, infos)]
+    if problems:
+        raise GateError(problems=problems)
     referred = {name for gate in gates for name in references(gate)}
     replaced: dict[str, str] = {}
     for group in by_number.values():
@@ -236,6 +241,28 @@ def _tailored(gates: Sequence[Gate], infos: Mapping[str, _Info]) -> dict[str, st
         first = (for_all_files or named or group)[0]
         replaced |= {gate.id: first.id for gate in group if gate is not first}
     return replaced
+
+
+def _not_chosen(group: Sequence[Gate], infos: Mapping[str, _Info]) -> list[Problem]:
+    """Return why it is not stated which of several gates with one number is meant: Cytobank can have one for each file.
+
+    It can also have one for each population, or for each group of files, and Gating-ML has no form for these.
+    """
+    several = [infos[gate.id] for gate in group]
+    files = [info.text("fcs_file_filename") for info in several]
+    groups = {info.text("gating_group_name") or info.text("gating_group_id") for info in several}
+    if len(several) > 1 and any(info.text("tailored_per_population") == "true" for info in several):
+        what = f"has {len(several)} forms, which are tailored to populations"
+        fix = "in Cytobank, draw one gate for each of these populations, without tailoring, and export again"
+    elif len(set(files)) == len(files):
+        return []
+    elif len(groups) > 1:
+        what = f"has a form in each of the gating groups {', '.join(sorted(map(repr, groups)))}"
+        fix = "export one gating group at a time"
+    else:
+        what = f"has {len(several)} forms, and does not say which of them is for which file"
+        fix = "export again from Cytobank with the FCS files in the experiment"
+    return [Problem(several[0].address, f"gate {several[0].text('name')!r} {what}", fix)]
 
 
 def _transformation(node: Node) -> Transformation:
