@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from cytocar._core.errors import FcsError, ParameterError
 from cytocar.io._fcs.extent import TextSegment, find_text
-from cytocar.io._fcs.offsets import Around, delimited_segment, offset_doubts, place_data
+from cytocar.io._fcs.offsets import DOUBT, LOCATED, Around, delimited_segment, offset_doubts, place_data
 from cytocar.io._fcs.text import parse_text
 
 VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
@@ -257,20 +257,29 @@ def _read_keywords(stream: BinaryIO, path: Path, start: int, file_bytes: int) ->
         text = find_text(stream, start, (text_begin, text_end), stated)
         keywords, taken = parse_text(text.raw)
     tolerances = [*text.tolerances, *taken]
-    begin, end = _integer(keywords.get("$BEGINSTEXT", "")), _integer(keywords.get("$ENDSTEXT", ""))
-    if 0 < begin < end and begin != text_begin:
-        stream.seek(min(start + begin, file_bytes))
-        supplement = stream.read(end - begin + 1)
-        if supplement[:1] == text.raw[:1]:
-            more, taken = parse_text(supplement, segment="supplemental TEXT")
-            tolerances += taken
-            keywords = {**more, **keywords}
-        else:
-            tolerances.append(
-                f"supplemental TEXT at bytes {begin} to {end} does not begin with the delimiter of TEXT "
-                f"{text.raw[:1]!r}: ignored"
-            )
+    more, taken = _supplement(stream, start, text, keywords, file_bytes)
+    keywords, tolerances = {**more, **keywords}, tolerances + taken
     return _Texts(version, keywords, tolerances, (data_begin, data_end), analysis, text)
+
+
+def _supplement(
+    stream: BinaryIO, start: int, text: TextSegment, keywords: dict[str, str], file_bytes: int
+) -> tuple[dict[str, str], list[str]]:
+    """Return the keywords of supplemental TEXT, and what was tolerated; a place that cannot be is said."""
+    stated = [keywords.get(key, "").strip() for key in ("$BEGINSTEXT", "$ENDSTEXT")]
+    begin, end = map(_integer, stated)
+    if begin == text.begin or not any(value.strip("0") for value in stated):
+        return {}, []
+    where = f"supplemental TEXT at bytes {stated[0] or 'not stated'} to {stated[1] or 'not stated'}"
+    if not 0 < begin < end or start + end >= file_bytes:
+        return {}, [
+            f"{where} is no place in the file of {file_bytes} bytes: ignored, its keywords are missing"
+        ]
+    stream.seek(start + begin)
+    supplement = stream.read(end - begin + 1)
+    if supplement[:1] != text.raw[:1]:
+        return {}, [f"{where} does not begin with the delimiter of TEXT {text.raw[:1]!r}: ignored"]
+    return parse_text(supplement, segment="supplemental TEXT")
 
 
 def _header_offsets(head: bytes, path: Path) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
@@ -316,8 +325,14 @@ def _read_data_set(stream: BinaryIO, path: Path, start: int, file_bytes: int, da
             texts.in_header, in_text, row_bytes=row_bytes, total=total, around=around, path=path
         )
         tolerances += taken
-        if n_bytes:
-            tolerances += _doubts(stream, start, begin, n_bytes, around)
+        doubts = _doubts(stream, start, begin, n_bytes, around) if n_bytes else []
+        if doubts and any(note.startswith(LOCATED) for note in taken):
+            raise FcsError(
+                f"{taken[-1]}, but {doubts[0].removeprefix(DOUBT)}",
+                where=str(path),
+                fix="export the file again",
+            )
+        tolerances += doubts
     return FcsHeader(
         path=path,
         version=texts.version,

@@ -83,7 +83,10 @@ def value_doubts(header: FcsHeader) -> list[str]:
     # Without ranges nothing is masked.
     plain = replace(header, channels=tuple(replace(channel, range=0.0) for channel in header.channels))
     pieces = [block for _, block in _pieces(plain)]
-    values = np.concatenate(pieces).astype(np.float64)
+    # Bytes that are no numbers may be NaN of a kind that warns when it is converted.
+    with np.errstate(all="ignore"):
+        pieces = [piece.astype(np.float64) for piece in pieces]
+    values = np.concatenate(pieces)
     doubts = [*_float_doubts(header.channels, values), *_integer_doubts(header.channels, values)]
     doubts += _time_doubts(header.channels, pieces)
     return [DOUBT + doubt for doubt in doubts]
@@ -163,12 +166,12 @@ def _integer_doubts(channels: Sequence[Channel], values: npt.NDArray[np.float64]
         filled = column[column > 0]
         if channel.datatype != "I" or len(filled) < _FEWEST:
             continue
-        if channel.range >= 2:
-            limit = 2.0 ** np.ceil(np.log2(channel.range))
-            above.append((min(float(np.mean(filled >= limit)), _varied(filled // limit)), channel.pnn))
-        if channel.bits >= 32:
-            used = float(np.mean(filled >= 2.0 ** (channel.bits - 3)))
-            floating.append((min(used, _varied(filled // 2.0 ** (channel.bits - 9))), channel.pnn))
+        top = 2.0 ** (channel.bits - 1)
+        limit = 2.0 ** np.ceil(np.log2(channel.range)) if channel.range >= 2 else 2.0**channel.bits
+        if limit <= top and not _is_number_of_channel(filled, limit, top):
+            above.append((float(np.mean(filled >= limit)), channel.pnn))
+        if channel.bits >= 32 and not _is_number_of_channel(filled, top / 256, top):
+            floating.append((float(np.mean(filled >= top / 4)), channel.pnn))
         if channel.bits > 8 and _is_reversed(column, channel.bits):
             reversed_bytes.append(channel.pnn)
     doubts = []
@@ -197,13 +200,13 @@ def _is_reversed(column: npt.NDArray[np.float64], bits: int) -> bool:
     return odd > _SHIFTED_UP and max(entropies[1:]) > entropies[0] + _ENTROPY_REVERSED
 
 
-def _varied(high: npt.NDArray[np.float64]) -> float:
-    """Return the share of values whose highest bits are none of the two usual ones.
+def _is_number_of_channel(filled: npt.NDArray[np.float64], limit: float, top: float) -> bool:
+    """Whether the bits from `limit` on are the same in all values, but for the topmost.
 
-    Beckman Coulter writes the number of the channel there, with a bit that is set in every second event.
+    Beckman Coulter writes the number of the channel there, and sets the topmost bit in every second event.
     """
-    counts = np.sort(np.unique(high, return_counts=True)[1])
-    return 1 - float(counts[-2:].sum()) / len(high)
+    high = (filled % top if limit < top else filled) // limit
+    return bool(np.mean(high == np.median(high)) > 1 - LARGEST_ABOVE_RANGE)
 
 
 def _entropy(whole: npt.NDArray[np.float64]) -> float:
@@ -218,7 +221,8 @@ def _time_doubts(channels: Sequence[Channel], pieces: Sequence[npt.NDArray[Any]]
     roles = [guess_role(channel.pnn, channel.pnn, None) for channel in channels]
     if "time" not in roles:
         return []
-    steps = [np.diff(piece.astype(np.float64), axis=0) for piece in pieces if len(piece) > 1]
+    with np.errstate(invalid="ignore"):
+        steps = [np.diff(piece, axis=0) for piece in pieces if len(piece) > 1]
     if not steps:
         return []
     with np.errstate(invalid="ignore"):

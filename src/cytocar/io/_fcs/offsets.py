@@ -11,6 +11,8 @@ from cytocar._core.errors import FcsError
 
 # HEADER offsets have eight characters.
 LARGEST_OFFSET: Final = 99_999_999
+LOCATED: Final = "DATA offsets do not fit"
+"""How the tolerance begins that says that DATA was found elsewhere than offsets say."""
 # FCS 3.0 and 3.1 end with eight characters of CRC.
 CRC_BYTES: Final = 8
 
@@ -119,7 +121,7 @@ def place_data(
         begin = _located(pairs, total, row_bytes, around, path)
         said = [segment for segment in pairs if segment.begin or segment.end]
         tolerances.append(
-            f"DATA offsets do not fit ({_listed(said) or 'there are none'}): the {need} bytes of {total} events "
+            f"{LOCATED} ({_listed(said) or 'there are none'}): the {need} bytes of {total} events "
             f"were found at bytes {begin} to {begin + need - 1}, behind TEXT and up to the end"
         )
         return begin, need, total, tolerances
