@@ -94,9 +94,14 @@ def test_rhodium_alone_is_dna(name: str) -> None:
     assert row_of("Rh103Di", f"103Rh_{name}", ("Yb171Di", "171Yb_CD3"))["role"] == "dna"
 
 
-@pytest.mark.parametrize("symbol", ["Nd", "Pt", "Pd", "Ce", "Rh", "In", "Ir"])
+@pytest.mark.parametrize("symbol", ["Nd", "Pt", "Pd", "Ce", "Rh", "In", "Ir", "Cd", "Y", "I"])
 def test_no_antigen_is_taken_for_anything_else(symbol: str) -> None:
     # The table has DNA and the stains of dead cells too.
     names = {name for row in synonyms() if not role_by_name(row[0]) for name in row}
     assert len(names) > 1000
     assert {name: role for name in names if (role := role_by_name(name, symbol))} == {}
+
+
+@pytest.mark.parametrize("name", ["Live CD45", "CD45 (live)", "CD45", "CD45_A", "CD45-106Cd", "LiveCD45"])
+def test_live_barcodes_named_by_their_antigen_are_antibodies(name: str) -> None:
+    assert row_of("Cd106Di", name, IRIDIUM)["role"] == "marker"

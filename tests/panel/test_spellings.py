@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cytocar.panel import Panel
+from cytocar.panel.labels import says_nothing
 from cytocar.panel.names import ISOTOPES, Isotope, channel_isotope, marker_name, parse_isotope, unnamed
 
 
@@ -64,25 +65,13 @@ _MARKERS: Final = re.findall(
     GZMB TCRγδ
 """,
 )
-_NO_MARKERS: Final = (
-    "none",
-    "null",
-    "free",
-    "open",
-    "void",
-    "spare",
-    "marker",
-    "unnamed",
-    "nothing",
-    "channel",
-)
 
 isotopes = st.sampled_from([Isotope(symbol, mass) for symbol, masses in ISOTOPES.items() for mass in masses])
 names = st.from_regex(r"p?[A-Z][A-Za-z]{3,7}[0-9]?", fullmatch=True)
 markers = st.one_of(
     st.sampled_from(_MARKERS),
     st.from_regex(r"CD[1-9][0-9]{0,2}[a-z]?", fullmatch=True),
-    names.filter(lambda name: name.casefold().strip("x") not in ("", *_NO_MARKERS)),
+    names.filter(lambda name: not says_nothing(name)),
 )
 
 
@@ -168,6 +157,14 @@ def test_a_channel_whose_name_says_nothing_is_unnamed(word: str, form: str) -> N
         ("Er163Di", "CD3-biotin", "CD3"),
         ("Er163Di", "CD3 (Qdot 605)", "CD3"),
         ("Er163Di", "CD3_Q-dot", "CD3"),
+        # the mass is right, the element is not
+        ("Gd156Di", "156Nd-CXCR3", "CXCR3"),
+        ("156Nd-CXCR3", "", "CXCR3"),
+        ("Er170Di", "CD3_Yb170", "CD3"),
+        ("Comp-Nd145Di :: 145Nd_CD4", "", "CD4"),
+        ("Comp-Nd145Di", "CD4", "CD4"),
+        ("Comp-FITC-A", "", "Comp-FITC-A"),
+        ("x142nd.asma.nd142di.", "", "asma"),
         # no separator
         ("CD4Nd145Di", "", "CD4"),
         ("CD8aNd146", "", "CD8a"),

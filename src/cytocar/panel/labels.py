@@ -113,7 +113,11 @@ def _cut_mass(label: str, mass: int) -> str:
         return label if _PUNCTUATION.sub("", rest).casefold() in _NUMBERED else rest
     if match := re.match(rf"[(<\[]?0?{mass}(?:[)>\]]|[\s_.-])", label):
         return label[match.end() :]
-    return label
+    # The mass with an element that is mistaken, as in 156Nd of Gd156Di.
+    match = re.match(rf"{mass}[A-Z][a-z]?(?:[\s_.-]+|$)", label) or re.search(
+        rf"(?:^|[\s_.-]+)(?:{mass}[A-Z][a-z]?|[A-Z][a-z]?{mass})$", label
+    )
+    return label[: match.start()] + label[match.end() :] if match else label
 
 
 def _cut_version(label: str, _: int) -> str:

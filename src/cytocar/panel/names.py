@@ -69,6 +69,8 @@ NOT_ELEMENTS: Final = ("BCKG", "ArAr")
 # A channel may be named by an element at a mass that the element has not in nature (Pd107Di); further off it
 # is no isotope.
 _MASS_SLACK: Final = 4
+# Nothing else is written as 156Nd is, so that the element may be mistaken.
+_ELEMENT_SLACK: Final = 8
 
 # Other spellings of what is no element.
 _ALIASES: Final = {
@@ -97,6 +99,8 @@ _FORMS: Final[tuple[tuple[str, str], ...]] = (
     ("mass first", rf"{_MASS}[ _.-]?{_SYMBOL}"),
     ("natural", rf"{_SYMBOL}[ _.-]?{_MASS}"),
 )
+# What FlowJo puts before the name of a compensated channel.
+_COMPENSATED: Final = ("comp-", "fjcomp-")
 # Between other words.
 _WITHIN: Final = tuple(
     (sure, re.compile(rf"(?<![A-Za-z0-9]){_OPEN}*{form}{_CLOSE}*(?![A-Za-z0-9])", re.IGNORECASE))
@@ -179,15 +183,15 @@ def _capitalised(symbol: str) -> str:
     return _ALIASES.get(symbol.casefold(), symbol.capitalize())
 
 
-def _isotope(symbol: str, mass: str, *, natural: bool) -> Isotope | None:
-    """Return the isotope if there is one: natural, or (`natural` False) within reach of the element's isotopes."""
+def _isotope(symbol: str, mass: str, slack: int) -> Isotope | None:
+    """Return the isotope if there is one: natural, or no further than `slack` from the element's isotopes."""
     number = int(mass)
     if symbol in NOT_ELEMENTS:
         return Isotope(symbol, number) if 70 <= number <= 240 else None
     known = ISOTOPES.get(symbol)
     if known is None:
         return None
-    if number in known or (not natural and min(known) - _MASS_SLACK <= number <= max(known) + _MASS_SLACK):
+    if number in known or (slack and min(known) - slack <= number <= max(known) + slack):
         return Isotope(symbol, number)
     return None
 
@@ -213,7 +217,8 @@ def _of_match(sure: str, match: re.Match[str], text: str) -> Isotope | None:
         return None
     named = match.groupdict()
     mass = named.get("mass") or str(round(float(named["exact"].replace(",", "."))))
-    return _isotope(symbol, mass, natural=sure == "natural" or not (right_case or sure == "ending"))
+    slack = {"ending": _MASS_SLACK, "mass first": _ELEMENT_SLACK if right_case else 0}
+    return _isotope(symbol, mass, slack.get(sure, 0))
 
 
 def _mention(text: str) -> tuple[Isotope, str] | None:
@@ -237,6 +242,9 @@ def _split(text: str) -> tuple[Isotope | None, str]:
     Programs that join ``$PnN`` and ``$PnS`` write an isotope twice.
     """
     rest = without_views(text.strip("'`\""))
+    if rest.casefold().startswith(_COMPENSATED):
+        inner = _split(rest[rest.index("-") + 1 :])
+        return inner if inner[0] else (None, rest)
     isotope: Isotope | None = None
     while found := _mention(rest):
         if isotope is not None and (found[0].mass, found[0].span) != (isotope.mass, isotope.span):

@@ -28,9 +28,9 @@ _DEATH: Final = (
 _ON_PLATINUM: Final = r"cis|platin(?:um)?"
 _BEADS: Final = r"eq|beads?|calibration|normali[sz]ation"
 _EMPTY: Final = (
-    r"bc?kgr?|bckgr|bkgd|bg|bc?kgrnd|background|empty|blank|unused|notused|notinuse|conta(?:m(?:inat(?:ion|ed|ing)|inants?)?)?"
+    r"bc?kgr?|bck|bckgr|bkgd|bg|bc?kgrnd|background|empty|blank|unused|notused|notinuse|conta(?:m(?:inat(?:ion|ed|ing)|inants?)?)?"
     r"|impurity|noise|available|dummy|unassigned|notassigned|undefined|unknown|vacant|unstained|notapplicable|nd|other"
-    r"|junk|reserved?|environment(?:al)?|xenon|barium|tin|lead|mercury|krypton|iodine|caesium|cesium"
+    r"|junk|reserved?|environment(?:al)?|xenon|barium|tin|lead|mercury|krypton|iodine|caesium|cesium|osmium"
 )
 _BARCODE_WORD: Final = re.compile(
     r"(?:[ls]|pd|live|sample)?(?:bcd?|barcodes?|barcoding|mcb|sampletags?)[0-9]*"
@@ -72,7 +72,9 @@ def role_by_name(marker: str, symbol: str = "") -> str:
 
 @lru_cache(maxsize=128)
 def _patterns(symbol: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    metal = "|".join(filter(None, ("ir", "rh", "pt", symbol.casefold())))
+    # CD45 in a channel of cadmium is no cadmium.
+    own = symbol.casefold() if len(symbol) == 2 and symbol != "Cd" else ""
+    metal = "|".join(filter(None, ("ir", "rh", "pt", own)))
     death = f"{_DEATH}|{_ON_PLATINUM}" if symbol == "Pt" else _DEATH
     colours = "fixable|monoisotopic|near|nir|uv|aqua|violet|blue|green|yellow|red"
     kits = "norm(?:ali[sz]ed)?|cal(?:ib)?|four|five|six|seven|elements?|elemental|passport|standard|[a-f]$"
