@@ -100,6 +100,8 @@ def test_a_truncated_cd19_is_not_gated_out() -> None:
     strategy = made(without(VHH="tCD19"))
     assert "CD19-" not in gates(strategy, "CAR-T")
     assert "cells with the CAR have it too" in strategy.text
+    assert "any_of: [Monocytes, Granulocytes]" in strategy.text
+    assert "negatives: {in: CAR-negative lineages" in strategy.text
 
 
 def test_no_reagent_no_strategy_and_a_doubtful_one_is_said_to_be_so() -> None:

@@ -238,7 +238,10 @@ def _with_car_rule(
     why = [_of_controls(tubes)]
     binds = _bound_by(reagent)
     fmo = tuple(Fmo(sample=tube) for tube in tubes.fmo)
-    if "CD3" in tree.thresholds:
+    lineages = [name for name in _LINEAGES if name in tree.thresholds and name not in binds]
+    # Cells that bind the reagent, and that no threshold tells from the others, are no known negatives.
+    mixed = bool(lineages) and any(name not in tree.thresholds for name in binds)
+    if "CD3" in tree.thresholds and not mixed:
         gate = (*rule.gate, *(Term(name, False) for name in binds if name in tree.thresholds))
         rule = replace(rule, gate=gate)
         why.append(
@@ -247,7 +250,6 @@ def _with_car_rule(
         new = replace(threshold, rule=rule, fallback=fmo)
         tree = replace(tree, thresholds={**tree.thresholds, car: new})
         return tree, [*why, *_of_fmo(tubes)]
-    lineages = [name for name in _LINEAGES if name in tree.thresholds and name not in binds]
     if lineages:
         tree = _with_lineages(tree, lineages)
         named = " or ".join(f"{name}+" for name in lineages)
