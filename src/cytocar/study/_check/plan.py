@@ -94,7 +94,8 @@ def _car_markers(strategy: Strategy, panel: Panel) -> Iterator[str]:
     for name in strategy.thresholds_above(strategy.compartments[keys.CAR]):
         if (threshold := thresholds.get(name)) is not None:
             marker = next(iter(panel.candidates(*threshold.markers)), threshold.marker)
-            yield f"{marker} (threshold: {'stated' if threshold.rule is None else threshold.rule.kind})"
+            rules = ", else ".join(rule.kind for rule in threshold.rules())
+            yield f"{marker} (threshold: {'stated' if threshold.value is not None or not rules else rules})"
 
 
 def _clustered(config: StudyConfig) -> Iterator[str]:

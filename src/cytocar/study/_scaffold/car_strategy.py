@@ -237,7 +237,9 @@ def _with_car_rule(
     threshold = tree.thresholds[car]
     why = [_of_controls(tubes)]
     binds = _bound_by(reagent)
-    fmo = tuple(Fmo(sample=tube) for tube in tubes.fmo)
+    rate = next((rate for rate in _RATES if tubes.fewest and rate * tubes.fewest >= 1.5), _RATES[-1])
+    # As few false positives as by control tubes: cells with a CAR are rare, and the usual 0.5 % would be most of them.
+    fmo = tuple(Fmo(sample=tube, quantile=round(1 - rate, 5)) for tube in tubes.fmo)
     lineages = [name for name in _LINEAGES if name in tree.thresholds and name not in binds]
     # Cells that bind the reagent, and that no threshold tells from the others, are no known negatives.
     mixed = bool(lineages) and any(name not in tree.thresholds for name in binds)
@@ -262,7 +264,6 @@ def _with_car_rule(
             fallback=(*fmo, Valley(), Tail()),
         )
         return replace(tree, thresholds={**tree.thresholds, car: new}), [*why, *_of_fmo(tubes)]
-    rate = next((rate for rate in _RATES if tubes.fewest and rate * tubes.fewest >= 1.5), _RATES[-1])
     only: Rule = replace(rule.without_cells(), controls="only", false_positive_rate=rate)
     more: tuple[Rule, ...] = (Valley(), Tail())
     rules = (*fmo, only, *more) if fmo and not tubes.controls + tubes.before else (only, *fmo, *more)
