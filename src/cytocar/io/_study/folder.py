@@ -12,6 +12,7 @@ from cytocar._core.errors import Problem, StudyError, did_you_mean
 from cytocar._core.measured import record_not_measured
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import PATIENT_ROLE
+from cytocar._core.workbooks import split_sheet
 from cytocar.io._study.samples import load_samples
 
 if TYPE_CHECKING:
@@ -116,11 +117,14 @@ def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]
     from cytocar.panel._panel import load_panel
 
     path = file.parent / Path(config.panel).expanduser()
-    if path.is_file():
+    if split_sheet(path)[0].is_file():
         return load_panel(path, cofactor=config.cofactor)
     if config.panel in builtin_names():
         return load_panel(config.panel, cofactor=config.cofactor)
-    names = [*sorted(entry.name for entry in file.parent.glob("*.csv")), *builtin_names()]
+    names = [
+        *sorted(entry.name for ending in ("csv", "xlsx") for entry in file.parent.glob(f"*.{ending}")),
+        *builtin_names(),
+    ]
     what = f"panel {config.panel!r} is neither a file of the folder nor a panel that comes with cytocar"
     return None, [Problem(str(file), what, did_you_mean(config.panel, names))]
 
