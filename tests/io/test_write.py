@@ -231,7 +231,7 @@ def test_anndata_goes_back_into_the_file_it_came_from(file: Path, tmp_path: Path
     header, original = read_header(tmp_path / "b.fcs"), read_header(file)
     assert header.names == original.names
     assert np.array_equal(read_events(header), counts())
-    offsets = {"$BEGINDATA", "$ENDDATA"}
+    offsets = {"$BEGINDATA", "$ENDDATA", "$FIL"}
     kept = {key: value for key, value in original.keywords.items() if key not in offsets}
     assert {key: header.keywords[key] for key in kept} == kept
     assert [step["step"] for step in json.loads(header.keywords["CYTOCAR_STEPS"])] == [
@@ -327,6 +327,90 @@ def test_real_files_come_back(test_data: Path, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert np.array_equal(flowio.FlowData(tmp_path / "a.fcs").as_array(preprocess=False), events)
-        layout = ("$BEGIN", "$END", "$BYTEORD", "$TOT")
+        layout = ("$BEGIN", "$END", "$BYTEORD", "$TOT", "$FIL", "FILENAME")
         changed = {key for key, value in original.keywords.items() if header.keywords.get(key) != value}
         assert all(key.startswith(layout) for key in changed), changed
+
+
+def test_a_daughter_file_has_its_own_name(file: Path, tmp_path: Path) -> None:
+    adata = io.read_fcs(file)
+    io.write_fcs(adata, tmp_path / "smith_VHH.fcs")
+    first = read_header(tmp_path / "smith_VHH.fcs").keywords
+    assert (first["$FIL"], first["CYTOCAR_FIRST_FIL"], "FILENAME" in first) == (
+        "smith_VHH.fcs",
+        "smith.fcs",
+        False,
+    )
+    io.write_fcs(io.read_fcs(tmp_path / "smith_VHH.fcs"), tmp_path / "b.fcs")
+    second = read_header(tmp_path / "b.fcs").keywords
+    assert (second["$FIL"], second["CYTOCAR_FIRST_FIL"]) == ("b.fcs", "smith.fcs")
+    io.write_fcs(adata, tmp_path / "c.fcs", deidentify=True)
+    assert "smith" not in json.dumps(read_header(tmp_path / "c.fcs").keywords)
+
+
+def test_every_keyword_that_names_the_file_names_the_new_one(tmp_path: Path) -> None:
+    write_events(tmp_path / "a.fcs", counts(), CHANNELS, {"FILENAME": "D:/runs/a.fcs", "$FIL": "old.fcs"})
+    io.write_fcs(io.read_fcs(tmp_path / "a.fcs"), tmp_path / "b.fcs")
+    written = read_header(tmp_path / "b.fcs").keywords
+    assert (written["$FIL"], written["FILENAME"]) == ("b.fcs", "b.fcs")
+
+
+STALE = {
+    "FLOWCORE_$P{}RMAX": "{}000",
+    "FLOWCORE_$P{}RMIN": "-{}",
+    "$P{}G": "{}.5",
+    "P{}DISPLAY": "LOG{}",
+    "@P{}ADDRESS": "{}",
+    "P{}BS": "{}",
+}
+
+
+def test_keywords_of_other_programs_follow_their_columns(tmp_path: Path) -> None:
+    keywords = {key.format(n): value.format(n) for key, value in STALE.items() for n in range(1, 6)}
+    keywords |= {
+        "$DFC3TO4": "12.5",
+        "$DFC2TO3": "1",
+        "$COMP": "2,1,0,0,1",
+        "FLOWCORE_$P99RMAX": "7",
+        "P7HELD": "x",
+    }
+    write_events(tmp_path / "a.fcs", counts(), CHANNELS, keywords)
+    adata = io.read_fcs(tmp_path / "a.fcs")
+    # Without Event_length, the second column, all behind it move by one.
+    del adata.obs["Event_length"]
+    io.write_fcs(adata, tmp_path / "b.fcs")
+    written = read_header(tmp_path / "b.fcs").keywords
+    for now, before in ((1, 1), (2, 3), (3, 4), (4, 5)):
+        for key, value in STALE.items():
+            assert written[key.format(now)] == value.format(before), key
+    assert not [key for key in written if key.startswith(("FLOWCORE_$P5", "$P5", "P5", "@P5"))]
+    assert (written["$DFC2TO3"], "$DFC3TO4" in written, "$COMP" in written) == ("12.5", False, False)
+    assert (written["FLOWCORE_$P99RMAX"], written["P7HELD"]) == ("7", "x")
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        [("Time", ""), ("Yb171Di", "171Yb_CD3"), ("Yb171Di", "171Yb_CD19"), ("Nd145Di", "145Nd_CD4")],
+        [("Time", ""), ("Yb171Di", ""), ("Yb171Di", ""), ("Nd145Di", "145Nd_CD4")],
+        [("Time", ""), ("Time", ""), ("Yb171Di", "171Yb_CD3"), ("Nd145Di", "145Nd_CD4")],
+    ],
+)
+def test_two_channels_of_one_name_keep_their_values_and_keywords(
+    tmp_path: Path, channels: list[tuple[str, str]]
+) -> None:
+    named = {f"$P{n}N": name for n, (name, _) in enumerate(channels, 1)}
+    named |= {f"$P{n}S": long for n, (_, long) in enumerate(channels, 1) if long}
+    events = counts()[:, :4]
+    write_events(tmp_path / "a.fcs", events, channels, named | {"$P2V": "22", "$P3V": "33"})
+    adata = io.read_fcs(tmp_path / "a.fcs")
+    io.write_fcs(adata, tmp_path / "b.fcs")
+    header = read_header(tmp_path / "b.fcs")
+    assert header.names == channels
+    assert np.array_equal(read_events(header), events)
+    assert (header.keywords["$P2V"], header.keywords["$P3V"]) == ("22", "33")
+
+
+def test_a_name_that_the_file_has_once_is_not_written_twice(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="more than once: A"):
+        write_events(tmp_path / "a.fcs", np.ones((2, 2)), [("A", ""), ("A", "")], {"$P1N": "A"})

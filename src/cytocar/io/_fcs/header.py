@@ -290,7 +290,7 @@ def _header_offsets(head: bytes, path: Path) -> tuple[tuple[int, int], tuple[int
         if text and not re.fullmatch(r"-?[0-9]+", text):
             raise FcsError(f"HEADER has {text!r} where the {name} offset should be a number", where=str(path))
         offsets.append(int(text or 0))
-    # ANALYSIS is not read: what is no number there is taken for none.
+    # ANALYSIS is not read: what is not a number there counts as none.
     analysis = (_integer(head[42:50].decode("latin-1")), _integer(head[50:58].decode("latin-1")))
     return (offsets[0], offsets[1]), (offsets[2], offsets[3]), analysis
 

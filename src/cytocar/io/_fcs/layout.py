@@ -32,8 +32,11 @@ _LAYOUT: Final = frozenset(
         "$UNICODE",
     }
 )
-# $P3V, P3DISPLAY, @P3X: what belongs to a column moves with it.
-_OF_CHANNEL: Final = re.compile(r"^([^A-Z]?)P(\d+)([A-Z].*)$")
+# $P3V, P3DISPLAY, @P3X, FLOWCORE_$P3RMAX: what belongs to a column moves with it.
+_OF_CHANNEL: Final = re.compile(r"^((?:[A-Z]+_)?[^A-Z]?)P(\d+)([A-Z].*)$")
+# $DFC1TO3: compensation by the numbers of two columns; $COMP: by those of the first ones.
+_OF_PAIR: Final = re.compile(r"^\$DFC(\d+)TO(\d+)$")
+_BY_POSITION: Final = "$COMP"
 _LAYOUT_OF_CHANNEL: Final = frozenset({"N", "S", "B", "E", "DATATYPE"})
 
 
@@ -49,7 +52,7 @@ def build_text(
     Parameters
     ----------
     names
-        `$PnN` of each column, each once.
+        `$PnN` of each column; as often as in `keywords` where it is there more than once.
     channels
         (`$PnN`, `$PnS`) of each column.
     keywords
@@ -63,13 +66,13 @@ def build_text(
     text = _computed(names, channels, largest, n_events)
     before = _numbers_of_names(kept)
     # Without names in the keywords, $P3V is about the third column.
-    moved = {(before.get(name) if before else n): n for n, name in enumerate(names, 1)}
-    numbers = set(before.values()) if before else set(moved)
+    moved = _moved(names, channels, before, kept) if before else {n: n for n in range(1, len(names) + 1)}
+    numbers = {n for of_name in before.values() for n in of_name} if before else set(moved)
     for key, value in kept.items():
         match = _OF_CHANNEL.match(key)
         if match is None or (match[1] != "$" and int(match[2]) not in numbers):
-            if key not in _LAYOUT:
-                text[key] = value
+            if key not in _LAYOUT and (placed := _at_its_columns(key, value, moved)) is not None:
+                text[placed] = value
             continue
         column = moved.get(int(match[2]))
         if column is not None and _keeps(match, value, largest[column - 1]):
@@ -77,14 +80,50 @@ def build_text(
     return text
 
 
-def _numbers_of_names(keywords: Mapping[str, str]) -> dict[str, int]:
-    """Return the number of each `$PnN`."""
-    numbers = {}
+def names_before(keywords: Mapping[str, str]) -> dict[str, int]:
+    """Return how many channels of each `$PnN` keywords name."""
+    return {name: len(numbers) for name, numbers in _numbers_of_names(keywords).items()}
+
+
+def _numbers_of_names(keywords: Mapping[str, str]) -> dict[str, list[int]]:
+    """Return the numbers of each `$PnN`, more than one where channels have one name."""
+    numbers: dict[str, list[int]] = {}
     for key, name in keywords.items():
         match = _OF_CHANNEL.match(key)
         if match and match[1] == "$" and match[3] == "N":
-            numbers[name.strip()] = int(match[2])
-    return numbers
+            numbers.setdefault(name.strip(), []).append(int(match[2]))
+    return {name: sorted(of_name) for name, of_name in numbers.items()}
+
+
+def _moved(
+    names: Sequence[str],
+    channels: Sequence[tuple[str, str]],
+    before: Mapping[str, Sequence[int]],
+    keywords: Mapping[str, str],
+) -> dict[int, int]:
+    """Return the new number of each channel that is still there; of one name, the one with the same `$PnS`."""
+    moved: dict[int, int] = {}
+    for column, (name, (_, long)) in enumerate(zip(names, channels, strict=True), 1):
+        free = [n for n in before.get(name, ()) if n not in moved]
+        same = [n for n in free if keywords.get(f"$P{n}S", "").strip() == long.strip()]
+        if free:
+            moved[(same or free)[0]] = column
+    return moved
+
+
+def _at_its_columns(key: str, value: str, moved: Mapping[int, int]) -> str | None:
+    """Return the name of a keyword about several columns after these moved, None where it holds no longer."""
+    if key == _BY_POSITION:
+        size = value.split(",")[0].strip()
+        stays = size.isdigit() and all(
+            moved.get(n) == n for n in range(1, min(int(size), len(moved) + 1) + 1)
+        )
+        return key if stays else None
+    match = _OF_PAIR.match(key)
+    if match is None:
+        return key
+    first, second = moved.get(int(match[1])), moved.get(int(match[2]))
+    return f"$DFC{first}TO{second}" if first and second else None
 
 
 def _computed(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from cytocar._core.errors import FcsError, ParameterError, did_you_mean
 from cytocar._core.files import replacing
 from cytocar._core.version import __version__
 from cytocar.io._fcs.deidentify import deidentified
-from cytocar.io._fcs.layout import build_text, head_and_text
+from cytocar.io._fcs.layout import build_text, head_and_text, names_before
 from cytocar.io._fcs.read import KEYWORDS, STATE_KEYWORD, STEPS_KEYWORD
 from cytocar.panel.names import Isotope, channel_isotope, marker_name, parse_isotope
 from cytocar.panel.roles import guess_role
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # A block stays in the processor's cache while its columns are put together.
 _BLOCK_BYTES: Final = 1 << 20
 VERSION_KEYWORD: Final = "CYTOCAR_VERSION"
+# $FIL of the file that the instrument wrote.
+FIRST_NAME_KEYWORD: Final = "CYTOCAR_FIRST_FIL"
 _FIRST_ROLES: Final = ("time", "event_length")
 
 # First row, row after the last -> rows x channels.
@@ -56,7 +59,8 @@ def write_events(
     events
         n_events x n_channels, numbers; stored as float32.
     channels
-        (`$PnN`, `$PnS`) per column; `$PnN` not empty and each once, `$PnS` may be empty.
+        (`$PnN`, `$PnS`) per column; `$PnN` not empty and each once, or as often as `keywords` name it, because
+        files have channels of one name; `$PnS` may be empty.
     keywords
         Further keywords with their values, as `FcsHeader.keywords` has them.
 
@@ -91,7 +95,8 @@ def write_fcs(
 
     Channels stand in the order of the original file where it is known, others after them. The history of the
     data goes into `CYTOCAR_STEPS`, and what the matrix holds (counts or arcsinh) into `CYTOCAR_STATE`;
-    `read_fcs` takes both up again. The file appears whole or not at all.
+    `read_fcs` takes both up again. `$FIL` is the name of the new file; that of the file that was read stays in
+    `CYTOCAR_FIRST_FIL`. The file appears whole or not at all.
 
     Parameters
     ----------
@@ -133,6 +138,8 @@ def write_fcs(
     if deidentify:
         keywords = deidentified(keywords)
         history = [{"step": str(step.get("step", ""))} for step in history]
+    else:
+        _name_file(keywords, Path(path).name)
     keywords[STEPS_KEYWORD] = json.dumps(history)
     keywords[VERSION_KEYWORD] = __version__
     keywords.pop(STATE_KEYWORD, None)
@@ -163,6 +170,16 @@ def write_fcs(
     stream(path, blocks, adata.n_obs, [(pnn, pns) for pnn, pns, _ in columns], keywords)
 
 
+def _name_file(keywords: dict[str, str], name: str) -> None:
+    """Set `$FIL` (and FILENAME, where there is one) to the name of the file itself; the first name stays beside it."""
+    before = keywords.get("$FIL", "").strip()
+    if before and before != name:
+        keywords.setdefault(FIRST_NAME_KEYWORD, before)
+    keywords["$FIL"] = name
+    if "FILENAME" in keywords:
+        keywords["FILENAME"] = name
+
+
 def _neighbours(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     """Return (column, source, width) of columns that are neighbours on both sides, to be copied together."""
     runs: list[tuple[int, int, int]] = []
@@ -182,14 +199,16 @@ class _Originals:
     ----------
     names
         (`$PnN`, `$PnS`) in the order of the file.
-    by_name, by_isotope, by_role
-        Number of a channel by its `$PnN`, its isotope, and of Time and Event_length by their role.
+    by_name
+        Numbers of the channels of each `$PnN`.
+    by_isotope, by_role
+        Number of a channel by its isotope, and of Time and Event_length by their role.
     reads_as
         Markers that reading makes of each long name.
     """
 
     names: list[tuple[str, str]]
-    by_name: dict[str, int]
+    by_name: dict[str, list[int]]
     by_isotope: dict[Isotope, int]
     by_role: dict[str, int]
     reads_as: list[set[str]]
@@ -202,12 +221,15 @@ class _Originals:
         names: list[tuple[str, str]] = []
         while (name := keywords.get(f"$P{len(names) + 1}N")) is not None:
             names.append((name.strip(), keywords.get(f"$P{len(names) + 1}S", "").strip()))
+        by_name: dict[str, list[int]] = {}
+        for n, (pnn, _) in enumerate(names):
+            by_name.setdefault(pnn, []).append(n)
         isotopes = [channel_isotope(pnn, pns) for pnn, pns in names]
         roles = [guess_role(pnn, pnn, None) for pnn, _ in names]
         guessed = list(Panel.from_channels(names).frame[keys.MARKER]) if names else []
         return cls(
             names=names,
-            by_name={pnn: n for n, (pnn, _) in enumerate(names)},
+            by_name=by_name,
             by_isotope={isotope: n for n, isotope in enumerate(isotopes) if isotope},
             by_role={role: n for n, role in enumerate(roles) if role in _FIRST_ROLES},
             reads_as=[
@@ -215,6 +237,12 @@ class _Originals:
                 for n, (pnn, pns) in enumerate(names)
             ],
         )
+
+    def find(self, channel: str, marker: str, taken: Collection[int]) -> int | None:
+        """Return the number of a channel; of several of one name, the one that reads as this marker, or the next."""
+        free = [n for n in self.by_name.get(channel, ()) if n not in taken]
+        same = [n for n in free if marker in self.reads_as[n]]
+        return next(iter(same or free), None)
 
 
 def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str, int | str]]:
@@ -227,10 +255,15 @@ def _columns(adata: AnnData, keywords: Mapping[str, str]) -> list[tuple[str, str
 def _columns_of_x(adata: AnnData, originals: _Originals) -> list[tuple[int, tuple[str, str, int | str]]]:
     """Return each column of the matrix with its position in the file."""
     placed: list[tuple[int, tuple[str, str, int | str]]] = []
+    taken: set[int] = set()
     for source, marker in enumerate(adata.var_names):
         channel = str(adata.var[keys.CHANNEL].iloc[source]) if keys.CHANNEL in adata.var else str(marker)
         isotope = parse_isotope(channel)
-        original = originals.by_name.get(channel, originals.by_isotope.get(isotope) if isotope else None)
+        original = originals.find(channel, str(marker), taken)
+        if original is None and channel not in originals.by_name and isotope:
+            original = originals.by_isotope.get(isotope)
+        if original is not None:
+            taken.add(original)
         pnn = channel if original is None else originals.names[original][0]
         # A long name stays as it is where reading makes this marker of it, on its own or beside others of its name.
         if original is not None and marker in originals.reads_as[original]:
@@ -245,7 +278,11 @@ def _columns_of_x(adata: AnnData, originals: _Originals) -> list[tuple[int, tupl
 def _columns_of_obs(adata: AnnData, originals: _Originals) -> list[tuple[int, tuple[str, str, int | str]]]:
     """Return each column of obs that is a channel, with its position in the file."""
     placed: list[tuple[int, tuple[str, str, int | str]]] = []
-    in_obs = {pnn.replace("/", "_"): n for pnn, n in originals.by_name.items()}
+    in_obs: dict[str, int] = {}
+    for pnn, numbers in originals.by_name.items():
+        # Reading numbers the columns of one name: Time, Time_2.
+        for count, n in enumerate(numbers, 1):
+            in_obs.setdefault(pnn.replace("/", "_") + (f"_{count}" if count > 1 else ""), n)
     for column in map(str, adata.obs.columns):
         if adata.obs[column].dtype.kind not in "fiu":
             continue
@@ -290,7 +327,8 @@ def stream(
         raise ParameterError(
             f"channel names are {names}", fix="expected at least one, and none of them empty"
         )
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    allowed = names_before(keywords)
+    repeated = sorted({name for name in names if names.count(name) > max(1, allowed.get(name, 0))})
     if repeated:
         raise ParameterError(f"channel names are there more than once: {', '.join(repeated)}")
     if largest is None:

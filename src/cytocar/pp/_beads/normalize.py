@@ -31,7 +31,7 @@ _STEADY: Final = 1.05
 # What is left beyond this in one channel is not noise of the windows but drift of its own.
 _LEFT: Final = 1.04
 _NO: Final = ("", "0", "false", "no", "none")
-_FILE_NAMES: Final = ("$FIL", "FILENAME")
+_FILE_NAMES: Final = ("$FIL", "FILENAME", "CYTOCAR_FIRST_FIL")
 
 
 @dataclass(frozen=True)
