@@ -119,7 +119,7 @@ def test_a_tree_is_not_changed_in_place(small: str) -> None:
 
 def test_with_threshold_takes_a_marker_for_its_threshold(small: str) -> None:
     assert GateTree.from_yaml(small).with_threshold("CAR-ID", 2.0).thresholds["VHH"].value == 2.0
-    with pytest.raises(GateError, match=r"no threshold 'CD33'; did you mean 'CD3'\?"):
+    with pytest.raises(GateError, match="no threshold 'CD33'; known: CD3, CD4, VHH"):
         GateTree.from_yaml(small).with_threshold("CD33", 2.0)
     with pytest.raises(ParameterError, match="number for threshold 'CD3' is nan; it must be a finite number"):
         GateTree.from_yaml(small).with_threshold("CD3", float("nan"))

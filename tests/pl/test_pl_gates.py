@@ -133,6 +133,8 @@ def test_thresholds_as_a_csv_gives_them_and_left_out_ones(
     table.loc[table["name"] == "CD45", ["value", "rule"]] = [np.nan, "left out"]
     axes = by_label(pl.thresholds(tables.densities, table, names=["CD45", "CD3", "CD8a"]))
     assert list(axes) == ["CD45", "CD3", "CD8a"]
+    by_other_names = by_label(pl.thresholds(tables.densities, table, names=["PTPRC", "CD3e", "CD8"]))
+    assert list(by_other_names) == ["CD45", "CD3", "CD8a"]
     assert {t.get_text() for t in axes["CD3"].texts} == {"valley"}
     assert {t.get_text() for t in axes["CD45"].texts} == {"left out"}
     assert {t.get_text() for t in axes["CD8a"].texts} == {"stated"}

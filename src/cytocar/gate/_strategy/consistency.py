@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cytocar._core.errors import GateError, did_you_mean
 from cytocar.gate._populations.order import order
 from cytocar.gate._populations.parts import ROOT, Boolean, Population, Term
+from cytocar.panel.antigens import marker_hint
 
 if TYPE_CHECKING:
     from cytocar.gate._strategy.strategy import ThresholdStrategy
@@ -62,7 +63,7 @@ class _Names:
     def _unknown_terms(self, terms: Iterable[Term], where: str) -> Iterator[str]:
         for term in terms:
             if term.threshold not in self._tree.thresholds:
-                hint = did_you_mean(term.threshold, self._tree.thresholds)
+                hint = marker_hint(term.threshold, self._tree.thresholds)
                 yield f"{where} uses {str(term)!r}, but there is no threshold {term.threshold!r}; {hint}"
 
     def _of_population(self, population: Population) -> Iterator[str]:

@@ -114,7 +114,7 @@ def arrange(
         thresholds, (keys.SAMPLE, "name", "value", "rule", "confidence", "pinned"), "the table of thresholds"
     )
     name = usual_name(thresholds) if name is None else name
-    inputs.refuse_unknown([name], inputs.distinct(thresholds, "name"), "is not a threshold of the table")
+    (name,) = inputs.markers_of([name], inputs.distinct(thresholds, "name"), "the table", "threshold")
     rows = row_of_sample(thresholds[inputs.texts(thresholds, "name") == name])
     curves = curves_of(densities[inputs.texts(densities, "name") == name])
     if not curves:

@@ -112,11 +112,11 @@ def arrange(densities: pd.DataFrame, thresholds: pd.DataFrame, names: Sequence[s
         "the table of thresholds",
     )
     known = inputs.distinct(thresholds, "name")
-    inputs.refuse_unknown(names or (), known, "is not a threshold of the table")
+    asked = known if names is None else inputs.markers_of(names, known, "the table", "threshold")
     by_name = {
         str(name): rows for name, rows in densities.groupby(inputs.texts(densities, "name"), sort=False)
     }
-    shown = [name for name in (known if names is None else names) if name in by_name]
+    shown = [name for name in asked if name in by_name]
     if not shown:
         raise ParameterError(
             "the table of densities holds none of the thresholds, so there is nothing to draw"

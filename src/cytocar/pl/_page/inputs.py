@@ -46,11 +46,11 @@ def refuse_unknown(asked: Iterable[str], known: Sequence[str], what: str) -> Non
             raise ParameterError(f"{name!r} {what}", fix=did_you_mean(name, known))
 
 
-def markers_of(asked: Iterable[str], known: Sequence[str], place: str) -> list[str]:
-    """Return the markers asked for by any of their names, as `place` (the table, the map) spells them."""
+def markers_of(asked: Iterable[str], known: Sequence[str], place: str, what: str = "marker") -> list[str]:
+    """Return the markers, or what is named after one, by any of their names, as `place` (the table) spells them."""
     from cytocar.panel.antigens import marker_positions
 
-    return [known[at] for at in marker_positions(asked, known, place=place)]
+    return [known[at] for at in marker_positions(asked, known, what=what, place=place)]
 
 
 def rows_of(table: pd.DataFrame, column: str, value: str | None) -> pd.DataFrame:
