@@ -17,6 +17,7 @@ from cytocar._core.errors import ParameterError, StateError
 from cytocar._core.provenance import steps
 from cytocar.datasets._instrument import PAUSE_AT, gain
 from cytocar.pp._beads import drift as kernels
+from cytocar.pp._beads.baseline import read_baseline
 from cytocar.pp._beads.find import find_beads
 
 # anndata asks pandas 3.1 for options that pandas is about to drop
@@ -633,9 +634,9 @@ def test_nothing_is_written_over_or_beside_the_inputs(folder: Path, tmp_path: Pa
     ("text", "message"),
     [
         ("channel,value\nCe140Di,1\n", "is missing columns: baseline"),
-        ("channel,baseline\nCe140Di,much\n", "row 1: the baseline is 'much'"),
+        ("channel,baseline\nCe140Di,much\n", "line 2: the baseline is 'much'"),
         ("channel,baseline\nCe140Di,1\nCe140Di,2\n", "names Ce140Di more than once"),
-        ("", "is not a CSV table"),
+        ("", "the table is empty"),
     ],
 )
 def test_a_baseline_file_that_says_nothing_useful(
@@ -709,3 +710,16 @@ def test_a_real_run_that_the_maker_of_the_instrument_normalised(test_data: Path)
     for words in ("order of Time", "FLUIDIGMNORMALIZED", "106 beads are few"):
         assert words in table["note"]
     assert json.loads(adata.uns["cytocar"]["beads"])["run"]["channels"] == EQ4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "channel,baseline\nCe140Di,1.5\n",
+        "\ufeffchannel;baseline\r\nCe140Di;1,5\r\n",
+        "channel\tbaseline\rCe140Di\t1,5\r",
+    ],
+)
+def test_a_baseline_that_a_spreadsheet_saved_again_is_the_same(text: str, tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_bytes(text.encode())
+    assert read_baseline(tmp_path / "b.csv") == {"Ce140Di": 1.5}

@@ -744,6 +744,7 @@ def test_barcode_signals_are_drawn_as_they_are() -> None:
         ",X102Pd_BC1,X104Pd_BC2,X105Pd_BC3\nA,1,1,0\nB,0,1,1\n",
         ",X.Pd102.Di,BC.Pd104.Di,Pd.105\nA,1,1,0\nB,0,1,1\n",
         ",BC.102,BC_104,bc105\nA,1,1,0\nB,0,1,1\n",
+        '"102" "104" "105"\n"A" TRUE TRUE FALSE\n"B" FALSE TRUE TRUE\n',
     ],
     ids=[
         "R",
@@ -756,6 +757,7 @@ def test_barcode_signals_are_drawn_as_they_are() -> None:
         "X and label",
         "points",
         "markers",
+        "write.table",
     ],
 )
 def test_keys_as_r_and_spreadsheets_change_them(text: str, tmp_path: Path) -> None:

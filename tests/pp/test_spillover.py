@@ -383,6 +383,8 @@ FORMS = {
     "R with points": "CD3.Yb171.Di,X.Yb172.Di\nCD3.Yb171.Di,1,0.04\nX.Yb172.Di,0.012,1\n",
     "empty columns": ",Yb171Di,Yb172Di,,\nYb171Di,1,0.04,,\nYb172Di,0.012,1,,\n,,,,\n",
     "empty columns, no names": "Yb171Di,Yb172Di,,\n1,0.04,,\n0.012,1,,\n,,,\n",
+    "R, write.table": '"Yb171Di" "Yb172Di"\n"Yb171Di" 1 0.04\n"Yb172Di" 0.012 1\n',
+    "blanks": "          Yb171Di   Yb172Di\nYb171Di   1         0.04\nYb172Di   0.012     1\n",
     "sep": "sep=;\n;Yb171Di;Yb172Di\nYb171Di;1;0,04\nYb172Di;0,012;1\n",
 }
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -127,6 +128,28 @@ def test_other_gates_are_compared_by_the_names_of_their_populations(gated: Path)
     assert table["difference"].iloc[1] < 0
 
 
+def test_populations_that_lie_elsewhere_are_compared_by_their_names_if_these_are_there_once(
+    gated: Path,
+) -> None:
+    cd4, cd3 = gate.Dimension("Nd145Di"), gate.Dimension("Er170Di")
+    gates = [
+        gate.threshold_gate("T", cd3, 5),
+        gate.threshold_gate("CD4", cd4, 5, parent="T"),
+        gate.threshold_gate("B low", cd3, 0),
+        gate.threshold_gate("B", gate.Dimension("Nd142Di"), 8, parent="B low"),
+        gate.threshold_gate("CD8 1", gate.Dimension("Nd146Di"), 5, parent="T"),
+        gate.threshold_gate("CD8 2", gate.Dimension("Nd146Di"), 5, parent="B low"),
+    ]
+    named = [replace(one, name="CD8") if one.id.startswith("CD8") else one for one in gates]
+    gate.write_gatingml(gate.GatingDocument(named), gated / "g.xml")
+    table = gate_against(counted(gated), [gated / "a.fcs"] * 2, gated / "o", strategy=gated / "g.xml")
+    found = dict(zip(table["population"], table["agreement"], strict=True))
+    assert found["CD3/CD4"] == found["B"] == "equal"
+    # which of two is meant is not known
+    assert found["CD3/CD8"] == "not_in_gates"
+    assert found["T/CD8"] == found["B low/CD8"] == "not_in_workspace"
+
+
 def test_what_cannot_be_compared_is_refused_by_name(gated: Path) -> None:
     with pytest.raises(GateError, match="no population of it has a count"):
         gate_against(counted(gated, lambda *_: None), [gated / "a.fcs"], gated / "o")
@@ -208,6 +231,17 @@ def test_the_command_prints_what_the_files_hold(gated: Path) -> None:
     refused = command("--against", workspace, *files)
     assert refused.returncode == 2
     assert "give one with -o" in refused.stderr
+
+
+def test_every_count_of_flowjo_is_near_ours(test_data: Path, tmp_path: Path) -> None:
+    folder = test_data / "flowjo"
+    table = gate_against(folder / "gating.wsp", [folder / "68983.fcs"], tmp_path / "o")
+    assert len(table) == 16
+    assert table["difference"].iloc[0] == 0
+    # one polygon that is drawn along the end of its axes, and what is below it
+    assert table["difference"].abs().max() <= 13
+    assert table["relative_difference"].abs().max() < 0.004
+    assert (table["agreement"] == "equal").sum() >= 7
 
 
 def test_counts_of_a_workspace_of_flowjo(test_data: Path) -> None:

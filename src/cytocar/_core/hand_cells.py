@@ -26,7 +26,7 @@ class Cells:
     decimal_comma: bool = False
 
 
-def load_cells(path: str | os.PathLike[str]) -> tuple[Cells | None, list[Problem]]:
+def load_cells(path: str | os.PathLike[str], *, blanks: bool = False) -> tuple[Cells | None, list[Problem]]:
     """Load the cells of a table, with all that is wrong with the file.
 
     Text is UTF-8 (with or without byte order mark), UTF-16 or else Windows-1252; lines end in LF, CRLF or CR; the
@@ -38,6 +38,8 @@ def load_cells(path: str | os.PathLike[str]) -> tuple[Cells | None, list[Problem
     ----------
     path
         The file.
+    blanks
+        Whether blanks separate cells where the header has no other separator, as R's ``write.table`` does.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def load_cells(path: str | os.PathLike[str]) -> tuple[Cells | None, list[Problem
             text = "\0"
         if "\0" in text:
             return None, [Problem(str(path), *_NOT_TEXT)]
-        cells, problems = _of_text(file, text.replace("\r\n", "\n").replace("\r", "\n"))
+        cells, problems = _of_text(file, text.replace("\r\n", "\n").replace("\r", "\n"), blanks=blanks)
     if not cells.records and not problems:
         problems = [Problem(str(path), "the table is empty", "give a header line and one line per row")]
     return (None, problems) if problems else (cells, [])
@@ -82,13 +84,15 @@ def decode(raw: bytes) -> str:
     return raw.decode("latin-1")
 
 
-def _of_text(path: Path, text: str) -> tuple[Cells, list[Problem]]:
+def _of_text(path: Path, text: str, *, blanks: bool) -> tuple[Cells, list[Problem]]:
     # A comment or an empty line stays a line, so that the numbers are those of an editor.
     lines = ["" if line.lstrip().startswith("#") or not line.strip() else line for line in text.split("\n")]
     first = next((index for index, line in enumerate(lines) if line), None)
     if first is None:
         return Cells(()), []
     separator = _separator(lines, first)
+    if blanks and not any(separator in line for line in lines):
+        separator = " "
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
     records: list[tuple[int, list[str]]] = []
     last = 0

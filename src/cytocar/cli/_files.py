@@ -208,6 +208,11 @@ def gate(
         say(f"files: {out}")
 
 
+def _indented(path: str) -> str:
+    """Return the last name of a path, as far in as it lies deep."""
+    return "  " * path.count("/") + path.rpartition("/")[2]
+
+
 def _gate_against(
     workspace: Path, first: str, files: list[Path], *, out: Path | None, panel: str | None, group: str | None
 ) -> None:
@@ -240,7 +245,8 @@ def _gate_against(
         "agreement",
     ]
     for (file, sample), rows in table.groupby(["file", "sample"], sort=False):
-        print_table(str(file) if file == sample else f"{file} ({sample})", rows[columns])
+        shown = rows[columns].assign(population=rows["population"].map(_indented))
+        print_table(str(file) if file == sample else f"{file} ({sample})", shown)
     for sentence in summary(table):
         say(sentence)
     say(f"against.csv and against.html: {out}")

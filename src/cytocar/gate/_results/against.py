@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +86,24 @@ def compare_counts(
     for file, sample in theirs.items():
         mine = ours[ours["file"] == file]
         counts = dict(zip(mine["population"].tolist(), mine["events"].tolist(), strict=True))
-        rows += _of_sample(file, sample, counts, events[file])
+        rows += _of_sample(file, sample, _by_their_paths(counts, sample.populations), events[file])
     table = pd.DataFrame(rows)
     for column in ("events", "workspace_events", "difference"):
         table[column] = table[column].astype("Int64")
     return table
+
+
+def _by_their_paths(ours: Mapping[str, int], theirs: Collection[str]) -> dict[str, int]:
+    """Return our counts under the paths of the workspace: the same path, else the same name, if it is there once."""
+    mine = Counter(_name(path) for path in ours if path not in theirs)
+    missing = [path for path in theirs if path not in ours]
+    times = Counter(map(_name, missing))
+    called = {name: path for path in missing if times[name := _name(path)] == 1 and mine[name] == 1}
+    return {path if path in theirs else called.get(_name(path), path): n for path, n in ours.items()}
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _of_sample(file: str, sample: SampleCounts, ours: Mapping[str, int], events: int) -> list[dict[str, Any]]:

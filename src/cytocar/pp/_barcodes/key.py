@@ -122,7 +122,7 @@ class _Row:
 
 
 def _read(path: str | os.PathLike[str]) -> Key:
-    cells, problems = load_cells(path)
+    cells, problems = load_cells(path, blanks=True)
     if cells is None:
         raise PanelError(problems=problems)
     lines = [(number, line) for number, line in cells.records if any(line)] or [(1, [""])]

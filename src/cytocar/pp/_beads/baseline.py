@@ -11,6 +11,7 @@ import numpy as np
 
 from cytocar._core import checks, keys
 from cytocar._core.errors import ParameterError, Problem
+from cytocar._core.hand_tables import load_table
 from cytocar.panel.antigens import marker_index
 from cytocar.panel.names import parse_isotope
 from cytocar.pp._beads.find import SampleBeads, label_of
@@ -105,31 +106,28 @@ def check_baseline(
 
 def read_baseline(path: str | os.PathLike[str]) -> dict[str, float]:
     """Return a stored baseline: a CSV file with the columns ``channel`` and ``baseline`` (counts)."""
-    import pandas as pd
-
     file = Path(path)
     if not file.is_file():
         raise ParameterError(
             f"there is no baseline file {file}", fix="it is what an earlier normalisation wrote"
         )
-    try:
-        table = pd.read_csv(file)
-    except ValueError as error:
-        raise ParameterError(f"this is not a CSV table: {error}", where=str(file)) from error
-    missing = [name for name in ("channel", "baseline") if name not in table]
+    table, problems = load_table(file)
+    if table is None:
+        raise ParameterError(problems=problems)
+    missing = [name for name in ("channel", "baseline") if name not in table.columns]
     if missing:
         raise ParameterError(
             f"{file} is missing columns: {', '.join(missing)}",
             fix="a baseline has 'channel' and 'baseline' (counts)",
         )
-    numbers = pd.to_numeric(table["baseline"], errors="coerce")
-    if numbers.isna().any():
-        row = int(np.flatnonzero(numbers.isna())[0])
-        raise ParameterError(
-            f"{file}, row {row + 1}: the baseline is {table['baseline'].iloc[row]!r}",
-            fix="it must be a number of counts",
-        )
-    names = table["channel"].astype(str)
-    if names.duplicated().any():
-        raise ParameterError(f"{file} names {names[names.duplicated()].iloc[0]} more than once")
-    return dict(zip(names, numbers.astype(float), strict=True))
+    baseline: dict[str, float] = {}
+    for row in table.rows:
+        name, value = row.get("channel"), table.number(row.get("baseline"))
+        where = f"{file}, line {row.line}"
+        if value is None:
+            what = f"the baseline is {row.get('baseline')!r}"
+            raise ParameterError(what, where=where, fix="it must be a number of counts")
+        if name in baseline:
+            raise ParameterError(f"names {name} more than once", where=where)
+        baseline[name] = value
+    return baseline

@@ -39,7 +39,7 @@ def load_spillover(path: StrPath) -> tuple[Spillover | None, list[Problem]]:
     >>> load_spillover(file)[1][0].what
     "'CD3' is not a mass channel"
     """
-    cells, problems = load_cells(path)
+    cells, problems = load_cells(path, blanks=True)
     if cells is None:
         return None, problems
     lines = _without_empty_columns(cells.records)

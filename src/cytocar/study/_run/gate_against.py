@@ -42,7 +42,8 @@ def gate_against(
     out
         Folder for the table and the page; made where it is not there.
     strategy
-        Other gates to count by, whose populations have the same names; None takes those of the workspace.
+        Other gates to count by: a population is compared with that of the same path, else of the same name where only
+        one on either side is called so. None takes the gates of the workspace.
     panel
         Panel that says what the channels are; None goes by the names in each file.
     group
@@ -75,7 +76,7 @@ def gate_against(
     from cytocar.report._against import against_page
     from cytocar.study._run.gate_files import gate_files
 
-    paths, folder = [Path(file) for file in files], Path(out)
+    paths, folder = list(dict.fromkeys(Path(file) for file in files)), Path(out)
     if not paths:
         raise ParameterError("there are no files", fix="give at least one FCS file of the workspace")
     require_folder(folder)
