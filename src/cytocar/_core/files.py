@@ -42,6 +42,41 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_fcs_name(name: str) -> bool:
+    """Whether a file is an FCS file by its name, plain or packed.
+
+    Examples
+    --------
+    >>> is_fcs_name("a.FCS"), is_fcs_name("a.fcs.gz"), is_fcs_name("a.gz")
+    (True, True, False)
+    """
+    return name.casefold().endswith((".fcs", ".fcs.gz", ".fcs.zip"))
+
+
+def fcs_stem(path: str | os.PathLike[str]) -> str:
+    """Return the name of an FCS file without its endings.
+
+    Examples
+    --------
+    >>> fcs_stem("runs/P1.d7.fcs"), fcs_stem("P1.fcs.gz"), fcs_stem("P1.zip")
+    ('P1.d7', 'P1', 'P1')
+    """
+    stem = Path(path).stem
+    return Path(stem).stem if is_fcs_name(Path(path).name) and is_fcs_name(stem) else stem
+
+
+def unpacked_name(path: str | os.PathLike[str]) -> str:
+    """Return the name of an FCS file as it is; of a packed one, that which it has unpacked.
+
+    Examples
+    --------
+    >>> unpacked_name("runs/P1.FCS"), unpacked_name("P1.fcs.gz")
+    ('P1.FCS', 'P1.fcs')
+    """
+    packed = Path(path).suffix.casefold() in (".gz", ".zip")
+    return f"{fcs_stem(path)}.fcs" if packed else Path(path).name
+
+
 def require_folder(path: str | os.PathLike[str]) -> None:
     """Raise `ParameterError` where a file stands in place of the folder that is to be written to.
 

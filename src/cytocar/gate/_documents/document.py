@@ -374,7 +374,8 @@ def _with_quadrants(gates: Iterable[Gate]) -> dict[str, Gate]:
 
 
 def _without_ending(file: str) -> str:
-    return file[:-4] if file.lower().endswith(".fcs") else file
+    endings = (".fcs.gz", ".fcs.zip", ".fcs")
+    return next((file[: -len(ending)] for ending in endings if file.lower().endswith(ending)), file)
 
 
 def _share(count: int, of: int) -> float:

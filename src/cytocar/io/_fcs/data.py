@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cytocar._core.errors import FcsError
 from cytocar.io._fcs.header import Channel, FcsHeader, truncated
+from cytocar.io._fcs.packed import open_fcs
 
 # A block stays in the processor's cache between reading and swapping bytes.
 _BLOCK_BYTES: Final = 1 << 20
@@ -94,7 +95,7 @@ def blocks(
     step = max(1, _BLOCK_BYTES // row_bytes)
     plain = _uniform_type(header)
     # Without a buffer of its own the stream reads straight into the array.
-    with open(header.path, "rb", buffering=0) as stream:
+    with open_fcs(header.path) as stream:
         stream.seek(header.data_begin)
         buffer = None
         for start in range(0, header.n_events, step):
@@ -203,9 +204,9 @@ def _mask(channel: Channel) -> int:
 def _ascii(header: FcsHeader) -> npt.NDArray[np.float64]:
     """Decode ASCII data: fixed-width numbers, or numbers between blanks, commas and line ends."""
     shape = (header.n_events, len(header.channels))
-    with open(header.path, "rb") as stream:
+    with open_fcs(header.path) as stream:
         stream.seek(header.data_begin)
-        raw = stream.read(header.data_bytes)
+        raw = bytes(stream.read(header.data_bytes) or b"")
     widths = [channel.bits for channel in header.channels]
     if all(widths):
         ends = np.cumsum(widths)

@@ -6,12 +6,14 @@ import math
 import os
 import re
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from cytocar._core.errors import FcsError, ParameterError
 from cytocar.io._fcs.extent import TextSegment, find_text
 from cytocar.io._fcs.offsets import DOUBT, LOCATED, Around, delimited_segment, offset_doubts, place_data
+from cytocar.io._fcs.packed import open_fcs
 from cytocar.io._fcs.text import parse_text
 
 VERSIONS: Final = ("2.0", "3.0", "3.1", "3.2")
@@ -151,7 +153,7 @@ def read_header(
     if data_set < 0:
         raise ParameterError(f"data_set is {data_set}", fix="data sets are counted from 0")
     try:
-        with open(path, "rb") as stream:
+        with BufferedReader(open_fcs(path)) as stream:
             file_bytes = stream.seek(0, os.SEEK_END)
             header, n_data_sets = None, 0
             extra: list[str] = []

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from cytocar._core.errors import FcsError, Problem
 from cytocar.io._fcs.data import blocks
 from cytocar.io._fcs.header import HEADER_BYTES, FcsHeader
+from cytocar.io._fcs.packed import open_fcs
 
 if TYPE_CHECKING:
     from flowio import FlowData
@@ -157,7 +159,7 @@ def _flowio(header: FcsHeader, options: dict[str, bool]) -> FlowData:
     beginning: dict[str, Any] = {"nextdata_offset": 0} if header.n_data_sets > 1 else {}
     try:
         # Of a path that it refuses, FlowIO would leave the file open.
-        with open(header.path, "rb") as stream, warnings.catch_warnings():
+        with BufferedReader(open_fcs(header.path)) as stream, warnings.catch_warnings():
             # What it warns of is a tolerance, which is said with the verdict.
             warnings.simplefilter("ignore")
             data = flowio.FlowData(stream, **beginning, **options)
@@ -186,7 +188,7 @@ def _require_known(header: FcsHeader) -> None:
 
 def _analysis_offsets(header: FcsHeader) -> list[tuple[int, int]]:
     """Return where HEADER and TEXT put ANALYSIS; 0 where they hold no number."""
-    with open(header.path, "rb") as stream:
+    with open_fcs(header.path) as stream:
         head = stream.read(HEADER_BYTES)
     stated = [
         (head[42:50].decode("latin-1"), head[50:58].decode("latin-1")),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, did_you_mean
+from cytocar._core.files import is_fcs_name
 from cytocar._core.hand_tables import Findings, Row, Table, load_table
 from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE, PATIENT_ROLE, ROLES
 
@@ -209,7 +210,9 @@ def _nearest(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}; paths are absolute, or relative to the sheet"
     names = sorted(
-        entry.name for entry in path.parent.iterdir() if entry.suffix.casefold() in (".fcs", ".lmd")
+        entry.name
+        for entry in path.parent.iterdir()
+        if is_fcs_name(entry.name) or entry.suffix.casefold() in (".lmd", ".zip")
     )
     if not names:
         return f"there are no FCS files in {path.parent}; paths are absolute, or relative to the sheet"

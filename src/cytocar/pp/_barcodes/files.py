@@ -14,6 +14,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem
+from cytocar._core.files import fcs_stem
 from cytocar.pp._barcodes.debarcode import (
     BARCODE,
     DEFAULT_SEPARATION,
@@ -153,7 +154,7 @@ def _targets(file: Path, out: Path, names: tuple[str, ...]) -> dict[str, Path]:
     problems = []
     for name in [*names, UNASSIGNED]:
         ending = _UNFIT.sub("_", name) if name else UNASSIGNED_FILE
-        target = out.resolve() / f"{file.stem}_{ending}.fcs"
+        target = out.resolve() / f"{fcs_stem(file)}_{ending}.fcs"
         # Some file systems do not tell A from a.
         folded = target.name.casefold()
         if folded in taken:

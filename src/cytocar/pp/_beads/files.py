@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import CytocarError, ParameterError, Problem, StateError
-from cytocar._core.files import require_folder
+from cytocar._core.files import fcs_stem, require_folder
 from cytocar.pp._beads.baseline import BASELINE_FILE, bead_baseline, check_baseline, read_baseline
 from cytocar.pp._beads.find import SampleBeads, find_beads, table_of
 from cytocar.pp._beads.normalize import STEP, BeadSettings, apply, check_input
@@ -36,7 +36,7 @@ def _planned(files: Sequence[StrPath], out_dir: StrPath) -> list[tuple[Path, Pat
     sources, out = [Path(file) for file in files], Path(out_dir)
     if not sources:
         raise ParameterError("there are no files to normalise")
-    targets = [out / source.with_suffix(".fcs").name for source in sources]
+    targets = [out / f"{fcs_stem(source)}.fcs" for source in sources]
     problems = [Problem(str(source), "there is no such file") for source in sources if not source.is_file()]
     problems += _of_one_name(targets)
     if out.resolve() in {source.resolve().parent for source in sources}:
@@ -167,14 +167,14 @@ class _Reading:
         from cytocar.io import read_fcs
 
         try:
-            adata = read_fcs(source, panel=self.panel, sample_id=source.stem)
+            adata = read_fcs(source, panel=self.panel, sample_id=fcs_stem(source))
             provenance.require_state(adata, keys.STATE_COUNTS, STEP)
             samples = find_beads(adata, beads=self.beads, sample_key=keys.SAMPLE)
         except CytocarError as error:
             if source.name in error.where:
                 raise
             raise error.within(source.name) from error
-        return adata, samples[0] if samples else SampleBeads.without_events(source.stem)
+        return adata, samples[0] if samples else SampleBeads.without_events(fcs_stem(source))
 
 
 def _common_baseline(sources: Sequence[Path], reading: _Reading, settings: BeadSettings) -> dict[str, float]:

@@ -13,6 +13,7 @@ import numpy as np
 from cytocar._core import checks, keys, provenance
 from cytocar._core.density import find_valley
 from cytocar._core.errors import ParameterError
+from cytocar._core.files import is_fcs_name
 from cytocar.panel.antigens import marker_index
 from cytocar.panel.names import Isotope, marker_key, parse_isotope
 from cytocar.pp._channels import counts_in_x
@@ -235,7 +236,7 @@ def _tubes(data: Any) -> list[AnnData]:
         from cytocar.io import read_fcs
 
         folder = Path(data)
-        files = sorted(path for path in folder.glob("*") if path.suffix.casefold() == ".fcs")
+        files = sorted(path for path in folder.glob("*") if is_fcs_name(path.name))
         if not files:
             what = "holds no FCS files" if folder.is_dir() else "is not a folder"
             raise ParameterError(f"{folder} {what}", fix="give a folder of FCS files, one per single stain")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cytocar._core.errors import ParameterError, StateError
-from cytocar._core.files import require_folder
+from cytocar._core.files import require_folder, unpacked_name
 from cytocar.pp._spillover.compensate import compensate
 from cytocar.pp._spillover.matrix import Spillover
 from cytocar.pp._spillover.read import read_spillover
@@ -74,7 +74,7 @@ def compensate_files(
     if not paths:
         raise ParameterError("there are no files", fix="give at least one FCS file")
     require_folder(out)
-    targets = [out / path.name for path in paths]
+    targets = [out / unpacked_name(path) for path in paths]
     twice = sorted({path.name for path in targets if targets.count(path) > 1})
     if twice:
         raise ParameterError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.errors import ParameterError, Problem, did_you_mean
+from cytocar._core.files import is_fcs_name
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import FMO_ROLE, PATIENT_ROLE
 from cytocar.io._study.folder import StudyParts
@@ -33,7 +34,7 @@ def load_spillover_matrix(parts: StudyParts) -> tuple[Spillover | None, list[Pro
     path = parts.folder / Path(parts.config.compensation).expanduser()
     if not path.is_dir():
         return load_spillover(path)
-    if any(entry.suffix.lower() == ".fcs" for entry in path.iterdir()):
+    if any(is_fcs_name(entry.name) for entry in path.iterdir()):
         return None, []
     return None, [
         Problem(str(path), "there are no FCS files in it", "name a folder of single stains, or a matrix")

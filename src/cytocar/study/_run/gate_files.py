@@ -13,7 +13,7 @@ import numpy as np
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, ParameterError
-from cytocar._core.files import require_folder
+from cytocar._core.files import fcs_stem, require_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def _targets(
             f"{folder} holds an input", fix="nothing is written beside input files: name another folder"
         )
     targets = {
-        (path, name): folder / f"{path.stem}_{re.sub(r'[^A-Za-z0-9+-]+', '_', name).strip('_')}.fcs"
+        (path, name): folder / f"{fcs_stem(path)}_{re.sub(r'[^A-Za-z0-9+-]+', '_', name).strip('_')}.fcs"
         for path in paths
         for name in populations
     }
@@ -139,7 +139,7 @@ def _gate(
     from cytocar import gate, pp
     from cytocar.io import read_fcs
 
-    adata = read_fcs(path, panel=panel, sample_id=path.stem)
+    adata = read_fcs(path, panel=panel, sample_id=fcs_stem(path))
     document = gates.as_document()
     if document is not None:
         masks = document.evaluate_fcs(path)
@@ -148,5 +148,5 @@ def _gate(
         pp.clean(adata)
     pp.arcsinh(adata)
     # Each file is gated alone: other samples that numbers are pinned for are those of other files.
-    gate.apply(adata, gates, study_samples=[path.stem, *gates.pinned_samples()])
+    gate.apply(adata, gates, study_samples=[fcs_stem(path), *gates.pinned_samples()])
     return adata, gate.table(adata), partial(gate.membership, adata)

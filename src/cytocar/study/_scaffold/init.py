@@ -10,8 +10,9 @@ from typing import Final
 
 from cytocar._core import keys
 from cytocar._core.errors import CytocarError, PanelError, Problem, StudyError
-from cytocar._core.files import write_text
+from cytocar._core.files import is_fcs_name, write_text
 from cytocar.io._fcs.header import FcsHeader, read_header
+from cytocar.io._fcs.packed import holds_fcs
 from cytocar.panel import Panel
 from cytocar.study._run.folder import building, require_free
 from cytocar.study._scaffold.car_strategy import PanelStrategy, car_strategy
@@ -155,7 +156,7 @@ def _files(fcs_dir: Path, out: Path) -> list[Path]:
 
     def is_fcs(path: Path) -> bool:
         hidden = any(part.startswith(".") for part in path.relative_to(fcs_dir).parts)
-        return path.suffix.casefold() == ".fcs" and path.is_file() and not hidden
+        return (is_fcs_name(path.name) or holds_fcs(path)) and path.is_file() and not hidden
 
     files = sorted(path for path in fcs_dir.iterdir() if is_fcs(path))
     files = files or sorted(path for path in fcs_dir.rglob("*") if is_fcs(path))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cytocar._core import keys
+from cytocar._core.files import fcs_stem
 from cytocar._core.vocabulary import CONTROL_ROLE, FMO_ROLE, PATIENT_ROLE
 from cytocar.io._fcs.header import FcsHeader
 from cytocar.panel import Panel
@@ -61,7 +62,7 @@ def guess_sheet(paths: Sequence[Path], headers: Sequence[FcsHeader], panel: Pane
     panel
         The panel; roles are guessed only where one of its markers shows a CAR.
     """
-    names = [path.stem for path in paths]
+    names = [fcs_stem(path) for path in paths]
     folders = [path.parts[:-1] for path in paths]
     guesses = guess_samples(_stems(paths))
     roles, tubes, said = _roles(names, guesses, headers, panel)
@@ -148,7 +149,7 @@ def _days(headers: Sequence[FcsHeader]) -> list[str]:
 
 def _stems(paths: Sequence[Path]) -> list[str]:
     """Return the names of files without their ending; with their folders where a name occurs twice."""
-    stems = [path.stem for path in paths]
+    stems = [fcs_stem(path) for path in paths]
     if len(set(stems)) == len(stems):
         return stems
     stems = ["_".join(path.with_suffix("").parts) for path in paths]
