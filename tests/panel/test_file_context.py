@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cytocar import io
+from cytocar.io._fcs.inspect import inspect_file
 from cytocar.io._fcs.write import write_events
 from cytocar.panel import Panel
 from cytocar.study._scaffold.guess_panel import guess_panel
@@ -168,3 +169,21 @@ def test_a_guessed_panel_is_one_that_can_be_read(tmp_path: Path):
     path.write_text(panel.to_csv(), encoding="utf-8")
     assert Panel.read(path).frame.equals(panel.frame)
     assert panel.find("F4/80") == "F4_80"
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [(np.asarray, False), (lambda counts: np.arcsinh(counts / 5), True)],
+    ids=["counts", "arcsinh"],
+)
+def test_such_a_file_is_told_to_be_mass_cytometry_and_transformed_where_it_is(
+    tmp_path: Path, scale, said: bool
+):
+    counts = np.random.default_rng(0).gamma(1, 40, (300, len(NAMES_ONLY)))
+    write_events(tmp_path / "a.fcs", scale(counts).astype(np.float32), [(n, "") for n in NAMES_ONLY])
+    oddities = inspect_file(tmp_path / "a.fcs").oddities
+    assert any("this is mass cytometry" in oddity for oddity in oddities)
+    assert not any("not mass cytometry" in oddity for oddity in oddities)
+    assert any("transformed already" in oddity for oddity in oddities) == said
+    steps = str(io.read_fcs(tmp_path / "a.fcs").uns["cytocar"])
+    assert ("transformed already" in steps) == said

@@ -17,6 +17,7 @@ from cytocar.io._fcs.header import FcsHeader, read_header, truncated
 from cytocar.io._fcs.judge import value_doubts
 from cytocar.io._fcs.read import STATE_KEYWORD, looks_transformed
 from cytocar.panel.bead_kits import BEAD_KITS
+from cytocar.panel.roles import MASS_ROLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,8 @@ def inspect_file(path: str | os.PathLike[str], *, data_set: int = 0, values: boo
         survey = _survey(header, roles)
         low, high = survey.low, survey.high
         oddities += value_doubts(header)
-        oddities += _value_oddities(header, survey, np.array([mass > 0 for mass in masses]))
+        measured = np.array([role in MASS_ROLES for role in roles])
+        oddities += _value_oddities(header, survey, measured)
     channels = pd.DataFrame(
         {
             "number": np.arange(1, len(roles) + 1),
@@ -183,7 +185,7 @@ def _channel_oddities(
 ) -> list[str]:
     features = [] if "time" in roles else ["there is no Time channel"]
     if not any(masses):
-        return [*features, "no channel has a mass: this is not mass cytometry"]
+        return [*features, *_names_only(roles)]
     features += _without_long_name(header, masses)
     if "dna" not in roles:
         features.append(
@@ -203,6 +205,19 @@ def _channel_oddities(
             f"columns without mass that no instrument writes, so appended by software: {_some(appended)}"
         )
     return features
+
+
+def _names_only(roles: Sequence[str]) -> list[str]:
+    """Say what a file without isotopes in its names is."""
+    if not any(role in MASS_ROLES for role in roles):
+        return ["no channel has a mass: this is not mass cytometry"]
+    names = "$PnN hold antigens and no isotopes: by $CYT or the other channels this is mass cytometry"
+    without = (
+        []
+        if "dna" in roles
+        else ["there is no DNA channel: the events were cleaned before, or doublets stay"]
+    )
+    return [f"{names}, whose metals are not known", *without]
 
 
 def _without_long_name(header: FcsHeader, masses: Sequence[int]) -> list[str]:
