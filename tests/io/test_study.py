@@ -76,7 +76,7 @@ def test_problems_of_all_three_files_are_collected(study: Path) -> None:
     folder, problems = load_study(study)
     assert folder is None
     assert [problem.what for problem in problems] == [
-        "channel 'Foo' (CD3) names no isotope",
+        "channel 'Foo' names no isotope",
         "file 'fcs/x.fcs' does not exist",
     ]
     (study / "study.yaml").write_text("cytocar: 1\npanel: panl.csv\nsamples: no.csv\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cytocar.panel import Panel
 from cytocar.panel.classes import guess_class
 from cytocar.panel.names import channel_isotope, marker_name
 from cytocar.panel.roles import guess_role
@@ -64,3 +65,29 @@ def test_the_role_of_a_channel(pnn: str, pns: str, role: str) -> None:
 def test_lineage_markers_are_of_class_type(marker: str, kind: str) -> None:
     assert guess_class(marker, "marker") == kind
     assert guess_class(marker, "dna") == "none"
+
+
+@pytest.mark.parametrize(
+    "with_isotope",
+    [
+        ("cisPt195", "viability"),
+        ("140Ce_EQ", "bead"),
+        ("191Ir", "dna"),
+        ("131Xe", "background"),
+        ("102Pd_BC1", "barcode"),
+    ],
+)
+def test_antigens_alone_are_antibodies_beside_a_channel_that_has_its_isotope(
+    with_isotope: tuple[str, str],
+) -> None:
+    name, role = with_isotope
+    names = ["Time", "Event_length", "CD3", "CD4", name, "DNA1", "Center"]
+    frame = Panel.from_channels([(each, "") for each in names]).frame
+    assert frame["role"].tolist() == ["time", "event_length", "marker", "marker", role, "dna", "gaussian"]
+
+
+def test_a_file_that_has_isotopes_of_antibodies_has_appended_columns() -> None:
+    names = ["Time", "Event_length", "Nd145Di", "Score", "Center"]
+    labels = ["", "", "145Nd_CD4", "", ""]
+    frame = Panel.from_channels(zip(names, labels, strict=True)).frame
+    assert frame["role"].tolist() == ["time", "event_length", "marker", "none", "gaussian"]

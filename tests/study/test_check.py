@@ -90,7 +90,7 @@ def test_a_panel_with_an_unknown_channel(folder: Path) -> None:
     settings(folder, "gating: off", panel="panel.csv")
     where, what, _ = one(check(folder))
     assert where == f"{folder / 'panel.csv'}, line 3"
-    assert what == "channel 'Qq12Di' (CD3) names no isotope"
+    assert what == "channel 'Qq12Di' names no isotope"
 
 
 def test_two_markers_of_one_name(folder: Path) -> None:

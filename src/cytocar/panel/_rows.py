@@ -53,10 +53,11 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
             )
     if problems:
         return [], problems
-    # Mass cytometry whose names hold antigens only: no row names an isotope, and each says its role.
+    # Mass cytometry whose names hold antigens only: no antibody names an isotope, and each row says its role.
     names_only = not any(
         parse_isotope(row.get(keys.CHANNEL)) or row.get(keys.METAL) or row.get(keys.MASS)
         for row in table.rows
+        if row.get(keys.ROLE).casefold() in ("", "marker")
     )
     isotopes = [parse_isotope(row.get(keys.CHANNEL)) for row in table.rows]
     elements = frozenset(isotope.symbol for isotope in isotopes if isotope is not None)
@@ -98,6 +99,9 @@ class _RowReader:
 
     def _wrong(self, what: str, fix: str) -> None:
         self.findings.add(self.row.line, what, fix)
+
+    def _wrong_channel(self, channel: str, texts: tuple[str, str], fix: str) -> None:
+        self.findings.of_item(self.row.line, channel, texts, fix)
 
     def _wrong_cell(self, column: str, fix: str) -> None:
         self.findings.cell(self.row.line, column, self.row.get(column), fix)
@@ -154,13 +158,18 @@ class _RowReader:
         needs_mass = role in MASS_ROLES or (role == "none" and not self.row.get(keys.ROLE))
         stated = self.context.names_only and bool(self.row.get(keys.ROLE))
         if isotope is None and channel and needs_mass and not stated:
-            self._wrong(
-                f"channel {channel!r} ({marker}) names no isotope",
-                "write it as the file does, such as Yb171Di, (Yb171)Dd or 171Yb, or give the columns metal and mass",
+            self._wrong_channel(
+                channel,
+                ("channel {} names no isotope", "channels {} name no isotope"),
+                "write channels as the file does, such as Yb171Di, (Yb171)Dd or 171Yb, or give columns metal and mass",
             )
         if isotope is not None and role not in MASS_ROLES:
-            self._wrong(
-                f"channel {channel!r} has a mass, but its role is {role!r}",
+            self._wrong_channel(
+                channel,
+                (
+                    f"channel {{}} has a mass, but its role is {role!r}",
+                    f"channels {{}} have a mass, but their role is {role!r}",
+                ),
                 f"use one of {', '.join(MASS_ROLES)}",
             )
         return role
@@ -172,8 +181,12 @@ class _RowReader:
         if text and stated is None:
             self._wrong_cell(keys.CLUSTERING, "write 1 or 0")
         if stated and not has_mass:
-            self._wrong(
-                f"channel {channel!r} is used for clustering, but it has no mass",
+            self._wrong_channel(
+                channel,
+                (
+                    "channel {} is used for clustering, but it has no mass",
+                    "channels {} are used for clustering, but they have no mass",
+                ),
                 "write 0: only mass channels can be clustered",
             )
         return stated

@@ -10,3 +10,6 @@ BEAD_KITS: Final[Mapping[str, Mapping[int, str]]] = {
     "EQ4": {140: "Ce", 151: "Eu", 153: "Eu", 165: "Ho", 175: "Lu"},
     "EQ6": {89: "Y", 115: "In", 140: "Ce", 159: "Tb", 175: "Lu", 209: "Bi"},
 }
+
+# With fewer channels a cell that carries all their antibodies could pass for a bead.
+FEWEST_BEAD_CHANNELS: Final = 3

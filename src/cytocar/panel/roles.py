@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cytocar.panel.names import NOT_ELEMENTS, Isotope, antigen_key, marker_key, parse_isotope, unnamed
+from cytocar.panel.names import (
+    NOT_ELEMENTS,
+    Isotope,
+    antigen_key,
+    marker_key,
+    marker_name,
+    parse_isotope,
+    unnamed,
+)
 from cytocar.panel.role_words import role_by_name
 
 ROLES: Final = (
@@ -49,7 +57,7 @@ class FileContext:
     elements
         Symbols of the elements that the file has a channel of.
     names_only
-        Whether it is mass cytometry whose ``$PnN`` hold antigens and no isotopes.
+        Whether it is mass cytometry whose ``$PnN`` hold antigens and not the isotopes of the antibodies.
     """
 
     elements: frozenset[str] = frozenset()
@@ -62,14 +70,23 @@ class FileContext:
         """Return the context of a file from its (``$PnN``, ``$PnS``), their isotopes, and ``$CYT``.
 
         A file without isotopes is mass cytometry where the instrument says so, or where it has the length of an event
-        together with DNA or the pulse shape, and no scattered light.
+        together with DNA or the pulse shape, and no scattered light. Isotopes of channels that are no antibodies do
+        not count: beside `CD3` and `CD4` there may be `cisPt195`, `140Ce_EQ` or `191Ir`.
         """
         elements = frozenset(isotope.symbol for isotope in isotopes if isotope is not None)
-        if elements:
+        if any(
+            isotope is not None and guess_role(pnn, marker_name(pnn, pns), isotope) == "marker"
+            for (pnn, pns), isotope in zip(channels, isotopes, strict=True)
+        ):
             return cls(elements)
         names = [pnn for pnn, _ in channels]
-        plain = {_without_mass(name, name) for name in names}
-        dna = any(role_by_name(name) == "dna" for name in names)
+        plain = [_without_mass(pnn, pnn) for pnn in names]
+        others = sum(
+            isotope is None and role == "none" for isotope, role in zip(isotopes, plain, strict=True)
+        )
+        if others <= len(names) - isotopes.count(None):
+            return cls(elements)
+        dna = "Ir" in elements or any(role_by_name(name) == "dna" for name in names)
         told = "event_length" in plain and (dna or "gaussian" in plain)
         light = any(_LIGHT.match(name) for name in names)
         return cls(elements, not light and (told or bool(_CYTOF.search(instrument))))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError
-from cytocar.panel.bead_kits import BEAD_KITS
+from cytocar.panel.bead_kits import BEAD_KITS, FEWEST_BEAD_CHANNELS
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
-
-
-# With fewer channels a cell that carries all their antibodies could pass for a bead.
-_FEWEST_BEAD_CHANNELS: Final = 3
 
 
 def technical(adata: AnnData, role: str) -> str | None:
@@ -101,7 +97,7 @@ def _of_kits(adata: AnnData) -> list[list[int]]:
     for kit in BEAD_KITS.values():
         of_kit = [np.flatnonzero(masses == mass) for mass in kit]
         columns = [int(at[0]) for at in of_kit if at.size]
-        if len(columns) >= _FEWEST_BEAD_CHANNELS and set(columns) - antibody:
+        if len(columns) >= FEWEST_BEAD_CHANNELS and set(columns) - antibody:
             sets.append(columns)
     return sets
 

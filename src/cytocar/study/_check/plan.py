@@ -11,6 +11,7 @@ from cytocar._core.ordering import timepoint_order
 from cytocar._core.population_words import words_for
 from cytocar._core.vocabulary import CONTROL_ROLE, PATIENT_ROLE
 from cytocar.panel.antigens import same_antigen
+from cytocar.panel.bead_kits import BEAD_KITS, FEWEST_BEAD_CHANNELS
 from cytocar.panel.car_reagents import car_reagents
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def plan_of(panel: Panel, samples: pd.DataFrame, config: StudyConfig, strategy: 
     patients = samples[samples[keys.ROLE] == PATIENT_ROLE]
     several = len(timepoint_order(patients)) > 1
     done = [*_counted(strategy, panel, samples), *_clustered(config)]
-    left = [*_not_gated(panel, strategy)]
+    left = [*_beads_not_found(panel, config), *_not_gated(panel, strategy)]
     if several:
         done.append("timepoints compared")
     else:
@@ -82,6 +83,22 @@ def _counted(strategy: Strategy, panel: Panel, samples: pd.DataFrame) -> Iterato
     yield f"{among}, beside {words.host_cells} ({tubes})"
     if strategy.subsets:
         yield f"subsets {', '.join(strategy.subsets)}"
+
+
+def _beads_not_found(panel: Panel, config: StudyConfig) -> Iterator[str]:
+    """Say that beads stay in, where channels are named as those of beads and their masses tell no kit."""
+    named = [str(name) for name in panel.frame.loc[panel.frame[keys.ROLE] == "bead", keys.MARKER]]
+    masses = set(panel.frame[keys.MASS].dropna().astype(int))
+    if (
+        config.beads != "auto"
+        or not named
+        or any(len(masses & set(kit)) >= FEWEST_BEAD_CHANNELS for kit in BEAD_KITS.values())
+    ):
+        return
+    yield (
+        f"beads found and signals normalised to them ({', '.join(named)} is there, but the panel does not say which "
+        "other channels the metals of the beads are in: name all bead channels as beads in study.yaml)"
+    )
 
 
 def _number(n: int, what: str) -> str:

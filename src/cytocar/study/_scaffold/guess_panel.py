@@ -48,9 +48,9 @@ def guess_panel(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
     -------
     The panel, in the order of the first file that has a channel.
     """
-    channels = _collect(files)
-    if not channels:
+    if all(_has_names_only(names) for _, names in files):
         return _of_names_only(files)
+    channels = _collect(files)
     notes: list[str] = []
     common: list[Names] = []
     partial: list[tuple[Panel, str]] = []
@@ -69,6 +69,11 @@ def guess_panel(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
         notes.append(f"channel {isotope.channel} ({called}) is {text}: it is a comment in panel.csv")
     panel = Panel.from_channels([*common, *_without_mass(files)])
     return GuessedPanel(panel, partial, notes + _remarks(panel))
+
+
+def _has_names_only(names: Sequence[Names]) -> bool:
+    frame = Panel.from_channels(names, instrument=_MASS_CYTOMETER).frame
+    return bool(((frame[keys.ROLE] == "marker") & (frame[keys.METAL] == "")).any())
 
 
 def _of_names_only(files: Sequence[tuple[str, Sequence[Names]]]) -> GuessedPanel:
