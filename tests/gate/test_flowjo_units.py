@@ -180,6 +180,62 @@ def test_a_control_character_in_an_unrelated_keyword_does_not_take_the_gates(ref
     assert kept(ws, file) == 300
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"caf\xe9",
+        b"R&D",
+        b"a & b",
+        b"&NBSP;",
+        b"a\xef\xbf\xbfb",
+        b"\xed\xa0\x80",
+        b"&#xD800;",
+        b"&#99999999;",
+    ],
+)
+def test_a_character_that_xml_does_not_have_does_not_take_the_gates(value: bytes, tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {})
+    note = '<Keyword name="NOTE" value="BAD"/>'
+    ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di", keywords=note)
+    ws.write_bytes(ws.read_bytes().replace(b"BAD", value))
+    assert kept(ws, file) == 300
+
+
+def test_a_control_character_in_utf_16_does_not_take_the_gates(tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {})
+    note = '<Keyword name="NOTE" value="a\x01b"/>'
+    ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di", keywords=note)
+    wide = ws.read_text(encoding="utf-8").replace("UTF-8", "UTF-16").encode("utf-16")
+    (tmp_path / "wide.xml").write_bytes(wide)
+    document = gate.load(tmp_path / "wide.xml").document
+    assert np.count_nonzero(document.evaluate_fcs(file, file="a.fcs")["kept"]) == 300
+
+
+def test_a_bad_character_in_a_number_is_refused_with_its_line(tmp_path: Path):
+    ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di")
+    ws.write_bytes(ws.read_bytes().replace(b'gating:min="10"', b'gating:min="1\xb70"'))
+    with pytest.raises(GateError, match=r"line \d+, <dimension>: attribute 'min' is"):
+        gate.read_flowjo(ws)
+
+
+@pytest.mark.parametrize("value", [b"a<b", b'a"b'])
+def test_a_keyword_that_breaks_its_element_is_refused_with_its_line(value: bytes, tmp_path: Path):
+    note = '<Keyword name="NOTE" value="BAD"/>'
+    ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di", keywords=note)
+    ws.write_bytes(ws.read_bytes().replace(b"BAD", value))
+    with pytest.raises(GateError, match=r"line 9.*save it again in the program that wrote it"):
+        gate.read_flowjo(ws)
+
+
+def test_an_entity_stays_refused_where_a_keyword_is_bad_too(tmp_path: Path):
+    note = '<Keyword name="NOTE" value="a\x01b&big;"/>'
+    ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di", keywords=note)
+    declared = '?>\n<!DOCTYPE w [<!ENTITY big "aaaa">]>'
+    ws.write_text(ws.read_text(encoding="utf-8").replace("?>", declared, 1), encoding="utf-8")
+    with pytest.raises(GateError, match="document type"):
+        gate.read_flowjo(ws)
+
+
 def test_missing_namespaces_are_named(tmp_path: Path):
     ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di")
     ws.write_text(re.sub(r' xmlns:\w+="[^"]*"', "", ws.read_text(encoding="utf-8")), encoding="utf-8")
@@ -187,7 +243,15 @@ def test_missing_namespaces_are_named(tmp_path: Path):
         gate.read_flowjo(ws)
 
 
-@pytest.mark.parametrize("head", ["", '<?xml version="1.0"?>\n<!-- exported -->\n', "\ufeff"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        '<?xml version="1.0"?>\n<!-- exported -->\n',
+        "\ufeff",
+        '<?xml version="1.0"?>\n<?style a="b"?><!-- a -->\n',
+    ],
+)
 def test_a_workspace_is_known_by_its_root(head: str, tmp_path: Path):
     ws = workspace(tmp_path / "a.wsp", 10, 20, axis=BODY, channel="Er170Di")
     text = re.sub(r"<\?xml.*?\?>\s*", head, ws.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ _ALIASES = {"off": "cells"}
 WORKSPACE = ".wsp"
 DOCUMENTS = (".xml", WORKSPACE)
 """Endings of files with gates of other programs."""
+_BEFORE_ROOT = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -144,14 +145,11 @@ def _is_workspace(path: Path) -> bool:
             head = stream.read(4096)
     except OSError:
         return False
-    return (
-        re.match(
-            rb"\s*(<\?[^>]*\?>)?\s*(<!--.*?-->\s*)*<Workspace[\s>]",
-            head.removeprefix(b"\xef\xbb\xbf"),
-            re.DOTALL,
-        )
-        is not None
-    )
+    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    text = head.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    while match := _BEFORE_ROOT.match(text):
+        text = text[match.end() :]
+    return re.match(r"<Workspace[\s>]", text) is not None
 
 
 def _builtin(name: str) -> GateTree:

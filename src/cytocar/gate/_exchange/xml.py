@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,14 @@ Built = TypeVar("Built")
 MAX_BYTES = 256 * 2**20
 MAX_DEPTH = 100
 MAX_ELEMENTS = 2_000_000
-_CONTROLS = frozenset({*range(0x20)} - {0x09, 0x0A, 0x0D})
+_NO_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_AMPERSAND = re.compile(r"&(?:amp|lt|gt|quot|apos);|&#(?P<number>[0-9]{1,7}|[xX][0-9a-fA-F]{1,6});|&")
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["']""")
 _UNBOUND = expat.errors.XML_ERROR_UNBOUND_PREFIX
 _OF_CHARACTERS = {
     expat.errors.codes[expat.errors.XML_ERROR_BAD_CHAR_REF],
     expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN],
+    expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY],
 }
 
 
@@ -158,15 +162,18 @@ def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
         try:
             builder.parse(raw)
         except expat.ExpatError as error:
-            readable = _without_controls(raw)
-            if error.code not in _OF_CHARACTERS or readable == raw:
+            readable = _readable(raw)
+            if error.code not in _OF_CHARACTERS or readable is None:
                 raise
-            # One keyword with a control character does not take the gates with it.
+            # One keyword with a character that XML does not have does not take the gates with it.
             builder = _Builder(where)
-            builder.parse(readable)
+            try:
+                builder.parse(readable, encoding="UTF-8")
+            except expat.ExpatError:
+                raise error from None
     except expat.ExpatError as error:
         problem = expat.ErrorString(error.code)
-        fix = f"expected a {what} document"
+        fix = f"expected a {what} document: save it again in the program that wrote it, or correct that line"
         if problem == _UNBOUND:
             problem = "a prefix such as gating: is not declared"
             fix = "the xmlns lines of the root element are missing: save the file again in the program that wrote it"
@@ -182,19 +189,34 @@ def parse_xml(raw: bytes, *, where: str, what: str) -> Node:
     return builder.root
 
 
-def _without_controls(raw: bytes) -> bytes:
-    """Return the bytes of a file with what XML has no place for, control characters, as the replacement character."""
+def _readable(raw: bytes) -> bytes | None:
+    """Return the bytes of a file as UTF-8 in which what XML has no place for is the replacement character.
 
-    def replaced(match: re.Match[bytes]) -> bytes:
-        text = match[1]
-        code = int(text[1:], 16) if text[:1] in b"xX" else int(text)
-        bad = code in _CONTROLS or 0xD800 <= code <= 0xDFFF or code in (0xFFFE, 0xFFFF) or code > 0x10FFFF
-        return b"&#xFFFD;" if bad else match[0]
+    That is control characters, also as references, bytes that are not of the encoding, and a bare ``&``, which becomes
+    one that is written out. What the file says between marks does not change, so that nothing else becomes an element.
+    None where the file is in another encoding than Unicode, or nothing of that kind is in it.
+    """
+    declared = _DECLARED.match(raw)
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if (
+        not wide
+        and declared is not None
+        and declared[1].lower() not in (b"utf-8", b"utf8", b"us-ascii", b"ascii")
+    ):
+        return None
+    text = raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    clean = _AMPERSAND.sub(_written_out, _NO_CHARACTER.sub("\ufffd", text)).encode("utf-8")
+    return None if clean == raw else clean
 
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw
-    raw = re.sub(rb"&#([0-9]{1,7}|[xX][0-9a-fA-F]{1,6});", replaced, raw)
-    return raw.translate(bytes(ord("?") if code in _CONTROLS else code for code in range(256)))
+
+def _written_out(match: re.Match[str]) -> str:
+    """Return what stands at an ampersand as XML can have it."""
+    number = match["number"]
+    if number is None:
+        return "&amp;" if match[0] == "&" else match[0]
+    code = int(number[1:], 16) if number[:1] in "xX" else int(number)
+    bad = code > sys.maxunicode or 0xD800 <= code <= 0xDFFF or _NO_CHARACTER.match(chr(code))
+    return "\ufffd" if bad else match[0]
 
 
 class _Builder:
@@ -208,9 +230,9 @@ class _Builder:
         self._texts: list[list[str]] = []
         self._count = 0
 
-    def parse(self, raw: bytes) -> None:
+    def parse(self, raw: bytes, *, encoding: str | None = None) -> None:
         """Build the nodes of the bytes of a file; raises `ExpatError` where they are no XML."""
-        parser = self.parser = expat.ParserCreate(namespace_separator=" ")
+        parser = self.parser = expat.ParserCreate(encoding, namespace_separator=" ")
         parser.buffer_text = True
         parser.StartElementHandler = self.start
         parser.EndElementHandler = self.end
