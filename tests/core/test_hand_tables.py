@@ -82,6 +82,26 @@ def test_lines_keep_the_numbers_that_an_editor_shows(tmp_path: Path) -> None:
     assert [problem.where for problem in problems] == [f"{path}, line 7"]
 
 
+def test_a_column_may_be_called_by_the_sign_of_notes(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("#,name,value\n1,A,2\n#,,\n# a note, of two parts\n2,B,3\n")
+    table, _ = load_table(path)
+    assert table is not None
+    assert table.columns == ("#", "name", "value")
+    assert [row.cells["#"] for row in table.rows] == ["1", "2"]
+
+
+@pytest.mark.parametrize("title", ["Samples of May", "Samples of May,,", '"Samples, of May";;'])
+def test_a_title_above_the_table_is_not_its_header(title: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{title}\n" + ("name;value;x\nA;1;2\n" if ";" in title else "name,value,x\nA,1,2\n"))
+    _, problems = load_table(path)
+    assert [problem.where for problem in problems] == [f"{path}, line 1"]
+    assert "stands alone above the table" in problems[0].what
+    path.write_text(f"# {title}\n" + "name,value,x\nA,1,2\n")
+    assert load_table(path)[1] == []
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [

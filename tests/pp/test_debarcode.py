@@ -455,6 +455,10 @@ def test_every_problem_of_a_key_at_once(tmp_path: Path) -> None:
         (b"k,102\nA,1\n", "1 channels are named"),
         (b"k,102,,104\nA,1,0,0\n", "column 3 has no name"),
         (b"k,102,104\nA,1,\n", "'' in 104: not 0 or 1"),
+        (b",A,B\n102Pd,1,0\n104Pd,0,1\n", "the channels stand in rows"),
+        (b"102,104\n1,0\n0,1\n", "the first column is '102', a channel"),
+        (b"Key of pool 1,,\n,102,104\nA,1,0\nB,0,1\n", "'Key of pool 1' stands alone above the table"),
+        (b"Key of pool 1\n,102,104\nA,1,0\nB,0,1\n", "line 1: 'Key of pool 1' stands alone above the table"),
     ],
 )
 def test_files_that_are_no_key(content: bytes | None, words: str, tmp_path: Path) -> None:
@@ -744,6 +748,7 @@ def test_barcode_signals_are_drawn_as_they_are() -> None:
         ",X102Pd_BC1,X104Pd_BC2,X105Pd_BC3\nA,1,1,0\nB,0,1,1\n",
         ",X.Pd102.Di,BC.Pd104.Di,Pd.105\nA,1,1,0\nB,0,1,1\n",
         ",BC.102,BC_104,bc105\nA,1,1,0\nB,0,1,1\n",
+        ",sample,102,104,105\n1,A,1,1,0\n2,B,0,1,1\n",
         '"102" "104" "105"\n"A" TRUE TRUE FALSE\n"B" FALSE TRUE TRUE\n',
     ],
     ids=[
@@ -757,6 +762,7 @@ def test_barcode_signals_are_drawn_as_they_are() -> None:
         "X and label",
         "points",
         "markers",
+        "numbers of rows",
         "write.table",
     ],
 )

@@ -15,6 +15,8 @@ from cytocar._core.workbooks import is_workbook, load_sheet, split_sheet
 # Where a header has as many of one as of another, the rarer one in names is the separator.
 _SEPARATORS: Final = ("\t", ";", ",")
 _QUOTED: Final = re.compile(r'"[^"]*"')
+# A line that begins with # is a note, unless the header calls its first column so.
+_NOTE: Final = re.compile(r'\s*"?#(?!"?\s*[,;\t].*\w)')
 _NOT_TEXT: Final = ("this is not a text file", "save the table as CSV in UTF-8")
 
 
@@ -66,6 +68,7 @@ def load_cells(path: str | os.PathLike[str], *, blanks: bool = False) -> tuple[C
         if "\0" in text:
             return None, [Problem(str(path), *_NOT_TEXT)]
         cells, problems = _of_text(file, text.replace("\r\n", "\n").replace("\r", "\n"), blanks=blanks)
+    problems = problems or _title_above(str(path), list(cells.records))
     if not cells.records and not problems:
         problems = [Problem(str(path), "the table is empty", "give a header line and one line per row")]
     return (None, problems) if problems else (cells, [])
@@ -86,12 +89,12 @@ def decode(raw: bytes) -> str:
 
 def _of_text(path: Path, text: str, *, blanks: bool) -> tuple[Cells, list[Problem]]:
     # A comment or an empty line stays a line, so that the numbers are those of an editor.
-    lines = ["" if line.lstrip().startswith("#") or not line.strip() else line for line in text.split("\n")]
+    lines = ["" if _NOTE.match(line) or not line.strip() else line for line in text.split("\n")]
     first = next((index for index, line in enumerate(lines) if line), None)
     if first is None:
         return Cells(()), []
     separator = _separator(lines, first)
-    if blanks and not any(separator in line for line in lines):
+    if blanks and _by_blanks([line for line in lines if line]):
         separator = " "
     reader = csv.reader((line + "\n" for line in lines), delimiter=separator, skipinitialspace=True)
     records: list[tuple[int, list[str]]] = []
@@ -114,4 +117,29 @@ def _separator(lines: list[str], first: int) -> str:
         # Spreadsheets write and read this line.
         stated, lines[first] = lines[first][4], ""
         return stated
-    return max(_SEPARATORS, key=_QUOTED.sub("", lines[first]).count)
+    # A title above the table has none.
+    for line in [line for line in lines[first:] if line][:2]:
+        count = _QUOTED.sub("", line).count
+        if any(map(count, _SEPARATORS)):
+            return max(_SEPARATORS, key=count)
+    return _SEPARATORS[0]
+
+
+def _by_blanks(lines: list[str]) -> bool:
+    """Return whether the header and the first row have several cells, as many or one more, and blanks between them."""
+    header, row = ([cell for cell in line.split() if cell] for line in [*lines, ""][:2])
+    separated = any(separator in lines[0] for separator in _SEPARATORS)
+    return not separated and 1 < len(header) <= len(row) <= len(header) + 1
+
+
+def _title_above(path: str, records: list[tuple[int, list[str]]]) -> list[Problem]:
+    """Return that the first line is not the header: it says one thing, where the next says several."""
+    filled = [sum(map(bool, cells)) for _, cells in records[:2]]
+    if len(filled) < 2 or filled[0] != 1 or filled[1] < 2:
+        return []
+    (line, first), (_, second) = records[:2]
+    if len(first) == 1 and len(second) == 2:
+        # R leaves out the name of the column of names.
+        return []
+    what = f"{next(filter(None, first))!r} stands alone above the table"
+    return [Problem(f"{path}, line {line}", what, "remove this line, or begin it with #")]

@@ -128,10 +128,24 @@ def _read(path: str | os.PathLike[str]) -> Key:
     lines = [(number, line) for number, line in cells.records if any(line)] or [(1, [""])]
     header = lines[0][1]
     rows = [_Row(f"{path}, line {number}", line[0], line[1:]) for number, line in lines[1:]]
-    # Spreadsheets leave empty columns at the end; R leaves out the name of the column of names.
-    first_is_channel = mass_of(header[0]) is not None or isotope_in_table(header[0]) is not None
-    if rows and first_is_channel and all(len(row.cells) == len(header) for row in rows):
+    names_channel = _is_mass_channel(header[0])
+    if rows and names_channel and all(len(row.cells) == len(header) for row in rows):
+        # R leaves out the name of the column of names.
         header = ["", *header]
+    elif rows and names_channel:
+        what = f"the first column is {header[0]!r}, a channel"
+        raise PanelError(
+            what,
+            where=f"{path}, line {lines[0][0]}",
+            fix="put the names of the samples into the first column",
+        )
+    elif _are_numbered(header, rows):
+        # R writes the numbers of rows before them.
+        header, rows = header[1:], [_Row(row.where, row.cells[0], row.cells[1:]) for row in rows]
+    if rows and all(isotope_in_table(row.name) for row in rows) and not any(map(_is_mass_channel, header)):
+        what = "the channels stand in rows, and the samples in columns"
+        raise PanelError(what, where=str(path), fix="give one row per sample and one column per channel")
+    # Spreadsheets leave empty columns at the end.
     while (
         len(header) > 1 and not header[-1] and not any("".join(row.cells[len(header) - 2 :]) for row in rows)
     ):
@@ -139,6 +153,17 @@ def _read(path: str | os.PathLike[str]) -> Key:
     width = len(header) - 1
     rows = [row if any(row.cells[width:]) else replace(row, cells=row.cells[:width]) for row in rows]
     return _checked(str(path), header[1:], rows)
+
+
+def _is_mass_channel(name: str) -> bool:
+    return mass_of(name) in _MASSES or isotope_in_table(name) is not None
+
+
+def _are_numbered(header: list[str], rows: list[_Row]) -> bool:
+    """Return whether the first column holds the numbers of rows, and the second the names of samples."""
+    numbers = [row.name for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+    named = all(row.cells and row.cells[0].casefold() not in _VALUES for row in rows)
+    return bool(rows) and not header[0] and numbers and named and not _is_mass_channel(header[1])
 
 
 def mass_of(column: str) -> int | None:
