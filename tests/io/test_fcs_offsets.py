@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from cytocar import FcsError
+from cytocar.io import read_fcs
 from cytocar.io._fcs.data import read_events
 from cytocar.io._fcs.header import read_header
+from cytocar.io._fcs.second_opinion import second_opinion
 
 EVENTS = np.arange(1, 61, dtype=np.float32).reshape(20, 3) + np.float32(0.25)
 CRC = b"00000000"
@@ -153,3 +155,21 @@ def test_text_that_ends_late_by_any_number_of_bytes_keeps_its_keywords(tmp_path:
         events, told = outcome(tmp_path, fcs(text_short=-late))
         assert np.array_equal(events, EVENTS)
         assert "late" in told[0]
+
+
+def test_the_second_opinion_does_not_take_events_that_lie_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.fcs"
+    path.write_bytes(fcs(note="\u00f6" * 3, text_short=3, begin=-3, end=-3))
+    opinion = second_opinion(read_header(path))
+    assert (opinion.verdict, opinion.problems) == ("refused", ())
+    assert "where the offsets say" in opinion.reason
+    with pytest.raises(FcsError, match="where the offsets say"):
+        read_fcs(path, engine="flowio")
+
+
+def test_real_files_of_gaps_and_tails_of_all_kinds_raise_no_doubt(tmp_path: Path) -> None:
+    for gap in (b"", b" " * 5, b" " * 2760, bytes(67), bytes(127), b"\n"):
+        for tail in (b"", CRC, CRC + b"\n", bytes(135), b"x" * 74, b"        "):
+            events, told = outcome(tmp_path, fcs(gap=gap, tail=tail))
+            assert np.array_equal(events, EVENTS)
+            assert told == (), (gap, tail)

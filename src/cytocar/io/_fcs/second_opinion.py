@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cytocar._core.errors import FcsError, Problem
 from cytocar.io._fcs.data import blocks
 from cytocar.io._fcs.header import HEADER_BYTES, FcsHeader
+from cytocar.io._fcs.offsets import LOCATED
 from cytocar.io._fcs.packed import open_fcs
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _WAYS: Final[tuple[tuple[str, dict[str, bool]], ...]] = (
     ("the offsets in HEADER, one byte late", {"use_header_offsets": True, "ignore_offset_error": True}),
 )
 _MOST_EXAMPLES: Final = 5
+_ELSEWHERE: Final = "it takes the events where the offsets say, and there they are not"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def second_opinion(header: FcsHeader) -> SecondOpinion:
             return opinion
         differing = differing or opinion
     if differing is not None:
-        return differing
+        if not _is_located(header):
+            return differing
+        first_reason = _ELSEWHERE
     return SecondOpinion(REFUSED, _version(), header.n_events, len(header.channels), first_reason)
 
 
@@ -125,6 +129,8 @@ def flowio_blocks(header: FcsHeader) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """
     fix = "engine='cytocar' reads such files where their bytes are sound, and says what it tolerated"
     try:
+        if _is_located(header):
+            raise _Refused(_ELSEWHERE)
         data = _flowio(header, {})
     except _Refused as refusal:
         raise FcsError(
@@ -138,6 +144,11 @@ def flowio_blocks(header: FcsHeader) -> Iterator[tuple[int, npt.NDArray[Any]]]:
             f"FlowIO {_version()} reads {found}, expected {wanted}", where=str(header.path), fix=fix
         )
     yield 0, values
+
+
+def _is_located(header: FcsHeader) -> bool:
+    """Whether the events were found elsewhere than the offsets say, where FlowIO does not look."""
+    return any(told.startswith(LOCATED) for told in header.tolerances)
 
 
 class _Refused(Exception):
