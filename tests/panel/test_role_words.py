@@ -105,3 +105,8 @@ def test_no_antigen_is_taken_for_anything_else(symbol: str) -> None:
 @pytest.mark.parametrize("name", ["Live CD45", "CD45 (live)", "CD45", "CD45_A", "CD45-106Cd", "LiveCD45"])
 def test_live_barcodes_named_by_their_antigen_are_antibodies(name: str) -> None:
     assert row_of("Cd106Di", name, IRIDIUM)["role"] == "marker"
+
+
+def test_a_long_text_is_no_role() -> None:
+    assert role_by_name("Cell-ID " * 500 + "z", "Pt") == ""
+    assert role_by_name("beads " * 500) == ""

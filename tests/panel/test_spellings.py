@@ -240,3 +240,10 @@ def test_live_barcodes_keep_their_antigen_and_are_told_apart():
     panel = Panel.from_channels([(f"Cd{m}Di", f"CD45-{m}Cd") for m in (106, 110, 111)])
     assert list(panel.frame["marker"]) == ["CD45_106Cd", "CD45_110Cd", "CD45_111Cd"]
     assert set(panel.frame["role"]) == {"marker"}
+
+
+@pytest.mark.parametrize("piece", ["(", " (v)", "_v1", "-APC", "145Nd_", "Nd145Di", "145_", "X.", "_"])
+def test_a_long_text_is_left_as_it_is(piece: str) -> None:
+    text = piece * 5000 + "a"
+    assert parse_isotope(text) is None
+    assert marker_name("Nd145Di", text) == text.strip()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# What is longer is a text and no name of a channel; it is left as it is.
+LONGEST: Final = 200
 _SEPARATORS: Final = " \t\r\n_-:|,;/.~=*'`\""
 _PAIRS: Final = {"(": ")", "<": ">", "[": "]", "{": "}"}
 # How Cytobank marks a channel that it transformed, and what R makes of its brackets.
@@ -96,6 +98,8 @@ def clean_label(label: str, mass: int) -> str:
     >>> clean_label("CD3_EQ6", 175), clean_label("CD141", 141), clean_label("anti-APC", 163)
     ('CD3', 'CD141', 'anti-APC')
     """
+    if len(label) > LONGEST:
+        return label
     before = None
     while label != before:
         before = label

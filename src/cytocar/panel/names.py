@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from cytocar.panel.labels import clean_label, says_nothing, trimmed, without_views
+from cytocar.panel.labels import LONGEST, clean_label, says_nothing, trimmed, without_views
 
 # Natural isotopes in the mass range of the instruments (75 to 209). Promethium has none, but exporters name
 # mass 147 by it.
@@ -241,6 +241,8 @@ def _split(text: str) -> tuple[Isotope | None, str]:
 
     Programs that join ``$PnN`` and ``$PnS`` write an isotope twice.
     """
+    if len(text) > LONGEST:
+        return None, text.strip()
     rest = without_views(text.strip("'`\""))
     if rest.casefold().startswith(_COMPENSATED):
         inner = _split(rest[rest.index("-") + 1 :])

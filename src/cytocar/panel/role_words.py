@@ -13,6 +13,8 @@ from typing import Final
 
 _TRADE_MARKS: Final = str.maketrans("", "", "™®©")
 _WORD: Final = re.compile(r"[^\W_]+")
+# The longest name of a maker has 40 letters; what is longer is a text.
+_LONGEST: Final = 60
 
 # What may stand beside the words of any role: makers, and words that add nothing.
 _BESIDE: Final = (
@@ -63,6 +65,8 @@ def role_by_name(marker: str, symbol: str = "") -> str:
     """
     words = _WORD.findall(unicodedata.normalize("NFKC", marker.translate(_TRADE_MARKS)).casefold())
     key = "".join(words)
+    if len(key) > _LONGEST:
+        return ""
     if any(_BARCODE_WORD.fullmatch(word) for word in words):
         return "barcode"
     if len(words) == 1 and key.isdecimal():
