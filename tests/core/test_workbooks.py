@@ -159,9 +159,15 @@ def test_other_packed_files_are_refused(name: str, tmp_path: Path) -> None:
     assert "CSV" in problems[0].fix
 
 
-def test_a_sheet_without_cells_is_an_empty_table(tmp_path: Path) -> None:
-    saved(tmp_path / "a.xlsx", [])
-    assert load_cells(tmp_path / "a.xlsx")[1][0].what == "the table is empty"
+def test_a_sheet_without_cells_is_empty_and_others_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    book = saved(path, [])
+    book.create_sheet("Hidden").append(["name"])
+    book["Hidden"].sheet_state = "hidden"
+    book.save(path)
+    (problem,) = load_cells(path)[1]
+    assert problem.what == "sheet 'Panel' is empty"
+    assert problem.fix.endswith(f"{path}#Panel, {path}#Hidden")
 
 
 def test_broken_and_endless_sheets_are_refused(tmp_path: Path) -> None:

@@ -81,7 +81,13 @@ def load_sheet(raw: bytes, where: str, sheet: str = "") -> tuple[Rows, list[Prob
             f"sheet {chosen.title!r} reaches down to row {chosen.max_row} and to column {chosen.max_column}"
         )
         return [], [Problem(where, what, f"delete the empty rows and columns, or {_AS_CSV}")]
-    return _Reader(opened, chosen, where).read()
+    rows, problems = _Reader(opened, chosen, where).read()
+    if not rows and not problems:
+        names = ", ".join(f"{where.partition('#')[0]}#{other.title}" for other in opened.plain.worksheets)
+        problems = [
+            Problem(where, f"sheet {chosen.title!r} is empty", f"name the sheet that is meant, of {names}")
+        ]
+    return rows, problems
 
 
 @dataclass(frozen=True)
