@@ -25,7 +25,6 @@ LARGEST_NOT_FINITE: Final = 0.01
 LARGEST_NEGATIVE: Final = 0.10
 LARGEST_TINY: Final = 0.02
 LARGEST_HUGE: Final = 0.005
-LARGEST_ABOVE_RANGE: Final = 0.01
 LARGEST_AS_FLOAT: Final = 0.25
 MOST_COUNTS: Final = 1e6
 _MOST_OF_ANY: Final = 1e12
@@ -50,8 +49,8 @@ def value_doubts(header: FcsHeader) -> list[str]:
       other channels above 1e12, where Time and areas of pulses end below 1e10;
     - nearer to 0 than 1e-20, without being 0, in more than 2 %: a quarter of random bytes are such numbers, and every
       integer read as floating point;
-    - integers with bits above `$PnR` that differ in more than 1 %: the standard cuts them off, and real files have
-      none, or the number of the channel (Beckman Coulter), which has two forms;
+    - integers with bits above `$PnR`, in any event: the standard cuts them off, and real files have none, or the number
+      of the channel (Beckman Coulter), which has two forms;
     - integers of 32 bits and more that use the highest bits, in several ways, in more than 25 %: what floating-point
       numbers do;
     - integers of which a higher byte varies more than the lowest by 1 bit of entropy: the byte order is reversed;
@@ -87,7 +86,7 @@ def value_doubts(header: FcsHeader) -> list[str]:
     with np.errstate(all="ignore"):
         pieces = [piece.astype(np.float64) for piece in pieces]
     values = np.concatenate(pieces)
-    doubts = [*_float_doubts(header.channels, values), *_integer_doubts(header.channels, values)]
+    doubts = [*_float_doubts(header.channels, values), *_integer_doubts(header.channels, values, plain)]
     doubts += _time_doubts(header.channels, pieces)
     return [DOUBT + doubt for doubt in doubts]
 
@@ -158,37 +157,49 @@ def _judged(
     ]
 
 
-def _integer_doubts(channels: Sequence[Channel], values: npt.NDArray[np.float64]) -> list[str]:
-    above: list[tuple[float, str]] = []
+def _integer_doubts(
+    channels: Sequence[Channel], values: npt.NDArray[np.float64], plain: FcsHeader
+) -> list[str]:
+    limits = np.full(len(channels), np.inf)
     floating: list[tuple[float, str]] = []
     reversed_bytes: list[str] = []
-    for channel, column in zip(channels, values.T, strict=True):
+    for n, (channel, column) in enumerate(zip(channels, values.T, strict=True)):
         filled = column[column > 0]
         if channel.datatype != "I" or len(filled) < _FEWEST:
             continue
         top = 2.0 ** (channel.bits - 1)
         limit = 2.0 ** np.ceil(np.log2(channel.range)) if channel.range >= 2 else 2.0**channel.bits
         if limit <= top and not _is_number_of_channel(filled, limit, top):
-            above.append((float(np.mean(filled >= limit)), channel.pnn))
+            limits[n] = limit
         if channel.bits >= 32 and not _is_number_of_channel(filled, top / 256, top):
             floating.append((float(np.mean(filled >= top / 4)), channel.pnn))
         if channel.bits > 8 and _is_reversed(column, channel.bits):
             reversed_bytes.append(channel.pnn)
-    doubts = []
-    for shares, limit, what in (
-        (above, LARGEST_ABOVE_RANGE, "have bits above $PnR, which are cut off,"),
-        (floating, LARGEST_AS_FLOAT, "use the highest bits, as floating-point numbers do,"),
-    ):
-        beyond = [(share, name) for share, name in shares if share > limit]
-        if beyond:
-            doubts.append(
-                f"{_percent(max(beyond)[0])} of the values {what} in {_some([name for _, name in beyond])}"
-            )
+    doubts = _cut_off(plain, limits)
+    beyond = [(share, name) for share, name in floating if share > LARGEST_AS_FLOAT]
+    if beyond:
+        doubts.append(
+            f"{_percent(max(beyond)[0])} of the values use the highest bits, as floating-point numbers do, in "
+            f"{_some([name for _, name in beyond])}"
+        )
     if reversed_bytes:
         doubts.append(
             f"a higher byte varies more than the lowest in {_some(reversed_bytes)}: is $BYTEORD reversed?"
         )
     return doubts
+
+
+def _cut_off(plain: FcsHeader, limits: npt.NDArray[np.float64]) -> list[str]:
+    """Return the doubt about channels with values that their range cuts off: all are counted, few may be there."""
+    if np.isinf(limits).all():
+        return []
+    above = np.zeros(len(limits), dtype=np.int64)
+    for _, block in blocks(plain):
+        above += np.count_nonzero(block >= limits, axis=0)
+    names = [plain.channels[n].pnn for n in np.flatnonzero(above).tolist()]
+    if not names:
+        return []
+    return [f"{above.max()} values have bits above $PnR, which are cut off, in {_some(names)}"]
 
 
 def _is_reversed(column: npt.NDArray[np.float64], bits: int) -> bool:
@@ -206,7 +217,7 @@ def _is_number_of_channel(filled: npt.NDArray[np.float64], limit: float, top: fl
     Beckman Coulter writes the number of the channel there, and sets the topmost bit in every second event.
     """
     high = (filled % top if limit < top else filled) // limit
-    return bool(np.mean(high == np.median(high)) > 1 - LARGEST_ABOVE_RANGE)
+    return bool((high == high[0]).all()) and float(filled.max()) >= limit
 
 
 def _entropy(whole: npt.NDArray[np.float64]) -> float:
