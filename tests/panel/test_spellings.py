@@ -113,7 +113,9 @@ def test_what_is_written_beside_a_marker_is_left_out(
 ) -> None:
     names = (spelled(channel, isotope, ""), spelled(form, isotope, marker))
     assert channel_isotope(*names) == isotope, names
-    if not (marker == "CD44" and " v" in form):
+    # CD44 v4 is a variant of CD44, and CD19 with biotin may be the protein, which binds a CAR.
+    variant = marker == "CD44" and re.search("[ _-]v[0-9]", form)
+    if not variant and not (marker in ("CD19", "CD20", "CD22") and "biotin" in form):
         assert marker_name(*names) == marker.replace("/", "_"), names
 
 
