@@ -81,8 +81,106 @@ def test_without_a_gain_time_is_by_timestep(tmp_path: Path):
 def test_without_either_time_is_refused_with_its_line(tmp_path: Path):
     axis = 'transforms:minRange="0" transforms:maxRange="300"'
     ws = workspace(tmp_path / "a.wsp", 10, 50, axis=axis)
-    with pytest.raises(GateError, match=r"line \d+.*neither a gain of its axis nor \$TIMESTEP"):
+    with pytest.raises(GateError, match=r"line \d+.*neither a gain of its axis nor \$TIMESTEP, nor \$BTIM"):
         gate.read_flowjo(ws)
+
+
+CLOCK = '<Keyword name="$BTIM" value="{}"/><Keyword name="$ETIM" value="{}"/>'
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "took"), [("10:00:00", "10:03:39", 219.0), ("23:59:00", "00:01:00", 120.0)]
+)
+def test_without_gain_and_timestep_time_is_by_the_clock_over_the_last_tick_of_the_file(
+    begin: str, end: str, took: float, tmp_path: Path
+):
+    file = fcs(tmp_path / "a.fcs", {})
+    axis = 'transforms:minRange="-1" transforms:maxRange="300"'
+    ws = workspace(tmp_path / "a.wsp", 10, 50, axis=axis, keywords=CLOCK.format(begin, end))
+    seconds = np.linspace(0, LAST, 3000).astype(np.float32) * (took / LAST)
+    assert kept(ws, file) == np.count_nonzero((seconds >= 10) & (seconds < 50)) > 500
+    assert kept(ws, fcs(tmp_path / "a.fcs", {})) == kept(ws, file)
+
+
+def test_a_time_by_the_clock_needs_the_whole_file(tmp_path: Path):
+    axis = 'transforms:minRange="-1" transforms:maxRange="300"'
+    ws = workspace(tmp_path / "a.wsp", 10, 50, axis=axis, keywords=CLOCK.format("10:00:00", "10:03:39"))
+    some = np.column_stack([np.linspace(0, LAST / 2, 100), np.arange(100)])
+    with pytest.raises(GateError, match="from the whole file only"):
+        gate.read_flowjo(ws).evaluate(some, ["Time", "Er170Di"])
+    file = fcs(tmp_path / "still.fcs", {})
+    write_events(file, np.zeros((5, 2), np.float32), CHANNELS, {})
+    with pytest.raises(GateError, match="from the whole file only"):
+        kept(ws, file)
+    write_events(file, np.zeros((0, 2), np.float32), CHANNELS, {})
+    assert kept(ws, file) == 0
+
+
+def test_a_clock_that_does_not_move_is_refused(tmp_path: Path):
+    axis = 'transforms:minRange="-1" transforms:maxRange="300"'
+    ws = workspace(tmp_path / "a.wsp", 10, 50, axis=axis, keywords=CLOCK.format("10:00:00", "10:00:00"))
+    with pytest.raises(GateError, match=r"line \d+.*neither a gain"):
+        gate.read_flowjo(ws)
+
+
+def test_a_gain_of_one_leaves_the_seconds_of_time_to_timestep(tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {})
+    axis = 'transforms:minRange="-1" transforms:maxRange="300" gain="1"'
+    step = '<Keyword name="$TIMESTEP" value="0.001"/>'
+    ticks = np.linspace(0, LAST, 3000).astype(np.float32)
+    in_seconds = workspace(tmp_path / "a.wsp", 10, 50, axis=axis, keywords=step)
+    assert kept(in_seconds, file) == np.count_nonzero((ticks >= 10_000) & (ticks < 50_000))
+    in_ticks = workspace(tmp_path / "b.wsp", 10_000, 50_000, axis=axis)
+    assert kept(in_ticks, file) == kept(in_seconds, file)
+
+
+def test_a_range_of_time_on_a_curved_axis_is_in_seconds_too(tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {})
+    axis = 'transforms:minRange="-1" transforms:maxRange="300"'
+    step = '<Keyword name="$TIMESTEP" value="0.001"/>'
+    ws = workspace(tmp_path / "a.wsp", 10, 50, axis=axis, keywords=step)
+    straight = kept(ws, file)
+    text = ws.read_text(encoding="utf-8").replace(axis, 'transforms:offset="1" transforms:decades="6"')
+    ws.write_text(text.replace("transforms:linear", "transforms:log"), encoding="utf-8")
+    assert kept(ws, file) == straight > 500
+
+
+def test_an_edge_at_the_bottom_of_a_biexponential_axis_is_open(tmp_path: Path):
+    biex = (
+        'transforms:length="256" transforms:maxRange="262144" transforms:neg="0" transforms:width="-100" '
+        'transforms:pos="4.418539922"'
+    )
+    for low, is_open in ((-2000, True), (-1700, True), (-1000, False), (-100, False)):
+        ws = workspace(tmp_path / "a.wsp", low, 20, axis=biex, channel="Er170Di")
+        ws.write_text(ws.read_text(encoding="utf-8").replace("transforms:linear", "transforms:biex"), "utf-8")
+        assert (gate.read_flowjo(ws).gates["kept"].low == (None,)) is is_open
+
+
+def test_writing_lists_edges_at_the_bottom_of_an_axis_and_files_that_are_not_there(tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {})
+    axis = Dimension("Er170Di", transformation="arcsinh")
+    gates = [interval("low", axis, low=-1.5, high=2.0), interval("kept", axis, low=0.5)]
+    document = GatingDocument(gates, transformations={"arcsinh": gate.Asinh.of_cofactor(5)})
+    (note,) = gate.write_flowjo(document, tmp_path / "ours.wsp", files=[file])
+    assert re.match(r"gate 'low': its lower edge on Er170Di, -10\.6.*FlowJo counts all events below it", note)
+    notes = gate.write_flowjo(document, tmp_path / "ours.wsp", files=["elsewhere.fcs"])
+    assert notes[0].startswith("elsewhere.fcs is not there: FlowJo computes nothing")
+
+
+def test_time_on_a_scale_is_written_as_seconds(tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {"$TIMESTEP": "0.001"})
+    axis = Dimension("Time", transformation="arcsinh")
+    scales = {"arcsinh": gate.Asinh.of_cofactor(5)}
+    document = GatingDocument([interval("kept", axis, low=8.0, high=10.0)], transformations=scales)
+    before = int(np.count_nonzero(document.evaluate_fcs(file)["kept"]))
+    gate.write_flowjo(document, tmp_path / "ours.wsp", files=[file])
+    assert kept(tmp_path / "ours.wsp", file) == before > 0
+    corners = ((8.0, 0.0), (10.0, 0.0), (9.0, 2.0))
+    outline = gate.Polygon(id="p", dimensions=(axis, Dimension("Er170Di")), vertices=corners)
+    with pytest.raises(GateError, match="no axis of seconds"):
+        gate.write_flowjo(
+            GatingDocument([outline], transformations=scales), tmp_path / "no.wsp", files=[file]
+        )
 
 
 @pytest.mark.parametrize(

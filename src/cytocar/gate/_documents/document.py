@@ -17,7 +17,7 @@ from cytocar.gate._documents.evaluate import gate_masks
 from cytocar.gate._documents.hierarchy import DocumentPopulation, find_population, hierarchy
 from cytocar.gate._documents.references import in_order, require_references, require_unique_ids
 from cytocar.gate._documents.values import Columns
-from cytocar.gate._shapes.flowjo_scales import OWN_SCALES
+from cytocar.gate._shapes.flowjo_scales import OWN_SCALES, RunSeconds
 from cytocar.gate._shapes.shapes import Dimension, Gate, Quadrants
 from cytocar.gate._shapes.spillover import SpectrumMatrix, parse_spillover
 from cytocar.gate._shapes.transforms import Ratio, Transformation
@@ -321,7 +321,26 @@ class GatingDocument:
             (header.keywords[key] for key in ("$SPILLOVER", "SPILL", "SPILLOVER") if key in header.keywords),
             None,
         )
-        return self.evaluate(events, [channel.pnn for channel in header.channels], spillover=spill, file=name)
+        names = [channel.pnn for channel in header.channels]
+        return self._timed(names, events).evaluate(events, names, spillover=spill, file=name)
+
+    def _timed(self, channels: Sequence[str], events: NDArray[Any]) -> GatingDocument:
+        """Return these gates with seconds that depend on the last tick of a file as they are for these events."""
+        waiting = {
+            name: scale for name, scale in self.transformations.items() if isinstance(scale, RunSeconds)
+        }
+        column = next((n for n, name in enumerate(channels) if name.strip().casefold() == "time"), None)
+        if not waiting or column is None:
+            return self
+        ticks = events[:, column]
+        ticks = ticks[np.isfinite(ticks)]
+        # Of no events any tick will do.
+        last = float(ticks.max()) if ticks.size else 1.0 - np.sign(len(events))
+        timed = copy.copy(self)
+        timed.transformations = self.transformations | {
+            name: scale.in_file(max(last, 0.0)) for name, scale in waiting.items()
+        }
+        return timed
 
     def table(self, masks: Mapping[str, Mask]) -> pd.DataFrame:
         """Return how many events are in each population.

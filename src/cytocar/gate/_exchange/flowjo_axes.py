@@ -12,6 +12,7 @@ import numpy as np
 
 from cytocar._core.errors import CytocarError, GateError
 from cytocar.gate._documents.document import GatingDocument
+from cytocar.gate._exchange.flowjo_gates import is_time
 from cytocar.gate._exchange.flowjo_tree import refuse
 from cytocar.gate._exchange.gatingml_elements import attribute_text, number
 from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
@@ -136,6 +137,10 @@ class FlowJoAxes:
                 scale = self.scale(gate, axis)
                 spans.setdefault(name, []).extend(_extent(gate, position, scale))
                 drawn = None if scale is None or isinstance(scale, Linear | Log) else _as_drawn(scale)
+                if drawn is not None and is_time(name):
+                    # FlowJo has Time in seconds, and a curve of ticks is not one of seconds.
+                    _need_rectangle(gate)
+                    drawn = None
                 if not isinstance(gate, Rectangle):
                     needed.setdefault(name, {}).setdefault(drawn, gate)
                 elif drawn is not None:
@@ -152,7 +157,7 @@ class FlowJoAxes:
             low, high = min([0.0, *values]), max([1.0, *values])
             # FlowJo counts all below an edge at the bottom of an axis, so none is put there.
             room = 0.05 * (high - low)
-            gain = self._seconds if name.strip().casefold() == "time" and chosen is None else 1.0
+            gain = self._seconds if is_time(name) and chosen is None else 1.0
             self._drawn[name] = Drawn(chosen, (low - room) * gain, (high + room) * gain, gain)
 
     def axes_xml(self) -> str:
@@ -183,6 +188,13 @@ class FlowJoAxes:
             f"name={attribute_text(name)}>\n"
             f"        <data-type:parameters>\n{parameters}        </data-type:parameters>\n{rows}"
             "      </transforms:spilloverMatrix>\n"
+        )
+
+
+def _need_rectangle(gate: Gate) -> None:
+    if not isinstance(gate, Rectangle):
+        refuse(
+            gate, "axis of seconds for an outline on Time that is not linear", fix="draw it on linear Time"
         )
 
 
@@ -256,7 +268,7 @@ def _seconds_in_a_tick(header: FcsHeader) -> float:
     if math.isfinite(step) and step > 0:
         return step
     begin, end = (time_of_day(header.keywords.get(key, "")) for key in ("$BTIM", "$ETIM"))
-    column = next((n for n, c in enumerate(header.channels) if c.pnn.casefold() == "time"), None)
+    column = next((n for n, c in enumerate(header.channels) if is_time(c.pnn)), None)
     if begin is None or end is None or column is None or header.missing_bytes:
         return 1.0
     last = max((float(block[:, column].max()) for _, block in blocks(header)), default=0.0)

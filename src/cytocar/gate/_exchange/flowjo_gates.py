@@ -13,7 +13,7 @@ import numpy as np
 from cytocar._core.errors import Problem, did_you_mean
 from cytocar.gate._documents.references import references
 from cytocar.gate._exchange.xml import Node
-from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog
+from cytocar.gate._shapes.flowjo_scales import Biex, FlowJoLog, RunSeconds
 from cytocar.gate._shapes.shapes import (
     FROM_FILE,
     UNCOMPENSATED,
@@ -83,6 +83,8 @@ class Axis:
     gain
         What FlowJo multiplies the values of the file by on a linear axis, such as seconds in a tick of Time; None where
         it is not stated.
+    curved
+        Whether it is Time on an axis that is not linear: only rectangles can be read on it.
     """
 
     scale: Scale | None = None
@@ -90,13 +92,17 @@ class Axis:
     high: float = 0.0
     unknown: Node | None = None
     gain: float | None = None
+    curved: bool = False
 
     def opens(self, edge: float, channel: str) -> bool:
         """Return whether FlowJo counts all events below a lower edge of a rectangle, since it is at the bottom.
 
-        FlowJo 10.10.2 opens an edge at or below the beginning of a linear axis, and on the axis that it gives Time and
-        scattered light by itself (0 to 262,144) one up to 20.125; as measured by the author of openflo 2.8.0.
+        FlowJo 10.10.2 opens an edge at or below the beginning of a linear or biexponential axis, and on the axis that
+        it gives Time and scattered light by itself (0 to 262,144) one up to 20.125; as measured by the author of
+        openflo 2.8.0. On the usual biexponential axis that is between -2,000 and -1,000; its table begins at -1,636.
         """
+        if isinstance(self.scale, Biex):
+            return edge <= float(self.scale.inverse([0.0])[0])
         if self.scale is not None or self.high <= self.low:
             return False
         usual = self.low == 0 and self.high == _USUAL_TOP and self.gain in (None, 1.0)
@@ -174,6 +180,8 @@ class GateReader:
         ``$PnN`` of the file, as far as the workspace says; FlowJo writes ``_`` for a slash.
     timestep
         Seconds in a unit of time by ``$TIMESTEP``, 0 where it is not stated.
+    took
+        Seconds from ``$BTIM`` to ``$ETIM``, 0 where these are not stated.
     """
 
     def __init__(
@@ -183,9 +191,10 @@ class GateReader:
         compensation: Compensation | None,
         channels: tuple[str, ...],
         timestep: float,
+        took: float = 0.0,
     ) -> None:
         self._names, self._axes, self._compensation = names, axes, compensation
-        self._channels, self._timestep = channels, timestep
+        self._channels, self._timestep, self._took = channels, timestep, took
         self._gates: dict[Path, tuple[Gate, ...]] = {}
         self._helpers: set[Path] = set()
         self._seen: set[Path] = set()
@@ -270,31 +279,39 @@ class GateReader:
                 dimensions.append((axis, name, Dimension(name, matrix), 1.0))
                 continue
             channel = self._channel(name)
-            dimensions.append((axis, name, Dimension(channel), self._unit(axis, name, channel)))
+            if not is_time(channel):
+                gain = self._axis(name, Dimension(channel)).gain
+                dimensions.append((axis, name, Dimension(channel), 1.0 / gain if gain else 1.0))
+                continue
+            unit = self._unit_of_time(axis, name)
+            plain = Dimension(channel)
+            if unit is None:
+                plain = dataclasses.replace(
+                    plain, transformation=self._names.scale(RunSeconds(took=self._took))
+                )
+            dimensions.append((axis, name, plain, 1.0 if unit is None else unit))
         if not dimensions:
             node.fail("it has no <dimension>", fix="expected one for each axis")
         return dimensions
 
-    def _unit(self, axis: Node, name: str, channel: str) -> float:
-        """Return what a unit of a linear axis is worth in the file.
+    def _unit_of_time(self, axis: Node, name: str) -> float | None:
+        """Return the ticks in a second of Time, None where only the last tick of the file tells.
 
-        A linear axis is in values of the file times its gain, which for Time makes seconds of ticks. Without a gain
-        Time is in seconds by ``$TIMESTEP``; without that the seconds of a tick are not known.
+        FlowJo has Time in seconds, and states those of a tick as the gain of its axis. A gain of 1 is what other
+        programs write who leave the seconds to ``$TIMESTEP``, as FlowJo 10.10.2 does; without it the ticks are meant.
         """
-        drawn = self._axis(name, Dimension(channel))
-        if drawn.scale is not None:
-            return 1.0
-        if drawn.gain is not None:
-            return 1.0 / drawn.gain
-        if channel.strip().casefold() != "time":
-            return 1.0
+        gain = self._axis(name, Dimension(self._channel(name))).gain
+        if gain is not None and (gain != 1.0 or self._timestep == 0):
+            return 1.0 / gain
         if self._timestep > 0:
             return 1.0 / self._timestep
+        if self._took > 0:
+            return None
         bounded = any(side in axis.attributes for side in ("min", "max"))
         if bounded or axis.attributes.keys() <= {"name"}:
             axis.fail(
                 f"channel {name!r} is in seconds in FlowJo, and the workspace has neither a gain of its axis nor "
-                "$TIMESTEP: the ticks of the file cannot be determined",
+                "$TIMESTEP, nor $BTIM and $ETIM: the ticks of the file cannot be determined",
                 fix="open the workspace in FlowJo 10.6 or later and save it, or leave the gate on Time out",
             )
         return 1.0
@@ -334,6 +351,9 @@ class GateReader:
         axis = self._axis(name, dimension)
         if axis.scale is None:
             return dimension, axis
+        if is_time(dimension.channel):
+            # An axis of seconds and the ticks of the file are not the same curve; for a rectangle none is needed.
+            return dimension, Axis(curved=True)
         return dataclasses.replace(dimension, transformation=self._names.scale(axis.scale)), axis
 
     def _rectangle(self, node: Node, common: dict[str, Any]) -> Gate:
@@ -361,6 +381,11 @@ class GateReader:
                     f"the scale {drawn.unknown.name!r} of channel {name!r} (line {drawn.unknown.line}) is not "
                     "published",
                     fix="set the axis to ArcSinh, Logicle, Biex, Log or Linear in FlowJo and save",
+                )
+            if drawn.curved:
+                node.fail(
+                    f"channel {name!r} is drawn on an axis that is not linear",
+                    fix="set the axis of Time to Linear in FlowJo and save",
                 )
             axes.append((dimension, drawn, unit))
         if len(axes) != 2:
@@ -446,6 +471,11 @@ class GateReader:
                 fix=did_you_mean(name, ["/".join(other) for other in self._gates]),
             )
         return fits[0]
+
+
+def is_time(channel: str) -> bool:
+    """Return whether FlowJo has a channel in seconds."""
+    return channel.strip().casefold() == "time"
 
 
 def _helped(gate: Gate, help_of: Mapping[str, Gate]) -> list[Gate]:

@@ -41,9 +41,10 @@ def read_flowjo(
     A gate that the samples share, or that is a template of their group, is a gate of all files; where a sample has
     its own, or draws it on axes of its own, it has a version for that file. An ellipse stays an ellipse, and a polygon
     ends where it ends: events beyond the ends of the axes are not drawn to them. A linear axis is in values of the
-    file times its gain (Time in seconds); without a gain Time is turned into ticks by ``$TIMESTEP``. A lower edge of a
-    rectangle at the bottom of a linear axis is open, as FlowJo counts all events below it. A document type in the file
-    is refused, and nothing outside the file is read.
+    file times its gain (Time in seconds); without a gain Time is turned into ticks by ``$TIMESTEP``, else, when an FCS
+    file is gated, by the time from ``$BTIM`` to ``$ETIM`` over its last tick. A lower edge of a rectangle at the bottom
+    of a linear or biexponential axis is open, as FlowJo counts all events below it. A document type in the file is
+    refused, and nothing outside the file is read.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def read_flowjo(
     >>> gates = [threshold_gate("T cells", Dimension("Yb170Di", transformation="asinh"), 1.5)]
     >>> document = GatingDocument(gates, transformations={"asinh": Asinh.of_cofactor(5)})
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "gates.wsp"
-    >>> write_flowjo(document, path, files=["a.fcs"])
+    >>> notes = write_flowjo(document, path, files=["a.fcs"])
     >>> print(read_flowjo(path))
     T cells
     """
@@ -180,7 +181,8 @@ class _Sample:
             timestep = float(values.get("$TIMESTEP", "0"))
         except ValueError:
             timestep = 0.0
-        return GateReader(names, axes, self._compensation(channels), channels, timestep)
+        timestep = timestep if math.isfinite(timestep) and timestep > 0 else 0.0
+        return GateReader(names, axes, self._compensation(channels), channels, timestep, _seconds(values))
 
     def _compensation(self, channels: Sequence[str]) -> Compensation | None:
         own = self.node.all("spilloverMatrix")
@@ -194,6 +196,14 @@ class _Sample:
             )
             return Compensation(None, "", "Comp", "", problem=problem)
         return _compensation(nodes[0], channels)
+
+
+def _seconds(keywords: Mapping[str, str]) -> float:
+    """Return the seconds from ``$BTIM`` to ``$ETIM``, over midnight too; 0 where they are not stated."""
+    from cytocar.io._fcs.clock import time_of_day
+
+    begin, end = (time_of_day(keywords.get(key, "")) for key in ("$BTIM", "$ETIM"))
+    return 0.0 if begin is None or end is None else (end - begin) % 86_400
 
 
 def _channels(keywords: Mapping[str, str]) -> tuple[str, ...]:

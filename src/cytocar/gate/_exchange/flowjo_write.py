@@ -19,6 +19,7 @@ from cytocar.gate._exchange.flowjo_axes import FlowJoAxes, file_header
 from cytocar.gate._exchange.flowjo_gates import DISPLAY, HELPER
 from cytocar.gate._exchange.flowjo_tree import FlowJoNode, refuse, tree_of
 from cytocar.gate._exchange.gatingml_elements import SPACE, attribute_text, number
+from cytocar.gate._shapes.flowjo_scales import FlowJoLog
 from cytocar.gate._shapes.shapes import Dimension, Ellipsoid, Gate, Polygon, Rectangle
 from cytocar.gate._shapes.transforms import Log
 
@@ -37,7 +38,7 @@ def write_flowjo(
     path: StrPath,
     *,
     files: Files | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write gates as a FlowJo 10 workspace (.wsp): a sample for each file, with its tree of populations.
 
     Corners are values of channels, as FlowJo stores them, and axes ArcSinh with the cofactor of each channel, drawn up
@@ -57,6 +58,11 @@ def write_flowjo(
         read, so that channels are called as in the file. None takes the files that a document has versions for, and
         for data the file names that they were read from.
 
+    Returns
+    -------
+    What FlowJo does otherwise than the gates say, one text for each: lower edges at the bottom of an axis, below which
+    it counts all events, and files that are not there, of which it computes nothing. Empty where there is nothing.
+
     Raises
     ------
     GateError
@@ -70,9 +76,11 @@ def write_flowjo(
     >>> from cytocar.gate import Dimension, GatingDocument, interval
     >>> document = GatingDocument([interval("T cells", Dimension("Yb170Di"), low=7.5)])
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "gates.wsp"
-    >>> write_flowjo(document, path, files=["a.fcs", "b.fcs"])
+    >>> notes = write_flowjo(document, path, files=["a.fcs", "b.fcs"])
     >>> path.read_text(encoding="utf-8").count("<SampleNode")
     2
+    >>> notes[0]
+    'a.fcs is not there: FlowJo computes nothing of a sample without the keywords of its file'
     """
     if isinstance(adata, GatingDocument):
         document = adata
@@ -83,7 +91,9 @@ def write_flowjo(
         several = list(adata) if isinstance(adata, Sequence) else [adata]
         document = applied_document(several)
         samples = _samples_of_data(file_names(several), files)
-    write_text(path, workspace_text(document, samples))
+    text, notes = workspace_text(document, samples)
+    write_text(path, text)
+    return notes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +133,8 @@ def _samples_of_data(file_names: Mapping[str, str], files: Files | None) -> list
     return [FlowJoSample(sample, os.fspath(files[sample])) for sample in file_names]
 
 
-def workspace_text(document: GatingDocument, samples: Sequence[FlowJoSample]) -> str:
-    """Return a document as the text of a workspace for these files."""
+def workspace_text(document: GatingDocument, samples: Sequence[FlowJoSample]) -> tuple[str, tuple[str, ...]]:
+    """Return a document as the text of a workspace for these files, and what FlowJo does otherwise than it says."""
     # A template is what a file gets that has no versions of its own.
     shared = not any(gate.file for gate in document.gates.values())
     writers = [
@@ -141,7 +151,7 @@ def workspace_text(document: GatingDocument, samples: Sequence[FlowJoSample]) ->
         f"{gates}    </GroupNode>\n"
         for name, gates in (("All Samples", ""), (GROUP, template))
     )
-    return (
+    text = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<Workspace version="20.0" flowJoVersion="10.8.1" curGroup="All Samples" '
         f'xmlns:gating="{SPACE}/gating" xmlns:transforms="{SPACE}/transformations" '
@@ -149,6 +159,7 @@ def workspace_text(document: GatingDocument, samples: Sequence[FlowJoSample]) ->
         f"  <Matrices/>\n  <Groups>\n{groups}  </Groups>\n"
         f"  <SampleList>\n{''.join(bodies)}  </SampleList>\n</Workspace>\n"
     )
+    return text, tuple(dict.fromkeys(note for writer in writers for note in writer.notes()))
 
 
 class _SampleWriter:
@@ -159,6 +170,7 @@ class _SampleWriter:
         self._keywords, channels, seconds = file_header(sample.file)
         self._axes = FlowJoAxes(document, self._keywords, channels, seconds)
         self._count = 0
+        self._opened: list[str] = []
         self._events, self._counts = _counts_of(document, sample)
 
     def xml(self) -> str:
@@ -182,6 +194,30 @@ class _SampleWriter:
             f'      <SampleNode name={attribute_text(name)} annotation="" owningGroup="" {identity}>\n'
             f"        <Subpopulations>\n{populations}        </Subpopulations>\n      </SampleNode>\n    </Sample>\n"
         )
+
+    def notes(self) -> list[str]:
+        """Return what FlowJo does otherwise than the gates say."""
+        missing = [] if self._keywords else [FilePath(self._sample.file).name]
+        return [
+            *(
+                f"{name} is not there: FlowJo computes nothing of a sample without the keywords of its file"
+                for name in missing
+            ),
+            *self._opened,
+        ]
+
+    def _note_bottom(self, gate: Gate, name: str, edge: float | None) -> None:
+        """Note a lower edge, a value of the channel, that is at or below the bottom of its axis."""
+        scale = self._axes[name].scale
+        # A logarithm of FlowJo counts what is below its axis as being at its bottom anyway.
+        if edge is None or scale is None or isinstance(scale, FlowJoLog):
+            return
+        bottom = float(scale.inverse([0.0])[0])
+        if edge <= bottom:
+            self._opened.append(
+                f"gate {gate.title!r}: its lower edge on {name}, {edge:g}, is at or below the bottom of the axis "
+                f"({bottom:g}), and FlowJo counts all events below it"
+            )
 
     def template(self) -> str:
         """Return the gates that hold for files without versions of their own."""
@@ -243,6 +279,7 @@ class _SampleWriter:
             if bounds[0] is None and isinstance(self._axes.scale(gate, axis), Log):
                 # The logarithm of Gating-ML has no place for values below 0.
                 bounds = (0.0, bounds[1])
+            self._note_bottom(gate, name, bounds[0])
             text = "".join(
                 f' gating:{side}="{number(value)}"'
                 for side, value in zip(("min", "max"), bounds, strict=True)
@@ -253,14 +290,18 @@ class _SampleWriter:
     def _polygon(self, gate: Polygon, names: Sequence[str]) -> Iterator[str]:
         yield from (_dimension(name) for name in names)
         scales = [self._axes.scale_of_outline(gate, axis) for axis in gate.dimensions]
+        corners = []
         for vertex in gate.vertices:
             values = [
                 value if scale is None else float(scale.inverse([value])[0])
                 for scale, value in zip(scales, vertex, strict=True)
             ]
-            yield _vertex(
+            corners.append(
                 [self._shown(name, value) or 0.0 for name, value in zip(names, values, strict=True)]
             )
+        for name, ends in zip(names, zip(*corners, strict=True), strict=True):
+            self._note_bottom(gate, name, min(ends))
+        yield from (_vertex(corner) for corner in corners)
 
     def _ellipse(self, gate: Ellipsoid, names: Sequence[str]) -> Iterator[str]:
         """Yield axes, foci and edge, the points in positions of the drawing."""

@@ -1,14 +1,15 @@
-"""Scales of FlowJo that Gating-ML does not have: a biexponential table, and a logarithm that stops at an offset."""
+"""Scales of FlowJo that Gating-ML does not have: a biexponential table, a logarithm with an offset, seconds of Time."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from cytocar._core.errors import GateError
 from cytocar.gate._shapes.transforms import LN10, MOST_DECADES, Scale, root_between_0_and
 
 if TYPE_CHECKING:
@@ -104,6 +105,55 @@ class Biex(Scale):
         return np.asarray(np.interp(positions, position, channel), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class RunSeconds(Scale):
+    """Seconds of Time where a file states how long it was recorded, and not how long a tick is.
+
+    FlowJo takes the time from ``$BTIM`` to ``$ETIM`` over the last tick. The last tick is known when the file is read
+    (`in_file`); until then a value has no position.
+
+    Parameters
+    ----------
+    took
+        Seconds from the first event to the last, above 0.
+    last
+        The last tick; 0 where it is not known.
+
+    Examples
+    --------
+    >>> RunSeconds(took=60.0).in_file(120_000.0).apply([2_000.0]).tolist()
+    [1.0]
+    """
+
+    took: float = 1.0
+    last: float = 0.0
+    xml_name: ClassVar[str] = "run-seconds"
+    everywhere: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self._check()
+        self._need(self.took > 0 and self.last >= 0, "TOOK > 0 and LAST >= 0")
+
+    def in_file(self, last: float) -> RunSeconds:
+        """Return the scale for a file with this last tick."""
+        return replace(self, last=last)
+
+    def _tick(self) -> float:
+        if self.last > 0:
+            return self.took / self.last
+        raise GateError(
+            "a gate on Time is in seconds, and how long a tick is can be determined from the whole file only "
+            "($BTIM to $ETIM over its last tick)",
+            fix="gate the FCS file itself ('cytocar gate'), or open the workspace in FlowJo 10.6 or later and save it",
+        )
+
+    def _apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return values * self._tick()
+
+    def _inverse(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        return positions / self._tick()
+
+
 @lru_cache(maxsize=256)
 def _table(
     top: float, pos: float, neg: float, width: float
@@ -131,4 +181,4 @@ def _table(
     return channel, np.arange(_POSITIONS + 1) / _POSITIONS
 
 
-OWN_SCALES: dict[str, type[Scale]] = {kind.xml_name: kind for kind in (Biex, FlowJoLog)}
+OWN_SCALES: dict[str, type[Scale]] = {kind.xml_name: kind for kind in (Biex, FlowJoLog, RunSeconds)}
