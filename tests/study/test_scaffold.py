@@ -345,3 +345,28 @@ def test_files_of_one_day_and_files_that_do_not_say_have_no_batch(tmp_path: Path
     write_file(tmp_path / "fcs" / "P1_5yr.fcs", *LEGEND2)
     init(tmp_path / "fcs", tmp_path / "unknown")
     assert "batch" not in sheet(tmp_path / "unknown")[0]
+
+
+def test_a_sample_from_before_the_infusion_is_a_control_and_no_time_of_its_patient(tmp_path: Path) -> None:
+    for name in ("P1_pre", "P1_D28", "P1_6mo"):
+        write_file(tmp_path / "fcs" / f"{name}.fcs", *LEGEND2)
+    notes = init(tmp_path / "fcs", tmp_path / "study")
+    assert "samples.csv: role negative_control of pre, from 'pre' in the file names" in notes
+    rows = {
+        row["timepoint"]: (row["patient_id"], row["months"], row["role"]) for row in sheet(tmp_path / "study")
+    }
+    assert rows == {
+        "pre": ("P1", "", "negative_control"), "D28": ("P1", "0.92", "patient"), "6mo": ("P1", "6", "patient"),
+    }  # fmt: skip
+    assert "from before the infusion pre" in (tmp_path / "study" / "gating.yaml").read_text()
+
+
+def test_patients_and_batches_are_guessed_from_folders_and_said(tmp_path: Path) -> None:
+    for folder, name in (("Patient 1/run 1", "early_2mo"), ("Patient 2/run 2", "late_1yr")):
+        write_file(tmp_path / "fcs" / folder / f"{name}.fcs", *LEGEND2)
+    notes = init(tmp_path / "fcs", tmp_path / "study")
+    assert [(row["patient_id"], row["batch"]) for row in sheet(tmp_path / "study")] == [
+        ("Patient1", "run 1"), ("Patient2", "run 2"),
+    ]  # fmt: skip
+    told = "patient_id, batch from the folders; timepoint, months from the file names"
+    assert f"samples.csv: check what was guessed: {told}" in notes

@@ -36,7 +36,11 @@ class GuessedSheet:
             keys.SAMPLE: [guess.sample_id for guess in self.guesses],
             keys.PATIENT: [guess.patient_id for guess in self.guesses],
             keys.TIMEPOINT: [guess.timepoint for guess in self.guesses],
-            keys.MONTHS: ["" if guess.months is None else f"{guess.months:g}" for guess in self.guesses],
+            keys.MONTHS: [
+                # A control is not a sample of the course of a patient.
+                "" if guess.months is None or role == CONTROL_ROLE else f"{guess.months:g}"
+                for guess, role in zip(self.guesses, self.roles, strict=True)
+            ],
             keys.ROLE: self.roles,
         }
         if any(guess.group for guess in self.guesses):
