@@ -218,3 +218,50 @@ def test_workspaces_of_flowkit_are_read(flowkit, folder, tmp_path) -> None:
     for node, mask in own.items():
         np.testing.assert_array_equal(flow[node], mask)
         assert 100 < mask.sum() < 2900
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory) -> Path:
+    """Return a file with a $TIMESTEP: Time goes up to 30 seconds."""
+    file = tmp_path_factory.mktemp("timed") / "t.fcs"
+    values = np.random.default_rng(3).lognormal(3.0, 1.6, (3000, 5)).astype(np.float32)
+    values[:, 0] = np.arange(3000)
+    write_events(file, values, [(channel, "") for channel in CHANNELS], {"$TIMESTEP": "0.01"})
+    return file
+
+
+@pytest.mark.parametrize("kind", ["range", "polygon"])
+def test_flowkit_counts_the_same_seconds(flowkit, timed, tmp_path, kind) -> None:
+    time, er = Dimension("Time"), Dimension("Er170Di", transformation="arcsinh")
+    shape = {
+        "range": interval("some", time, low=500.0, high=1700.0),
+        "polygon": Polygon(
+            id="some", dimensions=(time, er), vertices=((100.0, 0.0), (2500.0, 0.0), (1500.0, 4.0))
+        ),
+    }[kind]
+    document = GatingDocument([shape], transformations={"arcsinh": Asinh.of_cofactor(5)})
+    path = tmp_path / "ours.wsp"
+    gate.write_flowjo(document, path, files=[timed])
+    flow, _ = seen_by_flowkit(flowkit, path, timed)
+    own, read = (seen_by_cytocar(one, timed) for one in (document, gate.read_flowjo(path)))
+    np.testing.assert_array_equal(read["some",], own["some",])
+    np.testing.assert_array_equal(flow["some",], own["some",])
+    assert 500 < own["some",].sum() < 2500
+
+
+def test_seconds_that_flowkit_writes_are_read(flowkit, timed, tmp_path) -> None:
+    kit = flowkit
+    strategy = kit.GatingStrategy()
+    strategy.add_transform("Time", kit.transforms.LinearTransform(param_t=100.0, param_a=0.0))
+    axis = kit.Dimension("Time", transformation_ref="Time", range_min=0.05, range_max=0.17)
+    strategy.add_gate(kit.gates.RectangleGate("some", [axis]), ("root",))
+    path = tmp_path / "theirs.wsp"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sample = kit.Sample(timed, sample_id=timed.name, use_flowjo_labels=True)
+        with open(path, "wb") as stream:
+            kit.Session(strategy, [sample]).export_wsp(stream, "theirs")
+    flow, _ = seen_by_flowkit(kit, path, timed)
+    own = seen_by_cytocar(gate.read_flowjo(path), timed)
+    np.testing.assert_array_equal(flow["some",], own["some",])
+    assert own["some",].sum() == 1200

@@ -68,6 +68,19 @@ def test_another_linear_axis_has_its_gain_too(tmp_path: Path):
     assert kept(ws, file) == 300  # counts 10 to 19 of 0 to 99
 
 
+def test_a_compensated_linear_axis_has_its_gain_too(tmp_path: Path):
+    file = fcs(tmp_path / "a.fcs", {})
+    axis = 'transforms:minRange="-10" transforms:maxRange="1000" gain="4"'
+    ws = workspace(tmp_path / "a.wsp", 40, 80, axis=axis, channel="Comp-Er170Di")
+    matrix = """<transforms:spilloverMatrix prefix="Comp-" suffix="" name="m"><data-type:parameters>
+<data-type:parameter data-type:name="Er170Di"/></data-type:parameters>
+<transforms:spillover data-type:parameter="Er170Di">
+<transforms:coefficient data-type:parameter="Er170Di" transforms:value="1"/></transforms:spillover>
+</transforms:spilloverMatrix><Transformations>"""
+    ws.write_text(ws.read_text(encoding="utf-8").replace("<Transformations>", matrix), encoding="utf-8")
+    assert kept(ws, file) == 300
+
+
 def test_without_a_gain_time_is_by_timestep(tmp_path: Path):
     file = fcs(tmp_path / "a.fcs", {"$TIMESTEP": "0.001"})
     axis = 'transforms:minRange="-1" transforms:maxRange="300"'

@@ -276,12 +276,12 @@ class GateReader:
             bare = self._compensated(axis, name)
             if bare and self._compensation and self._compensation.matrix is not None:
                 matrix = self._names.matrix(self._compensation.matrix, self._compensation.name)
-                dimensions.append((axis, name, Dimension(name, matrix), 1.0))
+                plain = Dimension(name, matrix)
+                dimensions.append((axis, name, plain, self._unit(name, plain)))
                 continue
             channel = self._channel(name)
             if not is_time(channel):
-                gain = self._axis(name, Dimension(channel)).gain
-                dimensions.append((axis, name, Dimension(channel), 1.0 / gain if gain else 1.0))
+                dimensions.append((axis, name, Dimension(channel), self._unit(name, Dimension(channel))))
                 continue
             unit = self._unit_of_time(axis, name)
             plain = Dimension(channel)
@@ -293,6 +293,10 @@ class GateReader:
         if not dimensions:
             node.fail("it has no <dimension>", fix="expected one for each axis")
         return dimensions
+
+    def _unit(self, name: str, dimension: Dimension) -> float:
+        """Return the values of the file in a unit of a linear axis, which is in values times its gain."""
+        return 1.0 / (self._axis(name, dimension).gain or 1.0)
 
     def _unit_of_time(self, axis: Node, name: str) -> float | None:
         """Return the ticks in a second of Time, None where only the last tick of the file tells.
