@@ -79,10 +79,8 @@ class PopulationWords:
 
     def title(self, compartment: str) -> str:
         """Return what a compartment is called at the head of a panel."""
-        called = {keys.CAR: self.car, keys.HOST: self.host, keys.CELLS: "all cells"}.get(
-            compartment, compartment
-        )
-        return called[:1].upper() + called[1:]
+        called = {keys.CAR: self.car, keys.HOST: self.host, keys.CELLS: "all cells"}.get(compartment)
+        return compartment if called is None else called[:1].upper() + called[1:]
 
 
 _DEFAULT: Final = PopulationWords()
