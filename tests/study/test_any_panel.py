@@ -123,6 +123,7 @@ def test_without_cd45_and_cd4_shares_are_of_cells_and_there_are_no_subsets(
     assert "% of cells" in page
     assert "CD45+" not in page
     assert "not known (not known" not in page
+    assert "ubsets" not in page.split('id="record"')[0]
 
 
 def test_subsets_by_other_markers_are_counted_compared_and_said(simulated: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _draw(run: FinishedRun, figure: FigureOfRun, folder: Path) -> _Drawn:
     images = [(stem, _image(folder / f"{stem}.png")) for stem in stems[:PAGES_SHOWN]]
     return _Drawn(
         figure.stem,
-        words().say(figure.title),
+        figure.title_for(run),
         figure.caption_for(run),
         images[0][1],
         tuple(images[1:]),

@@ -155,17 +155,24 @@ def _comparisons(run: FinishedRun) -> Any:
     return pl.compare(table[table["unit"] == "cell"])
 
 
+def _violins_caption(run: FinishedRun) -> str:
+    by = "subset and timepoint" if has("subsets")(run) else "timepoint"
+    return f"{words().car_cells} by {by}; n above each violin, points where there are few cells."
+
+
 FIGURES: tuple[FigureOfRun, ...] = (
     FigureOfRun(
         "violins_subsets",
-        "Markers of the subsets over time",
-        "CAR-T cells by subset and timepoint; n above each violin, points where there are few cells.",
+        lambda run: "Markers of the subsets over time" if has("subsets")(run) else "Markers over time",
+        _violins_caption,
         _has_car_cells,
         _violins_subsets,
     ),
     FigureOfRun(
         "violins_supplement",
-        "More markers of the subsets over time",
+        lambda run: (
+            "More markers of the subsets over time" if has("subsets")(run) else "More markers over time"
+        ),
         "As above, for the markers of the publication's supplement.",
         _has_car_cells,
         _violins_supplement,

@@ -20,7 +20,7 @@ class FigureOfRun:
     """
 
     stem: str
-    title: str
+    title: str | Callable[[FinishedRun], str]
     caption: str | Callable[[FinishedRun], str]
     possible: Callable[[FinishedRun], bool]
     draw: Callable[..., Any]
@@ -33,6 +33,10 @@ class FigureOfRun:
         if self.pages is None:
             return [self.draw(run)]
         return [self.draw(run, page) for page in range(1, self.pages(run) + 1)]
+
+    def title_for(self, run: FinishedRun) -> str:
+        """Return the title."""
+        return words().say(self.title) if isinstance(self.title, str) else self.title(run)
 
     def caption_for(self, run: FinishedRun) -> str:
         """Return the caption."""
