@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cytocar.io import inspect_file, read_fcs
@@ -99,3 +100,38 @@ def test_no_real_file_is_doubted(test_data: Path) -> None:
             header = read_header(path, data_set=number)
             assert value_doubts(header) == [], (path.name, number)
             assert not any("misread" in told for told in header.tolerances), path.name
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_transformed_values_are_recognised_with_a_channel_left_as_it_was(tmp_path: Path, left: int) -> None:
+    events = np.column_stack([TIME, np.arcsinh(COUNTS / 5)])
+    if left:
+        events[:, 1] = COUNTS[:, 0]
+    write_events(tmp_path / "a.fcs", events, [(name, "") for name in NAMES.values()])
+    said = "5 of 6 mass channels do not go above 15" if left else "no mass channel goes above"
+    assert said in read_fcs(tmp_path / "a.fcs").uns["cytocar"]["steps"]
+    assert any(said in oddity for oddity in inspect_file(tmp_path / "a.fcs").oddities)
+
+
+def test_no_real_counts_look_transformed(test_data: Path) -> None:
+    for folder in ("cart", "cohort", "helios_beads", "cytonorm", "debarcode"):
+        for path in sorted((test_data / folder).glob("*.fcs"))[:4]:
+            assert "look transformed" not in read_fcs(path).uns["cytocar"]["steps"], path.name
+
+
+def test_a_deep_check_notes_what_the_values_tell(tmp_path: Path) -> None:
+    from cytocar.study._check.deep import deep_problems
+
+    channels = [(name, "") for name in NAMES.values()]
+    write_events(tmp_path / "huge.fcs", np.column_stack([TIME, COUNTS * np.float32(1e9)]), channels)
+    write_events(tmp_path / "low.fcs", np.column_stack([TIME, np.arcsinh(COUNTS / 5)]), channels)
+    write_events(tmp_path / "plain.fcs", np.column_stack([TIME, COUNTS]), channels)
+    paths = sorted(tmp_path.glob("*.fcs"))
+    notes: list[str] = []
+    _, problems = deep_problems(pd.DataFrame({"path": paths, "sample_id": ["a", "b", "c"]}), notes)
+    assert problems == []
+    assert [note.split(" in ")[0] for note in notes] == [
+        "huge.fcs: the file may be misread: 100% of the values above 1e+06",
+        notes[1],
+    ]
+    assert notes[1].startswith("low.fcs: no mass channel goes above")

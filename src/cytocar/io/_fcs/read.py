@@ -35,6 +35,9 @@ _ENGINES: Final = ("cytocar", "flowio")
 
 # Dual counts of a panel reach hundreds; arcsinh(x/5) of the largest that an instrument gives is 10 to 13.
 _LARGEST_TRANSFORMED: Final = 15.0
+TRANSFORMED: Final = "look transformed"
+"""Words of the note on values that are no counts any more."""
+_SHARE_TRANSFORMED: Final = 0.8
 _EVENTS_TO_JUDGE: Final = 200
 _CHANNELS_TO_JUDGE: Final = 5
 
@@ -126,9 +129,8 @@ def read_fcs(
     events = blocks(header) if engine == "cytocar" else flowio_blocks(header)
     x, obs_columns = _load(header, events, columns, [column for column, _ in others], notes)
     by_mass = (var[keys.COFACTOR] != _FLUORESCENCE_COFACTOR).any()
-    largest = float(np.fmax.reduce(x, axis=None)) if x.size and by_mass else 0.0
-    if looks_transformed(largest, n_events=len(x), n_channels=x.shape[1]):
-        notes.append(f"no mass channel goes above {largest:.2f}: the values look transformed already")
+    if by_mass and x.size and (said := looks_transformed(np.fmax.reduce(x, axis=0), n_events=len(x))):
+        notes.append(said)
     adata = _assemble(x, obs_columns, [name for _, name in others], var, sample_id, notes)
     _restore(adata, header)
     settings |= {keys.SAMPLE: sample_id, "events": header.n_events, "tolerances": notes}
@@ -137,18 +139,36 @@ def read_fcs(
     return adata
 
 
-def looks_transformed(largest: float, *, n_events: int, n_channels: int) -> bool:
-    """Whether the largest value of many mass channels is that of a logarithm, not of counts.
+def looks_transformed(highest: npt.NDArray[np.floating[Any]], *, n_events: int) -> str:
+    """Say where the values of mass channels are those of a logarithm or arcsinh, not counts; `""` where they are not.
+
+    Counts of DNA, CD45 and other antibodies reach hundreds: in real files, even of 35 events, at most 3 channels of 10
+    stay below 15, which no arcsinh of counts with a cofactor of 1 to 5 goes above. Where 8 of 10 stay below it, the
+    values are transformed, and the others (Time among them, or left as they were) are not.
 
     Parameters
     ----------
-    largest
-        Largest value of all mass channels.
-    n_events, n_channels
-        How many values it is the largest of; too few say nothing.
+    highest
+        Largest value of each mass channel.
+    n_events
+        How many values each is the largest of; too few say nothing.
+
+    Examples
+    --------
+    >>> looks_transformed(np.array([5.1, 6.2, 7.3, 4.4, 3.1]), n_events=500)
+    'no mass channel goes above 7.30: the values look transformed already'
     """
-    enough = n_events >= _EVENTS_TO_JUDGE and n_channels >= _CHANNELS_TO_JUDGE
-    return enough and 0 < largest < _LARGEST_TRANSFORMED
+    if n_events < _EVENTS_TO_JUDGE or len(highest) < _CHANNELS_TO_JUDGE:
+        return ""
+    largest, low = float(np.fmax.reduce(highest)), int(np.count_nonzero(highest < _LARGEST_TRANSFORMED))
+    if largest <= 0 or low < _SHARE_TRANSFORMED * len(highest):
+        return ""
+    if low == len(highest):
+        return f"no mass channel goes above {largest:.2f}: the values {TRANSFORMED} already"
+    return (
+        f"{low} of {len(highest)} mass channels do not go above {_LARGEST_TRANSFORMED:g}: their values {TRANSFORMED} "
+        "already"
+    )
 
 
 def _guessed(header: FcsHeader, notes: list[str]) -> tuple[pd.DataFrame, list[int], list[tuple[int, str]]]:

@@ -40,12 +40,14 @@ class DeepFile:
 def deep_problems(samples: pd.DataFrame, notes: list[str]) -> tuple[list[DeepFile], list[Problem]]:
     """Read every file whole, one after the other; find copies of one file, and values that FlowIO reads otherwise.
 
-    Values that no instrument gives are noted: the file may be misread.
+    Values that no instrument gives, and those that look transformed, are noted.
 
     Files whose header has problems are left out: these are reported from the header.
     """
     from cytocar.io._fcs.header import read_header
-    from cytocar.io._fcs.judge import value_doubts
+    from cytocar.io._fcs.inspect import inspect_file
+    from cytocar.io._fcs.offsets import DOUBT
+    from cytocar.io._fcs.read import TRANSFORMED
     from cytocar.io._fcs.second_opinion import second_opinion
 
     files: list[DeepFile] = []
@@ -55,7 +57,10 @@ def deep_problems(samples: pd.DataFrame, notes: list[str]) -> tuple[list[DeepFil
         try:
             header = read_header(path)
             opinion = second_opinion(header)
-            notes += [f"{Path(path).name}: {doubt}" for doubt in value_doubts(header)]
+            told = [note for note in inspect_file(path).oddities if note not in header.tolerances]
+            notes += [
+                f"{Path(path).name}: {note}" for note in told if note.startswith(DOUBT) or TRANSFORMED in note
+            ]
             files.append(DeepFile(sample, Path(path), header.n_events, sha256(path), str(opinion)))
         except (CytocarError, OSError):
             continue
