@@ -138,3 +138,20 @@ def test_a_channel_by_its_own_name_where_only_the_panel_knows_its_mass(tmp_path:
     path.write_text("channel,marker,metal,mass\nCD19-ch,CD19,Nd,142\n")
     match = Panel.read(path).match([("Time", ""), ("CD19-ch", "CD19")], where="a.fcs")
     assert list(match.columns) == [1]
+
+
+def test_a_channel_that_is_plainly_not_there_is_told_apart_from_contradictions() -> None:
+    panel = panel_of(("Yb171Di", "CD3"), ("Tm169Di", "VHH"), ("Nd143Di", "CD4"), ("Ir191Di", "DNA1"))
+    match = panel.match(
+        [("Nd144Di", "144Nd_VHH"), ("Yb171Di", "171Yb_CD3")], where="a.fcs", optional=panel.markers
+    )
+    assert match.unmeasured == (2, 3)
+    [problem] = match.problems
+    assert problem.what == "has no channel 'Tm169Di' (VHH)"
+    assert "column panel of samples.csv" in problem.fix
+
+
+def test_the_mass_of_another_row_is_no_sign_of_a_channel() -> None:
+    panel = panel_of(("In113Di", "CD66b"), ("Cd113Di", "CD8"))
+    match = panel.match([("Cd113Di", "113Cd_CD8")], where="a.fcs", optional=panel.markers)
+    assert (match.unmeasured, match.problems) == ((0,), [])

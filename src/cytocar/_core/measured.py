@@ -32,6 +32,17 @@ def not_measured(adata: AnnData) -> dict[str, list[str]]:
     return found
 
 
+def lacking(adata: AnnData) -> dict[str, list[str]]:
+    """Return each marker that samples with cells in `adata` do not have, with these samples."""
+    found = not_measured(adata)
+    there = set(adata.obs[keys.SAMPLE].astype(str)) if found and keys.SAMPLE in adata.obs else set(found)
+    samples: dict[str, list[str]] = {}
+    for sample, markers in found.items():
+        for marker in markers if sample in there else ():
+            samples.setdefault(marker, []).append(sample)
+    return samples
+
+
 def record_not_measured(adata: AnnData, missing: Mapping[str, Sequence[str]]) -> None:
     """Keep which markers samples lack; nothing is kept where none does."""
     lacking = {sample: list(markers) for sample, markers in missing.items() if markers}

@@ -177,6 +177,7 @@ _TABLES: Final = (
             *_sometimes(
                 _text("group", "Group of the patient."),
                 _text("batch", "Day or batch of the measurement."),
+                _text("panel", "Panel of the file, where it is not that of the study."),
             ),
             _text("file", "Name of the FCS file."),
             _text("sha256", "SHA-256 of the file."),
@@ -192,6 +193,21 @@ _TABLES: Final = (
         fixed_first=False,
     ),
     Schema("notes", "One row per remark of the run.", (_SAMPLE, _NOTE)),
+    Schema(
+        "left_out",
+        "One row per sample that was not run, because its file lacks what the gates, the clean-up or the beads need.",
+        (
+            _SAMPLE,
+            _text("file", "Name of the FCS file."),
+            _text(keys.ROLE, "`patient`, `negative_control` or `fmo`."),
+            _text("lacks", "What it lacks."),
+        ),
+    ),
+    Schema(
+        "not_measured",
+        "One row per sample and marker that its file does not have; other tables have no number of it there.",
+        (_SAMPLE, _MARKER),
+    ),
     Schema(
         "ledger",
         "One row per sample and population: where every event of every file went.",

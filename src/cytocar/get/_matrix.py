@@ -9,6 +9,7 @@ import numpy as np
 
 from cytocar._core import keys, provenance
 from cytocar._core.errors import ParameterError, StateError, did_you_mean
+from cytocar._core.measured import lacking
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -148,7 +149,8 @@ def markers(adata: AnnData, *, clustering: bool = True) -> list[str]:
     adata
         Events x channels, with ``var["used_for_clustering"]`` and ``var["role"]``.
     clustering
-        True: channels marked as used for clustering. False: every channel whose role is ``marker``.
+        True: channels marked as used for clustering, without those that samples in `adata` do not have. False: every
+        channel whose role is ``marker``.
 
     Returns
     -------
@@ -174,6 +176,8 @@ def markers(adata: AnnData, *, clustering: bool = True) -> list[str]:
         )
     values = adata.var[column].to_numpy()
     chosen = values.astype(bool) if clustering else values.astype(str) == "marker"
+    if clustering and (gaps := lacking(adata)):
+        chosen = chosen & ~adata.var_names.isin(list(gaps))
     if not chosen.any():
         raise ParameterError(
             f"no channel has {column} = {'1' if clustering else 'marker'}",

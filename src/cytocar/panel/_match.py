@@ -43,7 +43,7 @@ class PanelMatch:
         What was decided: matched by mass only, ``$PnS`` names another marker, a channel that need not be there is
         missing.
     unmeasured
-        Rows of antibodies that the file does not have and need not have.
+        Rows of `optional` that the file does not have: those of antibodies have no values there.
     """
 
     columns: NDArray[np.intp]
@@ -62,7 +62,8 @@ def match_channels(
 ) -> PanelMatch:
     """Find each wanted channel: by metal and mass first, then by mass alone if only one channel that is left has it.
 
-    Background and barcode channels, and the antibodies of `optional`, may be missing.
+    Background and barcode channels, and those of `optional`, may be missing. An antibody that the file measures in
+    another channel is not missing: panel and file contradict each other.
     """
     search = _Search(wanted, channels, where)
     for row in range(len(wanted)):
@@ -97,7 +98,7 @@ class _Search:
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self._ambiguous: set[int] = set()
-        self._same_mass: dict[int, list[str]] = {}
+        self._same_mass: dict[int, list[int]] = {}
 
     def by_isotope(self, row: int) -> None:
         """Find the channel that is the wanted one whatever else the file holds."""
@@ -132,7 +133,7 @@ class _Search:
                 "mass under the name of another element"
             )
         else:
-            self._same_mass[row] = names
+            self._same_mass[row] = same_mass
 
     def by_antigen(self, row: int) -> None:
         """Find a channel named by its antigen alone that the file has under another name of it."""
@@ -167,17 +168,29 @@ class _Search:
                 continue
             if want.role not in MASS_ROLES or want.role in _NOT_NEEDED:
                 without.append(want.channel)
-            elif want.role == "marker" and want.marker in optional and not self._same_mass.get(row):
+                continue
+            elsewhere = _elsewhere(want, self._channels)
+            others = [column for column in self._same_mass.get(row, ()) if not self._is_of_another(column)]
+            if want.marker in optional and not others and not elsewhere:
                 unmeasured.append(row)
             else:
-                names = self._same_mass.get(row, [])
-                self.problems.append(_missing(want, names, self._channels, self._where))
+                names = [self._channels[column][0] for column in self._same_mass.get(row, ())]
+                self.problems.append(_missing(want, names, elsewhere, self._where))
         if without:
             self.notes.append(f"has no channel {', '.join(without)}")
-        if unmeasured:
-            markers = ", ".join(self._wanted[row].marker for row in unmeasured)
+        markers = ", ".join(
+            self._wanted[row].marker for row in unmeasured if self._wanted[row].role == "marker"
+        )
+        if markers:
             self.notes.append(f"does not measure {markers}: left out of what needs it there")
         return tuple(unmeasured)
+
+    def _is_of_another(self, column: int) -> bool:
+        """Return whether a column is another row of the panel by metal and mass, and so no sign of this one."""
+        return any(
+            at == column and want.isotope == self.isotopes[column]
+            for at, want in zip(self.columns, self._wanted, strict=True)
+        )
 
     def _several(self, want: Wanted, fits: Sequence[int]) -> Problem:
         names = ", ".join(repr(self._channels[column][0]) for column in fits)
@@ -212,9 +225,15 @@ def _exact(
     return those(lambda pnn, isotope: isotope is None and guess_role(pnn, pnn, None) == want.role)
 
 
-def _missing(
-    want: Wanted, same_mass: Sequence[str], channels: Sequence[tuple[str, str]], where: str
-) -> Problem:
+def _elsewhere(want: Wanted, channels: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the channels in which a file measures an antibody by its own names."""
+    if want.role != "marker":
+        return []
+    named = marker_index([marker_name(pnn, pns) for pnn, pns in channels])
+    return [channels[column][0] for column in named.positions(want.marker)]
+
+
+def _missing(want: Wanted, same_mass: Sequence[str], elsewhere: Sequence[str], where: str) -> Problem:
     what = f"has no channel {want.channel!r} ({want.marker})"
     if same_mass:
         names = ", ".join(repr(name) for name in same_mass)
@@ -224,12 +243,11 @@ def _missing(
             "or which is not the only one",
             "write the name of the file in the panel, one row per channel",
         )
-    named = marker_index([marker_name(pnn, pns) for pnn, pns in channels])
-    elsewhere = [channels[column][0] for column in named.positions(want.marker)]
     fix = "remove the row from the panel, or leave the file out of the study"
     if elsewhere:
         fix = (
-            f"the file measures {want.marker} in {elsewhere[0]!r}: correct the channel in the panel, or {fix}"
+            f"the file measures {want.marker} in {elsewhere[0]!r}: correct the channel in the panel, give the file a "
+            f"panel of its own (column panel of samples.csv), or {fix}"
         )
     return Problem(where, what, fix)
 

@@ -11,7 +11,7 @@ from cytocar._core import keys
 from cytocar._core.population_words import words
 from cytocar._core.vocabulary import DETECTED, NOT_DETECTED
 from cytocar.report import _cohort
-from cytocar.report._caveats import caveats
+from cytocar.report._caveats import caveats, left_out
 from cytocar.report._format import CALLS, percent, records
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ class Answer:
 def answer(run: FinishedRun) -> Answer:
     """Make the answer of a finished run."""
     sentences = _of_car_cells(run) if run.has_car else _without_car(run)
-    return Answer((*sentences, *_cohort.sentences(run)), _cohort.warnings(run), caveats(run))
+    return Answer(
+        (*sentences, *_cohort.sentences(run)), (*left_out(run), *_cohort.warnings(run)), caveats(run)
+    )
 
 
 def _of_car_cells(run: FinishedRun) -> tuple[str, ...]:

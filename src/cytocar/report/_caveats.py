@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cytocar._core import keys
 from cytocar._core.population_words import words
+from cytocar._core.vocabulary import PATIENT_ROLE
 from cytocar.report import _cohort
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 def caveats(run: FinishedRun) -> tuple[str, ...]:
     """Return the caveats of a run, each a sentence or two."""
     return (
+        *_not_measured(run),
+        *_panels(run),
         *_beads(run),
         *_compensation(run),
         *_not_t_cells(run),
@@ -23,6 +26,47 @@ def caveats(run: FinishedRun) -> tuple[str, ...]:
         *_staining(run),
         *_fallbacks(run),
     )
+
+
+def left_out(run: FinishedRun) -> list[str]:
+    """Name the samples of the study that were not run."""
+    table = run.tables.get("left_out")
+    if table is None or table.empty:
+        return []
+    which = "; ".join(
+        f"{row.sample_id} ({row.file}: no {row.lacks})" for row in table.itertuples(index=False)
+    )
+    text = f"Samples of the study were left out, because their files lack what the analysis needs: {which}."
+    controls = [str(row.sample_id) for row in table.itertuples(index=False) if row.role != PATIENT_ROLE]
+    if controls:
+        text += (
+            f" {', '.join(controls)} {'is a control' if len(controls) == 1 else 'are controls'}: thresholds and "
+            "backgrounds come from other controls, or from the samples alone."
+        )
+    return [text]
+
+
+def _not_measured(run: FinishedRun) -> list[str]:
+    table = run.tables.get("not_measured")
+    if table is None or table.empty:
+        return []
+    of_sample = table.groupby(keys.SAMPLE, sort=False)["marker"].agg(", ".join)
+    which = "; ".join(f"{sample}: {markers}" for sample, markers in of_sample.items())
+    return [
+        f"Not measured, and without a number in these samples, never 0: {which}. Clusters and maps use markers that "
+        "were measured in every sample."
+    ]
+
+
+def _panels(run: FinishedRun) -> list[str]:
+    panels = run.provenance.get("panels")
+    if not panels or len(panels) < 2:
+        return []
+    return [
+        f"The files were stained with {len(panels)} panels ({', '.join(panels)}) and are compared by the markers that "
+        "these share. Another antibody or metal gives other values of the same marker: differences between panels "
+        "may be those of the stain."
+    ]
 
 
 def _beads(run: FinishedRun) -> list[str]:

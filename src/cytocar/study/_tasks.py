@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cytocar._core import keys
-
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
@@ -35,12 +33,6 @@ class Settings:
     seed: int = 0
     study_samples: tuple[str, ...] = ()
 
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """The markers that a file need not have: the check has seen to it that the gates find theirs."""
-        frame = self.panel.frame
-        return tuple(frame.loc[frame[keys.ROLE] == "marker", keys.MARKER])
-
 
 @dataclass(frozen=True)
 class SampleTask:
@@ -56,6 +48,8 @@ class SampleTask:
         Threshold name -> control tube -> arcsinh values of its cells.
     others
         Threshold name -> numbers found in other samples; None until they are known.
+    panel
+        Of this file, where it is not that of the settings.
     """
 
     path: Path
@@ -67,6 +61,7 @@ class SampleTask:
     settings: Settings
     controls: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     others: Mapping[str, Sequence[float]] | None = None
+    panel: Panel | None = None
 
 
 @dataclass(frozen=True)

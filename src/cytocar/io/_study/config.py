@@ -161,7 +161,8 @@ class StudyConfig(_Strict):
     embedding
         ``tsne``, ``umap``, ``both`` or ``off``.
     on_missing
-        What is done with a file that lacks a marker of the gates: ``refuse`` the study, or ``leave_out`` the sample.
+        What becomes of files that lack a channel which the gates, the clean-up or the beads need: ``refuse`` names them
+        as problems, ``leave_out`` runs the study without them.
     host_sample
         Host T cells kept per sample for maps and comparisons, at least 0; counts come from all.
     clean
@@ -322,7 +323,7 @@ _DOMAINS = {
     "which: {file: gates.xml, car: CAR-T, host: Host T, cd45: CD45+}",
     "gating.subsets": "give the names of populations: {CD4: CD4+, CD8: CD8+, DN: CD4-CD8-, DP: CD4+CD8+}",
     "thresholds": "give a number by name (arcsinh units), or a number by sample: {CD3: 2.1, CAR: {s1: 3.2}}",
-    "on_missing": "write refuse, or leave_out to run the study without files that lack a marker of the gates",
+    "on_missing": "write refuse, or leave_out to run the study without files that lack what it needs",
     "host_sample": "give a whole number of at least 0, such as 10000",
     "seed": "give a whole number of at least 0",
     "title": "give a text",

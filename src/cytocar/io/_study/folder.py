@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 CONFIG_NAME = "study.yaml"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of a study that is not run, with what it lacks."""
+
+    sample_id: str
+    file: str
+    role: str
+    lacks: str
+
+
 @dataclass(frozen=True, eq=False)
 class StudyFolder:
     """A study that was read without problems.
@@ -39,12 +50,23 @@ class StudyFolder:
         What each channel measures.
     samples
         One row per file, as `load_samples` gives it.
+    own_panels
+        Sample to its own panel, where the sheet names one: with the names, classes and cofactors of the study's.
+        `panel` has the markers of all then.
+    left_out
+        Files that are not run, for a channel that they lack.
     """
 
     path: Path
     config: StudyConfig
     panel: Panel
     samples: pd.DataFrame
+    own_panels: Mapping[str, Panel] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+
+    def panel_of(self, sample: str) -> Panel:
+        """The panel that the file of a sample is read by."""
+        return self.own_panels.get(sample, self.panel)
 
     @property
     def timepoints(self) -> list[str]:
@@ -66,6 +88,12 @@ class StudyParts:
     config: StudyConfig | None = None
     panel: Panel | None = None
     samples: pd.DataFrame | None = None
+    own_panels: Mapping[str, Panel] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def panel_of(self, sample: str) -> Panel | None:
+        """The panel that the file of a sample is read by."""
+        return self.own_panels.get(sample, self.panel)
 
 
 def gating_source(folder: Path, gating: str | Gating) -> str | Path:
@@ -101,7 +129,37 @@ def load_parts(path: str | os.PathLike[str]) -> tuple[StudyParts, list[Problem]]
         parts.folder / Path(parts.config.samples).expanduser(), also=parts.config.cohort.columns
     )
     problems += more
+    if parts.panel is not None and parts.samples is not None and keys.PANEL in parts.samples:
+        problems += _own_panels(file, parts, parts.panel, parts.samples)
     return parts, problems
+
+
+def _own_panels(file: Path, parts: StudyParts, first: Panel, samples: pd.DataFrame) -> list[Problem]:
+    """Read the panels that the sheet names for single files, and bring them to the words of the study's."""
+    from cytocar.panel._join import join_panels
+
+    problems: list[Problem] = []
+    panels: dict[str, Panel] = {}
+    named = samples[keys.PANEL].astype(str)
+    for name in dict.fromkeys(named[named != ""]):
+        if parts.config is None or name == parts.config.panel:
+            continue
+        where = f"{file.parent / Path(parts.config.samples).expanduser()} (panel)"
+        panel, more = _panel(file, parts.config.model_copy(update={"panel": name}), where=where)
+        problems += more
+        if panel is not None:
+            panels[name] = replace(panel, name=name)
+    joined = join_panels(first, list(panels.values()))
+    own = dict(zip(panels, joined.own, strict=True))
+    study = {} if not panels else dict.fromkeys(samples[keys.SAMPLE].astype(str), first)
+    parts.own_panels = study | {
+        str(sample): own[name]
+        for sample, name in zip(samples[keys.SAMPLE], named, strict=True)
+        if name in own
+    }
+    parts.panel = joined.panel
+    parts.notes += joined.notes
+    return problems
 
 
 def _with_channels(config: StudyConfig, panel: Panel) -> StudyConfig:
@@ -112,7 +170,7 @@ def _with_channels(config: StudyConfig, panel: Panel) -> StudyConfig:
     return config.model_copy(update={"beads": beads})
 
 
-def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]]:
+def _panel(file: Path, config: StudyConfig, *, where: str = "") -> tuple[Panel | None, list[Problem]]:
     from cytocar.panel import builtin_names
     from cytocar.panel._panel import load_panel
 
@@ -126,7 +184,7 @@ def _panel(file: Path, config: StudyConfig) -> tuple[Panel | None, list[Problem]
         *builtin_names(),
     ]
     what = f"panel {config.panel!r} is neither a file of the folder nor a panel that comes with cytocar"
-    return None, [Problem(str(file), what, did_you_mean(config.panel, names))]
+    return None, [Problem(where or str(file), what, did_you_mean(config.panel, names))]
 
 
 def load_study(path: str | os.PathLike[str]) -> tuple[StudyFolder | None, list[Problem]]:
@@ -150,7 +208,7 @@ def load_study(path: str | os.PathLike[str]) -> tuple[StudyFolder | None, list[P
     parts, problems = load_parts(path)
     if problems or parts.config is None or parts.panel is None or parts.samples is None:
         return None, problems
-    return StudyFolder(parts.folder, parts.config, parts.panel, parts.samples), []
+    return StudyFolder(parts.folder, parts.config, parts.panel, parts.samples, parts.own_panels), []
 
 
 def read_study(path: str | os.PathLike[str]) -> AnnData:
@@ -209,7 +267,8 @@ def _read_all(study: StudyFolder) -> list[AnnData]:
     for file, sample in zip(study.samples["path"], study.samples[keys.SAMPLE], strict=True):
         where = f"sample {sample} ({file})"
         try:
-            tube = read_fcs(file, panel=study.panel, sample_id=str(sample), optional=study.panel.markers)
+            panel = study.panel_of(str(sample))
+            tube = read_fcs(file, panel=panel, sample_id=str(sample), optional=panel.markers)
         except (FcsError, PanelError, OSError) as error:
             problems += Problem.all_of(error, where=where)
             continue
@@ -244,9 +303,14 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     for count in rows:
         tube = tubes.pop(0)
         here = slice(begin, begin + count)
-        if tube.n_vars < len(order):
+        own = [str(name) for name in tube.var_names]
+        if own == order:
+            matrix[here] = tube.X
+        else:
             matrix[here] = np.nan
-        matrix[here, [order.index(name) for name in tube.var_names]] = tube.X
+            shared = [name for name in order if name in own]
+            columns = [order.index(name) for name in shared]
+            matrix[here, columns] = np.asarray(tube.X)[:, [own.index(name) for name in shared]]
         for name in names:
             if name in tube.obs:
                 values = tube.obs[name].to_numpy()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 REQUIRED: Final = ("file", keys.SAMPLE, keys.PATIENT, keys.TIMEPOINT, keys.MONTHS)
-OPTIONAL: Final = (keys.ROLE, keys.GROUP, keys.BATCH, keys.LYMPHOCYTES, keys.LEUKOCYTES)
+OPTIONAL: Final = (keys.ROLE, keys.GROUP, keys.BATCH, keys.PANEL, keys.LYMPHOCYTES, keys.LEUKOCYTES)
 _NUMBERS: Final = (keys.LYMPHOCYTES, keys.LEUKOCYTES)
 _FILL_IN: Final = {
     keys.PATIENT: "give the patient or donor",
@@ -48,8 +48,8 @@ def load_samples(
     path
         A CSV file with the columns `file` (absolute, or relative to the sheet), `sample_id`, `patient_id`,
         `timepoint`, `months` and if wanted `role` (``patient``, ``negative_control``, or ``fmo`` for a
-        tube without one antibody), `group`, `batch`, `lymphocytes_per_ul`, `wbc_per_ul`. A control needs neither
-        patient nor time. Other columns are left alone.
+        tube without one antibody), `group`, `batch`, `panel` (of this file, where it is not that of the study),
+        `lymphocytes_per_ul`, `wbc_per_ul`. A control needs neither patient nor time. Other columns are left alone.
     also
         Names of other columns that are wanted, such as covariates: numbers where all of them are, else texts.
 

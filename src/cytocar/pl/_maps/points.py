@@ -74,7 +74,10 @@ def point_size(n: int, side_mm: float) -> float:
 
 def colour_limits(values: NDArray[np.floating]) -> tuple[float, float]:
     """Return the ends of a colour scale: never so near to each other that the noise of a negative marker shows."""
-    low, high = (float(q) for q in np.quantile(values, [0.01, 0.99]))
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = (float(q) for q in np.quantile(known, [0.01, 0.99]))
     return low, max(high, low + NARROWEST_SCALE)
 
 

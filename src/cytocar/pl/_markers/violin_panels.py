@@ -30,12 +30,20 @@ DENSE = 12  # more groups than this get broader panels and smaller marks
 
 @dataclass(frozen=True)
 class Violin:
-    """One distribution: where it stands, which side of the middle it fills (0: both), and its colour."""
+    """One distribution: where it stands, which side of the middle it fills (0: both), and its colour.
+
+    Values that were not measured (NaN) are left out, and not counted.
+    """
 
     position: int
     values: NDArray[np.float32]
     colour: str
     side: int = 0
+
+    def __post_init__(self) -> None:
+        known = np.isfinite(self.values)
+        if not known.all():
+            object.__setattr__(self, "values", self.values[known])
 
 
 def _outline(

@@ -7,19 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cytocar._core import keys
 from cytocar._core.errors import Problem
 from cytocar.io._study.folder import (
     CONFIG_NAME,
+    LeftOut,
     StudyFolder,
     load_parts,
 )
 from cytocar.study._check.deep import DeepFile, deep_problems
-from cytocar.study._check.files import file_problems, without_samples
-from cytocar.study._check.gating import load_strategy
+from cytocar.study._check.differences import differences
+from cytocar.study._check.files import read_files
+from cytocar.study._check.gating import load_strategy, strategy_problems
 from cytocar.study._check.plan import Plan, plan_of
 from cytocar.study._check.settings import load_spillover_matrix, setting_problems, study_notes
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cytocar.gate import Strategy
     from cytocar.pp._spillover.matrix import Spillover
 
@@ -81,22 +86,44 @@ def check(study: str | os.PathLike[str], *, deep: bool = False) -> CheckResult:
     strategy, spillover = None, None
     path = Path(study).expanduser()
     file = path / CONFIG_NAME if path.is_dir() else path
+    of_files: list[Problem] = []
+    file_notes: list[str] = []
+    left_out: tuple[LeftOut, ...] = ()
+    sheet = parts.samples
     if parts.config is not None:
-        strategy, more = load_strategy(file, parts, notes)
+        loaded, more = load_strategy(file, parts)
         problems += more
+        if sheet is not None:
+            matches, of_files = read_files(sheet, parts.panel_of, file_notes)
+            if parts.panel is not None:
+                differ = differences(matches, parts.config, parts.panel, loaded, file)
+                of_files += differ.problems
+                file_notes += differ.notes
+                left_out = differ.left_out
+                parts.samples = _without(sheet, left_out)
+        if loaded is not None:
+            problems += strategy_problems(file, parts, loaded, notes, sheet=sheet)
+            strategy = loaded.for_run()
         problems += setting_problems(file, parts.config, parts)
         spillover, more = load_spillover_matrix(parts)
         problems += more
-        notes += study_notes(parts)
+        notes += [*study_notes(parts), *parts.notes]
     if parts.samples is not None:
-        found = file_problems(parts.samples, parts.panel, notes, strategy=strategy, config=parts.config)
-        problems += found.problems
-        parts.samples = without_samples(parts.samples, found.left_out)
+        problems += of_files
+        notes += file_notes
         if deep:
             files, more = deep_problems(parts.samples, notes)
             problems += more
     if problems or parts.config is None or parts.panel is None or parts.samples is None:
         return CheckResult(tuple(problems), tuple(notes), files=tuple(files))
-    folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples)
+    folder = StudyFolder(parts.folder, parts.config, parts.panel, parts.samples, parts.own_panels, left_out)
     plan = Plan() if strategy is None else plan_of(folder.panel, folder.samples, folder.config, strategy)
     return CheckResult((), tuple(notes), folder, strategy, spillover, tuple(files), plan)
+
+
+def _without(samples: pd.DataFrame, left_out: tuple[LeftOut, ...]) -> pd.DataFrame:
+    """Return the sheet without the samples that are not run."""
+    if not left_out:
+        return samples
+    gone = {one.sample_id for one in left_out}
+    return samples[~samples[keys.SAMPLE].astype(str).isin(gone)].reset_index(drop=True)

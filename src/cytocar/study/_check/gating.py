@@ -23,8 +23,8 @@ _STRATEGIES = (
 )
 
 
-def load_strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[Strategy | None, list[Problem]]:
-    """Load the strategy; find what keeps it, and the pinned thresholds of the settings, from this study."""
+def load_strategy(file: Path, parts: StudyParts) -> tuple[Strategy | None, list[Problem]]:
+    """Load the strategy."""
     from cytocar import gate
 
     config = parts.config
@@ -37,14 +37,27 @@ def load_strategy(file: Path, parts: StudyParts, notes: list[str]) -> tuple[Stra
         return None, list(Problem.all_of(error.within(where), fix=_STRATEGIES))
     except OSError as error:
         return None, list(Problem.all_of(error, where=where, fix=_STRATEGIES))
+    return strategy, []
+
+
+def strategy_problems(
+    file: Path, parts: StudyParts, strategy: Strategy, notes: list[str], *, sheet: pd.DataFrame | None
+) -> list[Problem]:
+    """Find what keeps a strategy, and the pinned thresholds of the settings, from a study.
+
+    `sheet` has the samples that are left out too: a threshold that is pinned for one of them is no mistake.
+    """
+    config = parts.config
+    if config is None:
+        return []
+    where = f"{file} (gating)"
     compensated = config.compensation != "off"
     study = StudyFacts(parts.panel, parts.samples, compensated)
     notes += strategy.notes(study)
-    problems = [
-        *_pinned_thresholds(file, config, strategy, parts.samples),
+    return [
+        *_pinned_thresholds(file, config, strategy, sheet),
         *(problem.within(where) for problem in strategy.problems(study)),
     ]
-    return strategy.for_run(), problems
 
 
 def _pinned_thresholds(

@@ -43,6 +43,7 @@ def tasks_of(folder: StudyFolder, strategy: Strategy, spillover: Spillover | Non
                 months=float(row[keys.MONTHS]),
                 role=str(row[keys.ROLE]),
                 settings=settings,
+                panel=folder.own_panels.get(sample),
             )
         )
     return tasks

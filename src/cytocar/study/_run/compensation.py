@@ -27,5 +27,6 @@ def interactions_not_measured(spillover: Spillover | None, folder: StudyFolder) 
     if spillover is None:
         return []
     var = folder.panel.var
-    channels = [str(channel) for channel in var.loc[var[keys.ROLE] == "marker", keys.CHANNEL]]
+    # Panels of several files may name a channel twice.
+    channels = list(dict.fromkeys(map(str, var.loc[var[keys.ROLE] == "marker", keys.CHANNEL])))
     return [f"compensation: {note}" for note in spillover.adapt(channels)[1]]

@@ -105,29 +105,25 @@ def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: i
             ]
         )
     clustered = _without_counts(cells, chosen)
-    remarks = _leave_unmeasured_out(clustered, config)
+    _leave_unmeasured_out(clustered, config)
     if keys.CLUSTERING in clustered.var:
         cells.var[keys.CLUSTERING] = clustered.var[keys.CLUSTERING].to_numpy()
     labels = run_all(_label, _tasks(clustered, config), workers=workers)
     for of_method in labels:
         _spread(cells, chosen, of_method.added)
     return Labelled(
-        remarks, _stability_tables([of_method.stability for of_method in labels if of_method.stability])
+        [], _stability_tables([of_method.stability for of_method in labels if of_method.stability])
     )
 
 
-def _leave_unmeasured_out(cells: AnnData, config: StudyConfig) -> list[str]:
-    """Take markers that some sample lacks out of clusters and maps, in place; say which."""
+def _leave_unmeasured_out(cells: AnnData, config: StudyConfig) -> None:
+    """Take markers that some sample lacks out of clusters and maps, in place; the check has said which."""
     if config.clustering.markers != "clustering" or not not_measured(cells):
-        return []
+        return
     used = cells.var[keys.CLUSTERING].to_numpy(dtype=bool)
     markers = [str(name) for name in cells.var_names[used]]
     everywhere = set(measured_everywhere(cells, markers))
-    left = [marker for marker in markers if marker not in everywhere]
-    if not left:
-        return []
     cells.var[keys.CLUSTERING] = used & np.array([str(name) in everywhere for name in cells.var_names])
-    return [f"Clusters and maps were made without {', '.join(left)}: not every sample measures it."]
 
 
 def _without_counts(cells: AnnData, chosen: np.ndarray) -> AnnData:

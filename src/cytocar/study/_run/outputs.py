@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from cytocar._core import keys, palette
+from cytocar._core import keys, measured, palette
 from cytocar._core import tables as csv_tables
 from cytocar._core.files import replacing, write_text
 from cytocar._core.provenance import plain
@@ -41,6 +41,28 @@ def samples_table(folder: StudyFolder, results: Sequence[SampleResult]) -> pd.Da
 
 def _share_columns(result: SampleResult) -> dict[str, float]:
     return {f"share_of_{name}_kept": share for name, share in result.shares.items()}
+
+
+def difference_tables(folder: StudyFolder, cells: AnnData) -> dict[str, pd.DataFrame]:
+    """Return the samples that were left out, and the markers that others do not have; nothing where files agree."""
+    import pandas as pd
+
+    tables = {}
+    if folder.left_out:
+        tables["left_out"] = pd.DataFrame(
+            [[one.sample_id, one.file, one.role, one.lacks] for one in folder.left_out],
+            columns=[keys.SAMPLE, "file", keys.ROLE, "lacks"],
+        )
+    roles = cells.var[keys.ROLE].astype(str) == "marker"
+    gaps = [
+        (sample, marker)
+        for sample, markers in measured.not_measured(cells).items()
+        for marker in markers
+        if roles[marker]
+    ]
+    if gaps:
+        tables["not_measured"] = pd.DataFrame(gaps, columns=[keys.SAMPLE, "marker"])
+    return tables
 
 
 def notes_table(results: Sequence[SampleResult], remarks: Sequence[str]) -> pd.DataFrame:

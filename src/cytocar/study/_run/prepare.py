@@ -24,8 +24,9 @@ def read_sample(task: SampleTask) -> AnnData:
     """Read the counts of one file, with what the sample sheet says of it in `obs`."""
     from cytocar import io
 
-    settings = task.settings
-    adata = io.read_fcs(task.path, panel=settings.panel, sample_id=task.sample_id, optional=settings.optional)
+    # What the file may lack has been checked: a channel that is not there is not in X, and nobody takes it for 0.
+    panel = task.panel or task.settings.panel
+    adata = io.read_fcs(task.path, panel=panel, sample_id=task.sample_id, optional=panel.markers)
     adata.obs[keys.PATIENT] = task.patient_id
     adata.obs[keys.TIMEPOINT] = task.timepoint
     adata.obs[keys.MONTHS] = task.months

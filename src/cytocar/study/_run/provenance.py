@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,4 +84,11 @@ def provenance_of(
             "ledger": tables["ledger"].to_dict(orient="records"),
         }
     )
+    if folder.left_out:
+        record["left_out"] = [asdict(one) for one in folder.left_out]
+    if folder.own_panels:
+        named = {panel.name: panel for panel in folder.own_panels.values()}
+        record["panels"] = plain(
+            {name: panel.frame.to_dict(orient="records") for name, panel in named.items()}
+        )
     return record

@@ -20,7 +20,13 @@ from cytocar.study._check.check import check
 from cytocar.study._run.compensation import from_single_stains, interactions_not_measured
 from cytocar.study._run.folder import building, require_free
 from cytocar.study._run.labelling import label_cells
-from cytocar.study._run.outputs import notes_table, samples_table, write_cells, write_tables
+from cytocar.study._run.outputs import (
+    difference_tables,
+    notes_table,
+    samples_table,
+    write_cells,
+    write_tables,
+)
 from cytocar.study._run.pool import number_of_workers
 from cytocar.study._run.process import process_all
 from cytocar.study._run.provenance import provenance_of, without_tubes
@@ -114,6 +120,7 @@ def run(
                 folder=folder.path,
                 stability=labelled.tables,
             )
+            tables |= difference_tables(folder, cells)
             tables["samples"] = samples_table(folder, results)
             tables["notes"] = notes_table(
                 results,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cytocar._core import checks, keys, provenance
+from cytocar._core.measured import lacking
 from cytocar.tl._clusters.profiles import thresholds_by_column
 from cytocar.tl._clusters.renaming import NOWHERE, fingerprint
 from cytocar.tl._groups import grouping, has_subsets, majority
@@ -302,4 +303,6 @@ def _markers(adata: AnnData, key: str) -> list[str]:
             return kept
     if keys.CLUSTERING in adata.var and adata.var[keys.CLUSTERING].astype(bool).any():
         return get.markers(adata)
-    return get.markers(adata, clustering=False) if keys.ROLE in adata.var else [*map(str, adata.var_names)]
+    names = get.markers(adata, clustering=False) if keys.ROLE in adata.var else [*map(str, adata.var_names)]
+    gaps = lacking(adata)
+    return [name for name in names if name not in gaps]

@@ -14,6 +14,7 @@ from cytocar.tl._groups import grouping, has_subsets, majority
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from numpy.typing import NDArray
 
 # arcsinh(x / 5) of about 6 counts: above what unstained channels show
 DEFAULT_THRESHOLD = 1.0
@@ -52,6 +53,7 @@ def cluster_profiles(
 
     ``method``, ``cluster``, ``marker`` : text
     ``median`` : arcsinh units
+        Of the cells that the marker was measured in; NaN where it was in none, as are the numbers below then.
     ``scaled`` : 0 to 1
         The median between the 0.01 and 0.99 quantiles of the marker over all cells; for pictures only.
     ``fraction_positive`` : 0 to 1
@@ -91,13 +93,20 @@ def cluster_profiles(
             )
         limits[names.index(column)] = value
 
-    low, high = np.quantile(x, [0.01, 0.99], axis=0)
+    known = np.isfinite(x)
+    everywhere = bool(known.all())
+    low, high = np.quantile(x, [0.01, 0.99], axis=0) if everywhere else _measured_ends(x)
     width = np.where(high > low, high - low, 1.0)
     subsets = grouping(adata, keys.SUBSET)[0] if has_subsets(adata) else np.full(adata.n_obs, "")
     frames = []
     for cluster in clusters:
         inside = labels == cluster
-        median = np.median(x[inside], axis=0).astype(np.float64)
+        values = x[inside]
+        if everywhere:
+            median = np.median(values, axis=0).astype(np.float64)
+            positive = (values >= limits).mean(axis=0)
+        else:
+            median, positive = _of_measured(values, limits)
         frames.append(
             pd.DataFrame(
                 {
@@ -106,7 +115,7 @@ def cluster_profiles(
                     "marker": names,
                     "median": median,
                     "scaled": np.clip((median - low) / width, 0.0, 1.0),
-                    "fraction_positive": (x[inside] >= limits).mean(axis=0),
+                    "fraction_positive": positive,
                     keys.SUBSET: majority(subsets[inside]),
                 }
             )
@@ -114,6 +123,29 @@ def cluster_profiles(
     rank = {name: position for position, name in enumerate((*keys.SUBSETS, ""))}
     frames.sort(key=lambda frame: rank.get(frame[keys.SUBSET].iloc[0], len(keys.SUBSETS)))
     return pd.concat(frames, ignore_index=True)
+
+
+def _measured_ends(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the 0.01 and 0.99 quantiles of each marker over the cells that it was measured in, NaN where in none."""
+    ends = np.full((2, x.shape[1]), np.nan)
+    for marker, values in enumerate(x.T):
+        values = values[np.isfinite(values)]
+        if values.size:
+            ends[:, marker] = np.quantile(values, [0.01, 0.99])
+    return ends
+
+
+def _of_measured(
+    x: NDArray[np.float32], limits: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return medians and shares of positive cells, of the cells that a marker was measured in; NaN where in none."""
+    median, positive = np.full((2, x.shape[1]), np.nan)
+    for marker, values in enumerate(x.T):
+        values = values[np.isfinite(values)]
+        if values.size:
+            median[marker] = np.median(values)
+            positive[marker] = (values >= limits[marker]).mean()
+    return median, positive
 
 
 def cluster_frequencies(adata: AnnData, groupby: str, *, sample_key: str = keys.SAMPLE) -> pd.DataFrame:
