@@ -96,6 +96,7 @@ def test_with_a_panel(file: Path, panel: Path) -> None:
 
 
 def test_panel_object_and_name(file: Path, panel: Path) -> None:
+    from cytocar.panel import Panel
 
     by_path = io.read_fcs(file, panel=panel)
     by_object = io.read_fcs(file, panel=Panel.read(panel))

@@ -219,7 +219,7 @@ def test_a_file_that_is_not_fcs_and_one_that_lacks_channels(folder: Path) -> Non
     found = told(result)
     assert ["(sample s1)" in where for where, _ in found] == [True, False]
     assert "not an FCS file" in found[0][1]
-    assert found[1][1] == "does not measure CD3, which the gates need"
+    assert found[1][1] == "has no channel 'Er170Di' (CD3), and the gates need it"
     [note] = [note for note in result.notes if "does not measure" in note]
     assert sorted(note.split("measure ")[1].split(":")[0].split(", ")) == ["CD3", "GZMB"]
 
@@ -244,28 +244,79 @@ def test_channels_that_nothing_needs_may_be_missing_anywhere(folder: Path) -> No
 
 def test_a_file_without_a_marker_of_the_gates_is_left_out_where_the_settings_say_so(folder: Path) -> None:
     lacking(folder, "b.fcs", "Er170Di")
-    assert one(check(folder))[1] == "does not measure CD3, which the gates need"
+    _, what, fix = one(check(folder))
+    assert what == "has no channel 'Er170Di' (CD3), and the gates need it"
+    assert "on_missing: leave_out" in fix
     settings(folder, "on_missing: leave_out")
     result = check(folder)
     assert not result.problems
     assert list(result.study.samples["sample_id"]) == ["s1", "tube"]
-    assert "sample s2 is left out: its file lacks CD3, which the gates need" in result.notes
+    assert "sample 's2' (b.fcs) is left out: it lacks CD3, and the gates need it" in result.notes
+    assert [(one.sample_id, one.lacks) for one in result.study.left_out] == [("s2", "CD3")]
     for name in ("a.fcs", "c.fcs"):
         lacking(folder, name, "Er170Di")
-    assert "every sample is left out" in one(check(folder))[1]
+    assert one(check(folder))[1] == "no file has the channel 'Er170Di' (CD3)"
+
+
+def test_a_study_none_of_whose_samples_can_be_run_is_refused(folder: Path) -> None:
+    lacking(folder, "a.fcs", "Er170Di")
+    lacking(folder, "b.fcs", "Bi209Di")
+    settings(folder, "on_missing: leave_out")
+    assert "every sample lacks what it needs: s1: CD3; s2: CD7" in [what for _, what in told(check(folder))]
+
+
+def test_a_control_that_is_left_out_is_said_with_what_it_means(folder: Path) -> None:
+    lacking(folder, "c.fcs", "Er170Di")
+    settings(folder, "on_missing: leave_out")
+    result = check(folder)
+    assert not result.problems
+    assert any("'tube', which is left out, is a control: the thresholds of" in note for note in result.notes)
 
 
 def test_a_marker_named_for_clustering_has_to_be_in_every_file(folder: Path) -> None:
     lacking(folder, "b.fcs", "Yb171Di")
     settings(folder, "clustering: {markers: [GZMB, Ki67, PD1]}")
     _, what, fix = one(check(folder))
-    assert what == "does not measure GZMB, which clustering.markers names"
-    assert "clustering.markers" in fix
+    assert what == "GZMB was not measured in s2"
+    assert "leave it out of the list" in fix
 
 
 def test_dna_and_beads_have_to_be_there(folder: Path) -> None:
     lacking(folder, "b.fcs", "Ir191Di")
-    assert one(check(folder))[1].startswith("has no channel 'Ir191Di'")
+    result = check(folder)
+    assert not result.problems
+    assert (
+        "b.fcs: has no channel DNA1; debris and doublets are told by the other such channel" in result.notes
+    )
+    lacking(folder, "b.fcs", "Ir191Di", "Ir193Di")
+    assert "debris and doublets are told by it in the other files" in one(check(folder))[1]
+    lacking(folder, "b.fcs", "Ce140Di")
+    assert "normalised by beads like the others" in one(check(folder))[1]
+    settings(folder, "beads: off")
+    assert not check(folder).problems
+
+
+def test_a_file_with_a_panel_of_its_own_is_found_by_it(folder: Path) -> None:
+    moved = {"Gd155Di": ("Gd157Di", "157Gd_CD279"), "Yb171Di": ("", "")}
+    names = [moved.get(names[0], names) for names in LEGEND2]
+    write_file(folder / "fcs" / "b.fcs", [names for names in names if names[0]])
+    assert "give the file a panel of its own" in one(check(folder))[2]
+    text = Panel.read("legend2").to_csv().replace("Gd155Di,PD1,state", "Gd157Di,CD279,type")
+    lines = [line.replace(",Gd,155,", ",Gd,157,") for line in text.splitlines() if "GZMB" not in line]
+    (folder / "second.csv").write_text("\n".join(lines) + "\n")
+    sheet = (folder / "samples.csv").read_text().splitlines()
+    rows = [f"{line},{'second.csv' if 'b.fcs' in line else ''}" for line in sheet[1:]]
+    (folder / "samples.csv").write_text("\n".join([sheet[0] + ",panel", *rows]) + "\n")
+    result = check(folder)
+    assert not result.problems
+    assert "panel second.csv: CD279 is PD1 in the study's panel" in result.notes
+    assert "panel second.csv: classes are those of the study's panel, also of PD1 (type)" in result.notes
+    assert "clusters and maps are made without GZMB: not measured in every sample" in result.notes
+    assert result.study.panel_of("s2").find("PD-1") == "PD1"
+    (folder / "samples.csv").write_text(
+        "\n".join([sheet[0] + ",panel", *rows]).replace("second", "third") + "\n"
+    )
+    assert any("panel 'third.csv' is neither a file" in what for _, what in told(check(folder)))
 
 
 def test_transformed_values_are_refused(folder: Path) -> None:

@@ -268,7 +268,8 @@ def _read_all(study: StudyFolder) -> list[AnnData]:
         where = f"sample {sample} ({file})"
         try:
             panel = study.panel_of(str(sample))
-            tube = read_fcs(file, panel=panel, sample_id=str(sample), optional=panel.markers)
+            antibodies = panel.frame.loc[panel.frame[keys.ROLE] == "marker", keys.MARKER]
+            tube = read_fcs(file, panel=panel, sample_id=str(sample), optional=tuple(antibodies))
         except (FcsError, PanelError, OSError) as error:
             problems += Problem.all_of(error, where=where)
             continue
