@@ -13,6 +13,7 @@ import pytest
 
 import cytocar
 from cytocar import datasets
+from cytocar.cli._print import parts
 from cytocar.io._fcs.write import write_events
 
 
@@ -320,3 +321,41 @@ def test_normalize_writes_files_without_beads_where_it_is_asked_to(tmp_path):
     done = cytocar_command("normalize", source, "-o", tmp_path / "b", "--on-missing", "skip")
     assert done.returncode == 0
     assert (tmp_path / "b" / "plain.fcs").is_file()
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_word(study: Path) -> None:
+    files = sorted((study / "fcs").glob("*.fcs"))
+    shell = [sys.executable, "-m", "cytocar", "inspect", *map(str, files * 5)]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(str(files[0]))
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_notes_and_problems_are_in_one_stream_in_their_order(study: Path) -> None:
+    edit(study / "panel.csv", "CD3,", "CD99,")
+    done = cytocar_command("check", study)
+    assert done.stdout == ""
+    assert done.stderr.startswith("note: every file: Er170Di is 'CD99' in the panel")
+    assert "\ncytocar: 1 problem found:\n" in done.stderr
+
+
+def test_tables_break_no_word_at_80_columns() -> None:
+    cells = {
+        "number": ["1", "2"],
+        "long name": ["Event_length", "176Yb_CD95"],
+        "role": ["event_length", "marker"],
+    }
+    assert list(parts(cells, 80)) == [{"number": 6, "long name": 12, "role": 12}]
+    assert list(parts(cells, 25)) == [{"number": 6, "long name": 12}, {"number": 6, "role": 12}]
+    help_text = cytocar_command("--help").stdout
+    assert "..." not in help_text.split("Commands:")[1]
+
+
+def test_files_where_the_gates_are_expected_are_told(study: Path) -> None:
+    done = cytocar_command("gate", first_fcs(study))
+    assert done.returncode == 2
+    assert "stands where the gates are expected" in done.stderr

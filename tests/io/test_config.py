@@ -92,7 +92,8 @@ def test_a_setting_without_a_value_is_its_default(tmp_path: Path) -> None:
         ("cofacter: 5", "setting 'cofacter' is not known", "did you mean 'cofactor'?"),
         ("cofactor: 0", "cofactor is 0", "above 0"),
         ("cofactor: yes", "cofactor is 'yes'", "above 0"),
-        ("cofactor: true", "cofactor is True", "above 0"),
+        ("cofactor: true", "cofactor is true", "above 0"),
+        ("title: [a]", "title is [a]", "give a text"),
         ("cofactor: .inf", "cofactor is inf", "above 0"),
         ("embedding: tnse", "embedding is 'tnse'", "did you mean 'tsne'?"),
         ("beads: on", "beads is 'on'", "auto, off, or a list"),
@@ -111,7 +112,7 @@ def test_a_setting_without_a_value_is_its_default(tmp_path: Path) -> None:
         ("clustering: {markers: CD3}", "clustering.markers is 'CD3'", "list of at least two markers"),
         (
             "clustering: {markers: [CD3, {a: 1}]}",
-            "clustering.markers.1 is {'a': 1}",
+            "clustering.markers.1 is {a: 1}",
             "list of at least two markers",
         ),
         ("compare: {margin: -1}", "compare.margin is -1", "at least 0"),

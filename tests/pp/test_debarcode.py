@@ -452,7 +452,7 @@ def test_every_problem_of_a_key_at_once(tmp_path: Path) -> None:
         (b"", "the table is empty"),
         (b"k,102,104\n", "the key has no rows"),
         (b"PK\x03\x04\x00\x00", "damaged workbook, not text"),
-        (b"k,102\nA,1\n", "1 channels are named"),
+        (b"k,102\nA,1\n", "1 channel is named"),
         (b"k,102,,104\nA,1,0,0\n", "column 3 has no name"),
         (b"k,102,104\nA,1,\n", "'' in 104: not 0 or 1"),
         (b",A,B\n102Pd,1,0\n104Pd,0,1\n", "the channels stand in rows"),

@@ -82,6 +82,12 @@ def test_hashes_settings_and_versions_are_in_the_record(finished, page):
         assert word in page.text
 
 
+def test_settings_stand_as_study_yaml_has_them(page):
+    for words in ("None", "True", "False"):
+        assert words not in page.text
+    assert "margin: 0.2, p_values: false" in page.text
+
+
 HOSTILE = "<script>alert('x')</script>&<img src=x onerror=alert(1)>"
 
 

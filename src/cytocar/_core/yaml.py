@@ -246,3 +246,23 @@ def flow(value: Any) -> str:
         width=float("inf"),
     )
     return text.removesuffix("...\n").strip()
+
+
+def as_written(value: Any) -> str:
+    """Write a setting as `study.yaml` has it; what is not set is left out.
+
+    Examples
+    --------
+    >>> as_written({"method": "both", "stability": True, "names": "", "k": None, "markers": ["CD4", "CD8"]})
+    '{method: both, stability: true, markers: [CD4, CD8]}'
+    """
+    if isinstance(value, dict):
+        stated = {name: each for name, each in value.items() if each is not None and each != ""}
+        return "{" + ", ".join(f"{name}: {as_written(each)}" for name, each in stated.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(as_written, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "" if value is None else str(value)

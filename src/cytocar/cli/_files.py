@@ -11,7 +11,7 @@ from cytocar._core import keys
 from cytocar._core.errors import CytocarError, ParameterError, Problem, StudyError
 from cytocar.cli._app import app
 from cytocar.cli._options import Deidentify, Files, OutFolder, PanelOption, Threads, number_or_auto
-from cytocar.cli._print import print_table, say
+from cytocar.cli._print import note, print_table, say
 
 if TYPE_CHECKING:
     from cytocar.io._fcs.inspect import FileReport
@@ -21,7 +21,7 @@ FilesToGate = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Show instrument, events, channels and unusual features.")
 def inspect(
     files: Files,
     verify: Annotated[
@@ -55,8 +55,8 @@ def _print_second_opinion(path: Path) -> list[Problem]:
     except (CytocarError, OSError) as error:
         return list(Problem.all_of(error, where=str(path)))
     say(f"  second opinion: {opinion}")
-    for note in opinion.notes:
-        say(f"  - {note}")
+    for text in opinion.notes:
+        say(f"  - {text}")
     say("")
     return list(opinion.problems)
 
@@ -75,7 +75,7 @@ def _print_inspection(path: Path, report: FileReport) -> None:
     say("")
 
 
-@app.command()
+@app.command(short_help="Normalise FCS files to their beads, and remove the beads.")
 def normalize(
     files: Files,
     out: OutFolder,
@@ -107,7 +107,7 @@ def normalize(
     say(f"files and baseline.csv: {out}")
 
 
-@app.command()
+@app.command(short_help="Compensate the counts of FCS files for spillover.")
 def compensate(
     files: Files,
     spillover: Annotated[
@@ -125,13 +125,13 @@ def compensate(
     from cytocar import pp
 
     if workers is not None:
-        typer.echo("note: --workers means processes; these are threads: write --threads", err=True)
+        note("--workers means processes; these are threads: write --threads")
         threads = workers
     for path in pp.compensate_files(files, spillover, out, method=method, n_jobs=threads):
         say(str(path))
 
 
-@app.command()
+@app.command(short_help="Split a barcoded FCS file into one file per sample.")
 def debarcode(
     file: Annotated[Path, typer.Argument(help="A barcoded FCS file.", metavar="FILE")],
     key: Annotated[
@@ -156,7 +156,7 @@ def debarcode(
     say(f"files: {out}")
 
 
-@app.command()
+@app.command(short_help="Count populations of FCS files, and write chosen ones.")
 def gate(
     strategy: Annotated[
         str,
@@ -192,6 +192,10 @@ def gate(
     from cytocar.study import gate_files
 
     files = files or []
+    if against is None and strategy.lower().endswith((".fcs", ".fcs.gz")):
+        raise ParameterError(
+            f"{strategy} stands where the gates are expected", fix="name them before the files, such as car_t"
+        )
     if against is not None:
         if population:
             raise ParameterError(
@@ -200,7 +204,7 @@ def gate(
         _gate_against(against, strategy, files, out=out, panel=panel, group=group)
         return
     if strategy.lower().endswith(DOCUMENTS):
-        say("note: these gates get every event as it was measured; no bead, doublet or dead cell was removed")
+        note("these gates get every event as it was measured; no bead, doublet or dead cell was removed")
     table = gate_files(strategy, files, out=out, populations=population or (), panel=panel, group=group)
     for name, rows in table.groupby("file", sort=False):
         print_table(str(name), rows.drop(columns="file"))
@@ -252,7 +256,7 @@ def _gate_against(
     say(f"against.csv and against.html: {out}")
 
 
-@app.command()
+@app.command(short_help="Concatenate FCS files of one sample into one file.")
 def concat(
     files: Files,
     out: Annotated[Path, typer.Option("-o", "--out", help="The new FCS file.", metavar="FILE")],

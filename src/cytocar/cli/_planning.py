@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@app.command()
+@app.command(short_help="Calculate how many cells rare populations take.")
 def plan(
     percents: Annotated[
         list[float],

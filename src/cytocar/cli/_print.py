@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
@@ -16,9 +17,32 @@ if TYPE_CHECKING:
     from cytocar._core.progress import Progress
 
 
+# A line of text may be this long before it is wrapped in a table that is too wide.
+_LONGEST_CELL: Final = 30
+_BETWEEN_COLUMNS: Final = 2
+_CLOSED_PIPE: Final = 128 + 13
+
+
 def say(text: str) -> None:
     """Print one line of the result."""
-    typer.echo(text)
+    with _reader_may_leave():
+        typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Print what is worth knowing where problems are printed, so that both keep their order."""
+    typer.echo(f"note: {text}", err=True)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Stop as other tools do, without a word, where what reads the output (`| head`) has enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Nothing is left to be flushed into the closed pipe on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_CLOSED_PIPE)
 
 
 def number(value: float, form: str) -> str:
@@ -27,20 +51,59 @@ def number(value: float, form: str) -> str:
 
 
 def print_table(title: str, table: pd.DataFrame) -> None:
-    """Print a table with its title, numbers to the right."""
+    """Print a table with its title, numbers to the right; one that is too wide in parts that begin with column 1."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in table.columns:
-        numeric = table[column].dtype.kind in "iuf"
-        drawn.add_column(Text(str(column)), justify="right" if numeric else "left", overflow="fold")
-    for row in table.itertuples(index=False):
-        drawn.add_row(*(Text(_cell(value)) for value in row))
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
-    console.print(drawn)
-    console.print()
+    cells = {str(column): [_cell(value) for value in table[column]] for column in table.columns}
+    numeric = {str(column): table[column].dtype.kind in "iuf" for column in table.columns}
+    with _reader_may_leave():
+        for widths in parts(cells, console.width):
+            drawn = Table(
+                title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
+            )
+            for name, width in widths.items():
+                drawn.add_column(
+                    Text(name),
+                    justify="right" if numeric[name] else "left",
+                    overflow="fold",
+                    width=width,
+                )
+            for row in zip(*(cells[name] for name in widths), strict=True):
+                drawn.add_row(*(Text(value) for value in row))
+            console.print(drawn)
+            console.print()
+            title = ""
+
+
+def _least_width(name: str, cells: Sequence[str]) -> int:
+    """Return the width at which no word of a column is broken, and no short cell is wrapped."""
+    words = [*name.split(), *(cell for cell in cells if len(cell) <= _LONGEST_CELL)]
+    words += [word for cell in cells if len(cell) > _LONGEST_CELL for word in cell.split()]
+    return max((len(word) for word in words), default=0)
+
+
+def parts(cells: Mapping[str, Sequence[str]], available: int) -> Iterator[dict[str, int]]:
+    """Divide columns into parts that fit beside the first column; each column with its width."""
+    least = {name: min(_least_width(name, values), available) for name, values in cells.items()}
+    full = {name: max(map(len, (name, *values))) for name, values in cells.items()}
+    parts: list[list[str]] = [[]]
+    for name in cells:
+        taken = sum(least[other] + _BETWEEN_COLUMNS for other in parts[-1])
+        if taken + least[name] > available and len(parts[-1]) > 1:
+            parts.append(parts[0][:1])
+        parts[-1].append(name)
+    for part in parts:
+        widths = {name: least[name] for name in part}
+        spare = available - sum(widths.values()) - _BETWEEN_COLUMNS * (len(part) - 1)
+        for name in part:
+            more = max(0, min(spare, full[name] - widths[name]))
+            widths[name] += more
+            spare -= more
+        if widths:
+            yield widths
 
 
 def _cell(value: Any) -> str:

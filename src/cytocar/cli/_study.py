@@ -11,13 +11,13 @@ from cytocar._core import keys
 from cytocar._core.errors import StudyError
 from cytocar.cli._app import app
 from cytocar.cli._options import Seed, SimulatedCells, Study, Workers
-from cytocar.cli._print import print_table, progress, say
+from cytocar.cli._print import note, print_table, progress, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@app.command()
+@app.command(short_help="Run a small simulated study and compare it with its truth.")
 def demo(
     out: Annotated[
         Path, typer.Argument(help="Where to put the study and its results.", metavar="OUT")
@@ -44,7 +44,7 @@ def demo(
     say(f"report: {summary.report}")
 
 
-@app.command()
+@app.command(short_help="Write a simulated study: FCS files, study folder, truth.")
 def simulate(
     out: Annotated[Path, typer.Argument(help="The study folder to create; new or empty.", metavar="OUT")],
     cells: SimulatedCells = None,
@@ -65,7 +65,7 @@ def _simulate(out: Path, cells: int | None, seed: int) -> None:
         datasets.write_legend2(out, seed=seed, cells=cells)
 
 
-@app.command()
+@app.command(short_help="Create a study folder from a folder of FCS files.")
 def init(
     fcs_dir: Annotated[Path, typer.Argument(help="A folder of FCS files.", metavar="FCS_DIR")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The study folder to create.", metavar="STUDY")],
@@ -77,13 +77,13 @@ def init(
     """Create a study folder from the headers of FCS files: panel, sample sheet and settings."""
     from cytocar.study import init as init_study
 
-    for note in init_study(fcs_dir, out, panel=panel):
-        say(f"note: {note}")
+    for text in init_study(fcs_dir, out, panel=panel):
+        note(text)
     say(f"study: {out}")
     say(f"next:  look at {out / 'samples.csv'} and {out / 'panel.csv'}, then: cytocar check {out}")
 
 
-@app.command()
+@app.command(short_help="Report every problem of a study; exit code 2 if any.")
 def check(
     study: Study,
     deep: Annotated[
@@ -98,15 +98,15 @@ def check(
     for file in result.files:
         say(f"{file.path.name} ({file.sample_id}): sha256 {file.sha256}")
         say(f"  {file.opinion}")
-    for note in result.notes:
-        say(f"note: {note}")
+    for text in result.notes:
+        note(text)
     if result.problems:
         raise StudyError(result.problems)
     say(f"plan: {result.plan}")
     say(result.plan.verdict)
 
 
-@app.command()
+@app.command(short_help="Run a study: from FCS files to tables, figures and report.")
 def run(
     study: Study,
     out: Annotated[
@@ -135,7 +135,7 @@ def _frequency_for_people(table: pd.DataFrame, of: str) -> pd.DataFrame:
     return shown
 
 
-@app.command()
+@app.command(short_help="Draw figures and report of a finished run again.")
 def report(
     out: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="OUT")],
 ) -> None:

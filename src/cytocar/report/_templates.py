@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cytocar._core.yaml import as_written
 from cytocar.report._format import shown
 
 if TYPE_CHECKING:
@@ -21,5 +22,6 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["as_written"] = as_written
     environment.filters["shown"] = shown
     return environment

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cytocar._core import decisions
 from cytocar._core.errors import Problem, did_you_mean
-from cytocar._core.yaml import Key, load_yaml
+from cytocar._core.yaml import Key, as_written, load_yaml
 
 FORMAT = 1
 """The version of the format that this cytocar reads."""
@@ -281,7 +281,9 @@ def _translate(path: Path, error: ValidationError, lines: dict[Key, int]) -> lis
                 where, f"setting {name!r} is not known", did_you_mean(name, _known(at[:-1]))
             )
         else:
-            problems[at] = Problem(where, f"{'.'.join(map(str, at))} is {item['input']!r}", _domain(at, item))
+            value = item["input"]
+            text = repr(value) if isinstance(value, str) else as_written(value) or "empty"
+            problems[at] = Problem(where, f"{'.'.join(map(str, at))} is {text}", _domain(at, item))
     return list(problems.values())
 
 

@@ -178,7 +178,7 @@ def _column_problems(where: str, columns: list[str]) -> list[Problem]:
         problems.append(
             Problem(
                 where,
-                f"{len(columns)} channels are named",
+                "1 channel is named" if columns else "no channel is named",
                 "name at least two, one positive and one negative",
             )
         )
