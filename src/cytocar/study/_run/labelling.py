@@ -13,6 +13,7 @@ from cytocar._core import keys
 from cytocar._core.measured import measured_everywhere, not_measured
 from cytocar._core.vocabulary import BOTH
 from cytocar.study._run.pool import run_all
+from cytocar.study._tables.clusters import interesting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,12 +90,14 @@ def _added(cells: AnnData, before: dict[str, set[str]]) -> AnnData:
 def label_cells(cells: AnnData, config: StudyConfig, folder: Path, *, workers: int) -> Labelled:
     """Cluster and map the cells of interest (CAR-T, or all cells of a study without), in place.
 
+    Without gates no cell of a negative control is clustered or mapped, so that clusters are counted, named, drawn and
+    judged on the cells that made them; the few cells of controls within the CAR gate are clustered, and not counted.
+
     Sets the cluster labels in `obs` (empty for cells that were not clustered) and the maps in `obsm` (NaN for them).
     With a reference in the settings, relative to `folder`, nothing is clustered: the cells get its labels and maps.
     """
-    chosen = np.flatnonzero(
-        np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
-    )
+    in_gate = np.asarray(cells.obs[keys.COMPARTMENT].astype(str)) == keys.CAR
+    chosen = np.flatnonzero(in_gate | interesting(cells))
     if config.clustering.reference and chosen.size:
         return _map_to_reference(cells, chosen, folder / Path(config.clustering.reference).expanduser())
     if chosen.size < MIN_CELLS_TO_CLUSTER:

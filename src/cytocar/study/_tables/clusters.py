@@ -27,8 +27,8 @@ def methods_of(cells: AnnData) -> list[str]:
     return [method for method in METHODS if method in cells.obs]
 
 
-def _interesting(cells: AnnData) -> np.ndarray:
-    """Return which cells are clustered: no CAR-T gate of a tube without CAR-T cells holds any."""
+def interesting(cells: AnnData) -> np.ndarray:
+    """Return which cells clusters are counted and judged by: none of negative controls."""
     inside = np.isin(np.asarray(cells.obs[keys.COMPARTMENT].astype(str)), [keys.CAR, keys.CELLS])
     control = np.asarray(cells.obs[keys.ROLE].astype(str)) == CONTROL_ROLE
     return np.asarray(inside & ~control)
@@ -36,7 +36,7 @@ def _interesting(cells: AnnData) -> np.ndarray:
 
 def of_interest(cells: AnnData) -> AnnData:
     """Return the clustered cells: CAR-T cells, or all cells of a study without CAR-T cells."""
-    part = cells[np.flatnonzero(_interesting(cells))].copy()
+    part = cells[np.flatnonzero(interesting(cells))].copy()
     for method in methods_of(part):
         part.obs[method] = part.obs[method].cat.remove_unused_categories()
     return part
@@ -150,10 +150,14 @@ def _give_names(cells: AnnData, path: Path) -> dict[tuple[str, str], str]:
 
 
 def _counted(table: pd.DataFrame, names: pd.DataFrame) -> pd.DataFrame:
-    """Return the stability of clusters with the cells of patients only, as all tables count them."""
+    """Return the stability of clusters with the cells of patients only, as all tables count them.
+
+    A cluster that holds cells of controls alone is empty by that count: it is not called stable, as it has no name.
+    """
     n = names.set_index(["method", "cluster"])["n"]
     at = list(zip(table["method"], table["cluster"], strict=True))
-    return table.assign(n=[int(n.get(key, 0)) for key in at])
+    counted = table.assign(n=[int(n.get(key, 0)) for key in at])
+    return counted[counted["n"] > 0].reset_index(drop=True)
 
 
 def _with_spread(
