@@ -83,7 +83,7 @@ def test_hashes_settings_and_versions_are_in_the_record(finished, page):
 
 
 def test_settings_stand_as_study_yaml_has_them(page):
-    for words in ("None", "True", "False"):
+    for words in (": None", ": True", ": False", "{'"):
         assert words not in page.text
     assert "margin: 0.2, p_values: false" in page.text
 
