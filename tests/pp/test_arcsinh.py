@@ -283,3 +283,16 @@ def test_no_events_and_no_channels(counts: np.ndarray) -> None:
     assert empty.X.shape == (0, 3)
     with pytest.raises(StateError, match="no mass channel"):
         pp.arcsinh(events(counts[:, :0]))
+
+
+def test_markers_that_a_sample_does_not_have_stay_missing() -> None:
+    obs = pd.DataFrame({"sample_id": ["a", "b"]}, index=["0", "1"])
+    var = pd.DataFrame({"cofactor": [5.0, 5.0]}, index=["CD3", "CD25"])
+    counts = np.array([[500, 5], [500, np.nan]], dtype=np.float32)
+    cells = anndata.AnnData(counts, obs=obs, var=var)
+    cells.uns["cytocar"] = {"state": "counts"}
+    with pytest.raises(ParameterError, match="not finite"):
+        pp.arcsinh(cells)
+    cells.uns["cytocar"]["not_measured"] = '{"b": ["CD25"]}'
+    pp.arcsinh(cells)
+    np.testing.assert_array_equal(np.isnan(cells.X), [[False, False], [False, True]])

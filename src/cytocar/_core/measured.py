@@ -12,6 +12,7 @@ from cytocar._core import keys
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from numpy.typing import NDArray
 
 NOT_MEASURED: Final = "not_measured"
 """In ``uns["cytocar"]``: JSON text, sample to the markers whose values are NaN in it because its file lacks them."""
@@ -41,6 +42,18 @@ def lacking(adata: AnnData) -> dict[str, list[str]]:
         for marker in markers if sample in there else ():
             samples.setdefault(marker, []).append(sample)
     return samples
+
+
+def not_measured_in(adata: AnnData) -> NDArray[np.bool_] | None:
+    """Return which values (events x channels) are known not to be measured; None where all are."""
+    found = not_measured(adata)
+    if not found or keys.SAMPLE not in adata.obs:
+        return None
+    mask = np.zeros(adata.shape, dtype=bool)
+    samples = adata.obs[keys.SAMPLE].astype(str).to_numpy()
+    for sample, markers in found.items():
+        mask[np.ix_(samples == sample, adata.var_names.isin(markers))] = True
+    return mask
 
 
 def record_not_measured(adata: AnnData, missing: Mapping[str, Sequence[str]]) -> None:

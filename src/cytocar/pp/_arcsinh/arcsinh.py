@@ -10,6 +10,7 @@ import numpy as np
 
 from cytocar._core import checks, keys, provenance
 from cytocar._core.errors import ParameterError, StateError
+from cytocar._core.measured import not_measured_in
 from cytocar._core.samples import own
 from cytocar.pp._arcsinh.arcsinh_numpy import Workspace, limit_bits, transform_chunk
 from cytocar.pp._channels import counts_in_x
@@ -144,8 +145,11 @@ def _require_finite(adata: AnnData) -> None:
     counts = counts_in_x(adata)
     rows = max(_COPIED // counts.shape[1], 1)
     n_bad, first = 0, ""
+    gaps = not_measured_in(adata)
     for start in range(0, len(counts), rows):
         good = np.isfinite(counts[start : start + rows])
+        if gaps is not None:
+            good |= gaps[start : start + rows]
         if good.all():
             continue
         if not n_bad:
@@ -196,7 +200,8 @@ def arcsinh(
     StateError
         ``X`` holds arcsinh values already, or ``adata`` does not say what it holds.
     ParameterError
-        A cofactor is missing or not above 0, a marker is unknown, or a count is not finite.
+        A cofactor is missing or not above 0, a marker is unknown, or a count is not finite (but for markers that
+        samples are known not to have, which stay NaN).
 
     Examples
     --------
