@@ -17,8 +17,10 @@ from cytocar._core.workbooks import split_sheet
 from cytocar.io._study.samples import load_samples
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from anndata import AnnData
+    from numpy.typing import NDArray
 
     from cytocar.io._study.config import Gating, StudyConfig
     from cytocar.panel import Panel
@@ -304,14 +306,7 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     for count in rows:
         tube = tubes.pop(0)
         here = slice(begin, begin + count)
-        own = [str(name) for name in tube.var_names]
-        if own == order:
-            matrix[here] = tube.X
-        else:
-            matrix[here] = np.nan
-            shared = [name for name in order if name in own]
-            columns = [order.index(name) for name in shared]
-            matrix[here, columns] = np.asarray(tube.X)[:, [own.index(name) for name in shared]]
+        _fill(matrix[here], tube, order)
         for name in names:
             if name in tube.obs:
                 values = tube.obs[name].to_numpy()
@@ -326,6 +321,17 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     record_not_measured(adata, missing)
     provenance.record(adata, "io.read_study", {"panel": study.panel.name, "files": files})
     return adata
+
+
+def _fill(rows: NDArray[np.float32], tube: AnnData, order: list[str]) -> None:
+    """Write the values of a file into its rows, markers in `order`, NaN where it does not measure one."""
+    own = [str(name) for name in tube.var_names]
+    if own == order:
+        rows[:] = tube.X
+        return
+    shared = [name for name in order if name in own]
+    rows[:] = float("nan")
+    rows[:, [order.index(name) for name in shared]] = tube[:, shared].X
 
 
 def _describe(samples: pd.DataFrame, rows: list[int], others: dict[str, Any]) -> pd.DataFrame:

@@ -85,13 +85,13 @@ def differences(
     config_file
         Where the settings stand.
     """
-    problems = list(_in_no_file(files))
-    nowhere = {problem.what.removeprefix("no file has the channel ") for problem in problems}
+    in_no_file = _in_no_file(files)
+    problems = list(in_no_file.values())
     needed = {
         file.sample_id: {
             marker: why
             for marker in file.absent
-            if file.channel(marker) not in nowhere
+            if (id(file.panel), marker) not in in_no_file
             and (why := _needed_for(marker, file, files, config, strategy))
         }
         for file in files
@@ -118,17 +118,20 @@ def differences(
     return Differences(tuple(problems), tuple(notes), tuple(left_out))
 
 
-def _in_no_file(files: Sequence[FileMatch]) -> Iterator[Problem]:
-    """Find markers that no file of their panel has: the panel is wrong."""
+def _in_no_file(files: Sequence[FileMatch]) -> dict[tuple[int, str], Problem]:
+    """Find markers that no file of their panel has, by the identity of the panel and the marker: the panel is wrong."""
+    problems: dict[tuple[int, str], Problem] = {}
     by_panel: dict[int, list[FileMatch]] = {}
     for file in files:
         by_panel.setdefault(id(file.panel), []).append(file)
-    for same in by_panel.values():
+    for panel, same in by_panel.items():
         for marker in same[0].absent:
             if same[0].role_of(marker) != "marker" or any(marker not in file.absent for file in same):
                 continue
             what = f"no file has the channel {same[0].channel(marker)}"
-            yield Problem(str(same[0].path.parent), what, "remove the row from the panel, or correct it")
+            fix = "remove the row from the panel, or correct it"
+            problems[panel, marker] = Problem(str(same[0].path.parent), what, fix)
+    return problems
 
 
 def _needed_for(

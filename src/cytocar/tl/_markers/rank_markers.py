@@ -151,9 +151,14 @@ def _wanted(
             fix=did_you_mean(unknown[0], known),
         )
     wanted = [name for name in dict.fromkeys(asked) if name != reference]
-    small = [
-        name for name in [*wanted, *([] if reference == REST else [reference])] if (labels == name).sum() < 2
-    ]
+    _require_cells(labels, wanted, reference, groupby)
+    return wanted
+
+
+def _require_cells(labels: NDArray[np.str_], wanted: list[str], reference: str, groupby: str) -> None:
+    """Refuse groups of fewer than two cells, and groups that have none to be compared with."""
+    compared = wanted if reference == REST else [*wanted, reference]
+    small = [name for name in compared if (labels == name).sum() < 2]
     if small:
         raise ParameterError(
             f"groups of fewer than 2 cells cannot be ranked: {', '.join(small)}",
@@ -164,7 +169,6 @@ def _wanted(
         raise ParameterError(
             f"obs[{groupby!r}] has nothing to compare with", fix="at least two groups of 2 cells are needed"
         )
-    return wanted
 
 
 def _scores(
