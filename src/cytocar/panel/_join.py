@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +78,7 @@ def _in_the_words_of(panel: Panel, other: Panel) -> tuple[Panel, list[str]]:
         if row[keys.MARKER_CLASS] != mine[keys.MARKER_CLASS]:
             differ.append(f"{fits[0]} ({row[keys.MARKER_CLASS]})")
         rows[-1] |= {column: mine[column] for column in _OF_THE_STUDY}
-    for new, has_mass in zip(rows, other.has_mass, strict=True):
-        # A name of its own that another row was given means another channel.
-        name = str(new[keys.MARKER])
-        if has_mass and sum(name == one[keys.MARKER] for one in rows) > 1 and name not in called:
-            new[keys.MARKER] = f"{name}_{new[keys.CHANNEL]}"
+    _tell_apart(rows, other.has_mass, called)
     renamed = [f"{name} is {mine}" for name, mine in called.items() if name != mine]
     notes = [f"{', '.join(renamed)} in the study's panel"] if renamed else []
     if differ:
@@ -91,6 +87,14 @@ def _in_the_words_of(panel: Panel, other: Panel) -> tuple[Panel, list[str]]:
         notes.append(f"cofactors are those of the study's panel, also of {', '.join(cofactors)}")
     frame = pd.DataFrame(rows, columns=list(other.frame.columns)).astype(other.frame.dtypes.to_dict())
     return replace(other, frame=frame), notes
+
+
+def _tell_apart(rows: list[dict[str, Any]], has_mass: Iterable[bool], called: Mapping[str, str]) -> None:
+    """Give markers a name of their own, in place, where another row was given theirs: they are another channel."""
+    for row, of_mass in zip(rows, has_mass, strict=True):
+        name = str(row[keys.MARKER])
+        if of_mass and sum(name == one[keys.MARKER] for one in rows) > 1 and name not in called:
+            row[keys.MARKER] = f"{name}_{row[keys.CHANNEL]}"
 
 
 def _with_markers_of(panel: Panel, other: Panel) -> Panel:

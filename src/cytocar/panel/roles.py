@@ -74,22 +74,23 @@ class FileContext:
         not count: beside `CD3` and `CD4` there may be `cisPt195`, `140Ce_EQ` or `191Ir`.
         """
         elements = frozenset(isotope.symbol for isotope in isotopes if isotope is not None)
-        if any(
-            isotope is not None and guess_role(pnn, marker_name(pnn, pns), isotope) == "marker"
-            for (pnn, pns), isotope in zip(channels, isotopes, strict=True)
-        ):
+        if not _antibodies_are_bare(channels, isotopes):
             return cls(elements)
         names = [pnn for pnn, _ in channels]
-        plain = [_without_mass(pnn, pnn) for pnn in names]
-        others = sum(
-            isotope is None and role == "none" for isotope, role in zip(isotopes, plain, strict=True)
-        )
-        if others <= len(names) - isotopes.count(None):
-            return cls(elements)
+        plain = {_without_mass(pnn, pnn) for pnn in names}
         dna = "Ir" in elements or any(role_by_name(name) == "dna" for name in names)
         told = "event_length" in plain and (dna or "gaussian" in plain)
         light = any(_LIGHT.match(name) for name in names)
         return cls(elements, not light and (told or bool(_CYTOF.search(instrument))))
+
+
+def _antibodies_are_bare(channels: Sequence[tuple[str, str]], isotopes: Sequence[Isotope | None]) -> bool:
+    """Return whether no antibody names an isotope, and more channels may be antibodies than name one at all."""
+    for (pnn, pns), isotope in zip(channels, isotopes, strict=True):
+        if isotope is not None and guess_role(pnn, marker_name(pnn, pns), isotope) == "marker":
+            return False
+    bare = [pnn for (pnn, _), isotope in zip(channels, isotopes, strict=True) if isotope is None]
+    return sum(_without_mass(pnn, pnn) == "none" for pnn in bare) > len(channels) - len(bare)
 
 
 NO_CONTEXT: Final = FileContext()

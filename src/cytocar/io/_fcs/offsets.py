@@ -105,17 +105,7 @@ def place_data(
         tolerances += _unread(stated, row_bytes, around)
         return max(in_header[0], in_text[0], 0), 0, 0, tolerances
     possible = [segment for segment in stated if around.free(segment.begin, need)]
-    if not around.overran_surely:
-        ends = around.ends()
-        behind = around.text_end + 1 + need in ends
-        possible += [
-            segment
-            for segment in stated
-            if around.text_end - around.overran < segment.begin <= around.text_end
-            and segment.n_bytes == need
-            and segment.begin + need in ends
-            and not behind
-        ]
+    possible += _within_the_overrun(stated, need, around)
     chosen, late = _fitting(possible, need, around.available)
     if not chosen:
         begin = _located(pairs, total, row_bytes, around, path)
@@ -138,6 +128,20 @@ def place_data(
             f"HEADER leaves the DATA offsets empty though they would fit: {begin} to {begin + need - 1} from TEXT"
         )
     return begin, need, total, tolerances
+
+
+def _within_the_overrun(stated: Sequence[_Segment], need: int, around: Around) -> list[_Segment]:
+    """Return the segments that begin in what may be TEXT beyond its declared end, and end where DATA may."""
+    ends = around.ends()
+    if around.overran_surely or around.text_end + 1 + need in ends:
+        return []
+    return [
+        segment
+        for segment in stated
+        if around.text_end - around.overran < segment.begin <= around.text_end
+        and segment.n_bytes == need
+        and segment.begin + need in ends
+    ]
 
 
 def _unread(stated: Sequence[_Segment], row_bytes: int, around: Around) -> list[str]:
@@ -169,23 +173,28 @@ def _located(pairs: Sequence[_Segment], total: int, row_bytes: int, around: Arou
     possible = sorted(begin for begin in begins if begin > around.text_end and begin + need in ends)
     if len(possible) == 1:
         return possible[0]
-    stated = [segment for segment in pairs if segment.begin or segment.end]
-    within = [segment for segment in stated if segment.begin > 0 and not around.free(segment.begin, need)]
-    if within and around.overran:
-        what = (
-            f"TEXT goes on up to byte {around.text_end}, so DATA cannot begin at byte {within[0].begin} "
-            f"({_listed(stated)})"
-        )
-    elif within and all(segment.n_bytes == need for segment in stated):
-        what = f"DATA is said to begin at byte {within[0].begin}, within TEXT, which ends at byte {around.text_end}"
-    else:
-        what = (
-            f"no pair of DATA offsets fits: $TOT {total} x {row_bytes} bytes per event = {need} bytes, "
-            f"but {_listed(stated) or 'neither HEADER nor TEXT gives offsets'}"
-        )
+    what = _why_nowhere(pairs, total, row_bytes, around)
     if possible:
         what += f"; DATA may begin at byte {' or '.join(map(str, possible))}"
     raise FcsError(what, where=str(path), fix=f"export the file again; it has {around.available} bytes")
+
+
+def _why_nowhere(pairs: Sequence[_Segment], total: int, row_bytes: int, around: Around) -> str:
+    """Say why DATA is at none of the stated places."""
+    need = total * row_bytes
+    stated = [segment for segment in pairs if segment.begin or segment.end]
+    within = [segment for segment in stated if segment.begin > 0 and not around.free(segment.begin, need)]
+    if within and around.overran:
+        return (
+            f"TEXT goes on up to byte {around.text_end}, so DATA cannot begin at byte {within[0].begin} "
+            f"({_listed(stated)})"
+        )
+    if within and all(segment.n_bytes == need for segment in stated):
+        return f"DATA is said to begin at byte {within[0].begin}, within TEXT, which ends at byte {around.text_end}"
+    return (
+        f"no pair of DATA offsets fits: $TOT {total} x {row_bytes} bytes per event = {need} bytes, "
+        f"but {_listed(stated) or 'neither HEADER nor TEXT gives offsets'}"
+    )
 
 
 def _count_events(stated: Sequence[_Segment], row_bytes: int, path: Path) -> int:

@@ -126,33 +126,39 @@ def _read(path: str | os.PathLike[str]) -> Key:
     if cells is None:
         raise PanelError(problems=problems)
     lines = [(number, line) for number, line in cells.records if any(line)] or [(1, [""])]
-    header = lines[0][1]
     rows = [_Row(f"{path}, line {number}", line[0], line[1:]) for number, line in lines[1:]]
-    names_channel = _is_mass_channel(header[0])
-    if rows and names_channel and all(len(row.cells) == len(header) for row in rows):
-        # R leaves out the name of the column of names.
-        header = ["", *header]
-    elif rows and names_channel:
-        what = f"the first column is {header[0]!r}, a channel"
-        raise PanelError(
-            what,
-            where=f"{path}, line {lines[0][0]}",
-            fix="put the names of the samples into the first column",
-        )
-    elif _are_numbered(header, rows):
-        # R writes the numbers of rows before them.
-        header, rows = header[1:], [_Row(row.where, row.cells[0], row.cells[1:]) for row in rows]
+    header, rows = _of_samples(lines[0][1], rows, where=f"{path}, line {lines[0][0]}")
     if rows and all(isotope_in_table(row.name) for row in rows) and not any(map(_is_mass_channel, header)):
         what = "the channels stand in rows, and the samples in columns"
         raise PanelError(what, where=str(path), fix="give one row per sample and one column per channel")
-    # Spreadsheets leave empty columns at the end.
+    return _checked(str(path), *_without_empty_columns(header, rows))
+
+
+def _of_samples(header: list[str], rows: list[_Row], *, where: str) -> tuple[list[str], list[_Row]]:
+    """Return header and rows with the names of the samples in the first column, which R writes in forms of its own."""
+    if rows and _is_mass_channel(header[0]):
+        # R leaves out the name of the column of names.
+        if all(len(row.cells) == len(header) for row in rows):
+            return ["", *header], rows
+        what = f"the first column is {header[0]!r}, a channel"
+        raise PanelError(what, where=where, fix="put the names of the samples into the first column")
+    if _are_numbered(header, rows):
+        # R writes the numbers of rows before them.
+        return header[1:], [_Row(row.where, row.cells[0], row.cells[1:]) for row in rows]
+    return header, rows
+
+
+def _without_empty_columns(header: list[str], rows: list[_Row]) -> tuple[list[str], list[_Row]]:
+    """Return the channels and the rows without empty columns at the end, which spreadsheets leave."""
+    header = list(header)
     while (
         len(header) > 1 and not header[-1] and not any("".join(row.cells[len(header) - 2 :]) for row in rows)
     ):
         header.pop()
     width = len(header) - 1
-    rows = [row if any(row.cells[width:]) else replace(row, cells=row.cells[:width]) for row in rows]
-    return _checked(str(path), header[1:], rows)
+    return header[1:], [
+        row if any(row.cells[width:]) else replace(row, cells=row.cells[:width]) for row in rows
+    ]
 
 
 def _is_mass_channel(name: str) -> bool:
