@@ -53,6 +53,14 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
             )
     if problems:
         return [], problems
+    context = _context(table)
+    findings = Findings(str(path))
+    rows = [_RowReader(row, table, findings, context).complete(cofactor) for row in table.rows]
+    return rows, [*findings.problems(), *_duplicates(path, table.rows, rows)]
+
+
+def _context(table: Table) -> FileContext:
+    """Return what the rows say of each other."""
     # Mass cytometry whose names hold antigens only: no antibody names an isotope, and each row says its role.
     names_only = not any(
         parse_isotope(row.get(keys.CHANNEL)) or row.get(keys.METAL) or row.get(keys.MASS)
@@ -61,10 +69,7 @@ def load_rows(path: str | os.PathLike[str], *, cofactor: float) -> tuple[list[di
     )
     isotopes = [parse_isotope(row.get(keys.CHANNEL)) for row in table.rows]
     elements = frozenset(isotope.symbol for isotope in isotopes if isotope is not None)
-    context = FileContext(elements | {row.get(keys.METAL) for row in table.rows}, names_only)
-    findings = Findings(str(path))
-    rows = [_RowReader(row, table, findings, context).complete(cofactor) for row in table.rows]
-    return rows, [*findings.problems(), *_duplicates(path, table.rows, rows)]
+    return FileContext(elements | {row.get(keys.METAL) for row in table.rows}, names_only)
 
 
 @dataclass(frozen=True)

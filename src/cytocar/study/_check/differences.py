@@ -97,25 +97,33 @@ def differences(
         for file in files
     }
     refused = [file for file in files if needed[file.sample_id]]
-    left_out: list[LeftOut] = []
-    notes: list[str] = []
     if config.on_missing == "refuse":
         problems += [_refusal(file, needed[file.sample_id]) for file in refused]
         refused = []
-    for file in refused:
-        lacks = ", ".join(needed[file.sample_id])
-        left_out.append(LeftOut(file.sample_id, file.path.name, file.role, lacks))
-        notes += _of_left_out(file, needed[file.sample_id], strategy)
+    left_out = [
+        LeftOut(file.sample_id, file.path.name, file.role, ", ".join(needed[file.sample_id]))
+        for file in refused
+    ]
+    notes = [note for file in refused for note in _of_left_out(file, needed[file.sample_id], strategy)]
     kept = [file for file in files if file not in refused]
-    if refused and not any(file.role == PATIENT_ROLE for file in kept):
-        what = f"every sample lacks what it needs: {'; '.join(f'{one.sample_id}: {one.lacks}' for one in left_out)}"
-        fix = "correct the panel, take another gating, or 'gating: off'"
-        problems.append(Problem(str(config_file), what, fix))
+    problems += _none_left(left_out, kept, config_file)
     notes += _unmissed(kept)
     gaps = _gaps([file for file in kept if file.role != FMO_ROLE], panel)
     problems += _clustering(gaps, config, panel, config_file)
     notes += _not_measured(gaps, config, panel)
     return Differences(tuple(problems), tuple(notes), tuple(left_out))
+
+
+def _none_left(
+    left_out: Sequence[LeftOut], kept: Sequence[FileMatch], config_file: Path
+) -> Iterator[Problem]:
+    """Refuse a study of which no sample of a patient is left."""
+    if not left_out or any(file.role == PATIENT_ROLE for file in kept):
+        return
+    what = (
+        f"every sample lacks what it needs: {'; '.join(f'{one.sample_id}: {one.lacks}' for one in left_out)}"
+    )
+    yield Problem(str(config_file), what, "correct the panel, take another gating, or 'gating: off'")
 
 
 def _in_no_file(files: Sequence[FileMatch]) -> dict[tuple[int, str], Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,13 +110,17 @@ def _roles(
         if role == FMO_ROLE and lacks_reagent(name, reagents[0], panel.find)
     ]
     tubes = Tubes(tuple(controls), tuple(sample for sample in of if sample in early), tuple(fmo), fewest)
-    said = [
+    return [role for role, _ in found], tubes, _said_of_roles(of)
+
+
+def _said_of_roles(of: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Say from which words in the names of files roles were guessed."""
+    return [
         f"samples.csv: role {role} of {_listed(which)}, from "
         f"{_listed(list(dict.fromkeys(repr(of[each][1]) for each in which)))} in the file names"
         for role in (CONTROL_ROLE, FMO_ROLE)
         if (which := [sample for sample, (own, _) in of.items() if own == role])
     ]
-    return [role for role, _ in found], tubes, said
 
 
 def _of_patients(stems: Sequence[str], guesses: Sequence[Guess], roles: Sequence[str]) -> list[Guess]:
