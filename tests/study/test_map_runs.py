@@ -21,6 +21,7 @@ def cells_of_a_run() -> ad.AnnData:
     cells = ad.AnnData(x.astype("float32"), var=pd.DataFrame({"used_for_clustering": True}, index=NAMES))
     cells.obs["sample_id"] = np.where(np.arange(300) % 2, "s1", "s2")
     cells.obs["compartment"] = np.where(np.arange(300) < 240, "car", "host")
+    cells.obs["role"] = "patient"
     cells.uns["cytocar"] = {"state": "arcsinh"}
     return cells
 

@@ -45,8 +45,8 @@ def guess_roles(stems: Sequence[str], guesses: Sequence[Guess]) -> list[tuple[st
     --------
     >>> stems = ["CD19-HA-Control", "Sample_18_HA-Control", "Healthy-PBMC"]
     >>> for role, words in guess_roles(stems, [Guess(stem) for stem in stems]):
-    ...     print(role, words)
-    patient
+    ...     print(role, words or "-")
+    patient -
     negative_control HA-Control
     negative_control Healthy
     """
