@@ -15,6 +15,7 @@ from cytocar.io import read_fcs
 from cytocar.io._fcs.data import read_events
 from cytocar.io._fcs.header import read_header
 from cytocar.io._fcs.second_opinion import second_opinion
+from cytocar.io._fcs.write import write_events
 
 EVENTS = np.arange(1, 61, dtype=np.float32).reshape(20, 3) + np.float32(0.25)
 CRC = b"00000000"
@@ -173,3 +174,22 @@ def test_real_files_of_gaps_and_tails_of_all_kinds_raise_no_doubt(tmp_path: Path
             events, told = outcome(tmp_path, fcs(gap=gap, tail=tail))
             assert np.array_equal(events, EVENTS)
             assert told == (), (gap, tail)
+
+
+def test_values_that_spell_text_behind_a_whole_text_stay_values(tmp_path: Path) -> None:
+    events = np.array([[1.623045e06, 7.013948e16, 7.013948e16]], dtype=np.float32)
+    path = tmp_path / "a.fcs"
+    write_events(path, events, [("0", ""), ("1", ""), ("00", "")])
+    header = read_header(path)
+    assert header.tolerances == ()
+    np.testing.assert_array_equal(read_events(header), events)
+    # Every value made of letters and of the delimiter that the writer takes.
+    delimiter = path.read_bytes()[58:59]
+    rng = np.random.default_rng(0)
+    alphabet = np.frombuffer(b"ab~Z\xe9\xff 9" + delimiter * 4, dtype=np.uint8)
+    for _ in range(300):
+        spelled = rng.choice(alphabet, size=48).astype(np.uint8).view(np.float32).reshape(4, 3)
+        write_events(path, spelled, [("Time", ""), ("Yb171Di", ""), ("Er170Di", "")])
+        header = read_header(path)
+        assert header.tolerances == ()
+        assert read_events(header).tobytes() == spelled.tobytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
@@ -13,6 +14,7 @@ _LOOK_AHEAD: Final = 1 << 20
 _MOST_STEPS: Final = 16
 # Four bytes of DATA that read as text up to a delimiter are a chance of 1 in 10,000; one to three are not rare.
 _SURE: Final = 4
+_KEY: Final = re.compile(rb"[$#&@]?[A-Za-z][A-Za-z0-9_ .$#-]{2,}")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ def find_text(stream: BinaryIO, start: int, declared: tuple[int, int], data_begi
                 late = f"TEXT ends {len(rest)} bytes late, at byte {end}: DATA begins at byte {data_begin}"
             return TextSegment(head, begin, data_begin - 1, 0, (late,))
     more = _continuation(raw, following)
+    if more and data_begin == end + 1 and is_complete(raw) and not _begins_with_keyword(more, raw[:1]):
+        # A whole TEXT with DATA right behind it: values may spell anything but a keyword.
+        more = b""
     if not more:
         return TextSegment(raw, begin, end, 0, ())
     note = f"TEXT goes on past its declared end at byte {end}: read up to its own, at byte {end + len(more)}"
@@ -93,6 +98,16 @@ def _continuation(raw: bytes, following: bytes) -> bytes:
             return run[: last + 1]
         run = run[:last]
     return b""
+
+
+def _begins_with_keyword(text: bytes, delimiter: bytes) -> bool:
+    """Return whether a text is pairs of which the first has a key as people write it, and no byte that they do not."""
+    key, _, rest = text.partition(delimiter)
+    return (
+        bool(_KEY.fullmatch(key))
+        and bool(rest)
+        and all(0x20 <= byte < 0x7F for byte in text.replace(delimiter, b""))
+    )
 
 
 def _length_of_text(data: bytes, delimiter: bytes) -> int:
