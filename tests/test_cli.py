@@ -323,13 +323,17 @@ def test_normalize_writes_files_without_beads_where_it_is_asked_to(tmp_path):
     assert (tmp_path / "b" / "plain.fcs").is_file()
 
 
-def test_a_reader_that_has_enough_ends_the_command_without_a_word(study: Path) -> None:
+# The pipe may close while a line or while a table is written: several lines are read before.
+@pytest.mark.parametrize("lines", [1, 6, 30])
+def test_a_reader_that_has_enough_ends_the_command_without_a_word(study: Path, lines: int) -> None:
     files = sorted((study / "fcs").glob("*.fcs"))
     shell = [sys.executable, "-m", "cytocar", "inspect", *map(str, files * 5)]
     with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline().startswith(str(files[0]))
+        for _ in range(lines - 1):
+            process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141

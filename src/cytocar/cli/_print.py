@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
 
@@ -40,9 +40,13 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # Nothing is left to be flushed into the closed pipe on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(_CLOSED_PIPE)
+        _leave()
+
+
+def _leave() -> NoReturn:
+    """End the command; nothing is left to be flushed into the closed pipe on the way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(_CLOSED_PIPE)
 
 
 def number(value: float, form: str) -> str:
@@ -56,7 +60,12 @@ def print_table(title: str, table: pd.DataFrame) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            # rich would end with 1.
+            _leave()
+
+    console = Screen(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
     cells = {str(column): [_cell(value) for value in table[column]] for column in table.columns}
     numeric = {str(column): table[column].dtype.kind in "iuf" for column in table.columns}
     with _reader_may_leave():
