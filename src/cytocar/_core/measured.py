@@ -73,6 +73,28 @@ def measured_everywhere(adata: AnnData, markers: Sequence[str]) -> list[str]:
     return [marker for marker in markers if marker not in missing]
 
 
+def fill_markers(
+    rows: NDArray[np.float32], values: np.ndarray, own: Sequence[str], order: Sequence[str]
+) -> None:
+    """Write values of the markers `own` into rows of the markers `order`, NaN where there are none, in place.
+
+    Markers that `order` does not have are left out.
+
+    Examples
+    --------
+    >>> rows = np.empty((1, 2), np.float32)
+    >>> fill_markers(rows, np.array([[1.0, 2.0]]), ["CD4", "CD57"], ["CD3", "CD4"])
+    >>> rows.tolist()
+    [[nan, 1.0]]
+    """
+    if list(own) == list(order):
+        rows[:] = values
+        return
+    shared = [name for name in order if name in own]
+    rows[:] = np.nan
+    rows[:, [order.index(name) for name in shared]] = values[:, [own.index(name) for name in shared]]
+
+
 def with_rows(adata: AnnData, order: Sequence[str], var: object) -> AnnData:
     """Return data with a column for each marker of `order`, NaN for those that they do not have.
 
@@ -90,11 +112,10 @@ def with_rows(adata: AnnData, order: Sequence[str], var: object) -> AnnData:
     names = [str(name) for name in adata.var_names]
     if names == list(order):
         return adata
-    to = [order.index(name) for name in names]
 
     def wide(values: np.ndarray) -> np.ndarray:
-        filled = np.full((adata.n_obs, len(order)), np.nan, dtype=np.float32)
-        filled[:, to] = values
+        filled = np.empty((adata.n_obs, len(order)), dtype=np.float32)
+        fill_markers(filled, values, names, order)
         return filled
 
     result = anndata.AnnData(wide(np.asarray(adata.X)), obs=adata.obs.copy(), var=var, uns=dict(adata.uns))

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from cytocar._core import keys
 from cytocar._core.errors import Problem, StudyError, did_you_mean
-from cytocar._core.measured import record_not_measured
+from cytocar._core.measured import fill_markers, record_not_measured
 from cytocar._core.ordering import timepoint_order
 from cytocar._core.vocabulary import PATIENT_ROLE
 from cytocar._core.workbooks import split_sheet
 from cytocar.io._study.samples import load_samples
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from anndata import AnnData
-    from numpy.typing import NDArray
 
     from cytocar.io._study.config import Gating, StudyConfig
     from cytocar.panel import Panel
@@ -306,7 +304,8 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     for count in rows:
         tube = tubes.pop(0)
         here = slice(begin, begin + count)
-        _fill(matrix[here], tube, order)
+        own = [str(name) for name in tube.var_names]
+        fill_markers(matrix[here], np.asarray(tube.X), own, order)
         for name in names:
             if name in tube.obs:
                 values = tube.obs[name].to_numpy()
@@ -321,17 +320,6 @@ def _join(study: StudyFolder, tubes: list[AnnData]) -> AnnData:
     record_not_measured(adata, missing)
     provenance.record(adata, "io.read_study", {"panel": study.panel.name, "files": files})
     return adata
-
-
-def _fill(rows: NDArray[np.float32], tube: AnnData, order: list[str]) -> None:
-    """Write the values of a file into its rows, markers in `order`, NaN where it does not measure one."""
-    own = [str(name) for name in tube.var_names]
-    if own == order:
-        rows[:] = tube.X
-        return
-    shared = [name for name in order if name in own]
-    rows[:] = float("nan")
-    rows[:, [order.index(name) for name in shared]] = tube[:, shared].X
 
 
 def _describe(samples: pd.DataFrame, rows: list[int], others: dict[str, Any]) -> pd.DataFrame:
